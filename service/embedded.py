@@ -1,10 +1,11 @@
 """
 The embedded Valkey server of `taskpost up`: a packaged binary, run as a child process over one data folder.
 
-Owns the server's life: the folder's lock, durable settings, readiness, an orderly stop. Refuses to run a command
-of Taskpost's store; it only asks PING. Listens on a socket file that only this user may open, never on a port.
-The fact to know: the lock is handed to the server process too, so a folder stays taken until the last of the two
-is gone, and a SIGKILL of ours still lets the server close its files in order.
+Owns the server's life: the folder's lock, durable settings, readiness, an orderly stop. Refuses to run a
+command of Taskpost's store; it only asks PING. Listens on a socket file that only this user may open, never
+on a port.
+The fact to know: the lock is handed to the server process too, so a folder stays taken until the last of the
+two is gone, and a SIGKILL of ours still lets the server close its files in order.
 """
 
 from __future__ import annotations

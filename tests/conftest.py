@@ -1,8 +1,8 @@
 """
 Servers for tests: the shared ones of a test process, emptied before each test, and own ones a test may break.
 
-The everyday tier runs on the packaged Valkey; tests that take a shared server run once more on the system's Redis
-in the full tier.
+The everyday tier runs on the packaged Valkey; tests that take a shared server run once more on the system's
+Redis in the full tier.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def shared_server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def redis_server(shared_server: Server) -> Server:
-    """The shared server, empty and without cached scripts. To kill or reconfigure one, take `start_server`."""
+    """The shared server, empty, no script cached. To kill or reconfigure one, take `start_server`."""
     shared_server.admin.flushall()
     shared_server.admin.script_flush()
     return shared_server

@@ -1,8 +1,8 @@
 """
 Real Redis and Valkey servers for tests: one, a cluster, a master watched by sentinels.
 
-Each server is a process on free loopback ports with a temporary folder of its own; it ends with the object that
-holds it, and with the test process, however that one ends. Nothing here knows Taskpost's keys.
+Each server is a process on free loopback ports with a temporary folder of its own; it ends with the object
+that holds it, and with the test process, however that one ends. Nothing here knows Taskpost's keys.
 The fact to know: a server may be killed, paused and restarted in place, and keeps its ports, so that a client
 under test meets it again under the same address.
 """
