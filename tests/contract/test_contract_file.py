@@ -1,0 +1,348 @@
+"""
+The form of openapi/openapi.yaml: valid, complete, with examples that hold, and free of what breaks client generators.
+
+Refuses nothing about the running service: what it answers is held to this file elsewhere.
+The one fact to know: the service validates with these very schemas, so a slip here is a slip in the API.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import yaml
+
+from service import __version__, errors
+
+CONTRACT = Path(__file__).parents[2] / "openapi" / "openapi.yaml"
+DOCUMENT: dict[str, Any] = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
+COMPONENTS: dict[str, Any] = DOCUMENT["components"]
+SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
+METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
+REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback")
+BREAKS_GENERATORS = {"oneOf", "anyOf", "allOf", "not", "const", "prefixItems", "if", "$defs", "nullable", "webhooks"}
+OPERATION_IDS = {
+    "submitTask", "submitTaskBatch", "submitTaskStream", "listTasks", "getTask", "getTaskResult",
+    "listTaskAttempts", "cancelTask", "deleteTask", "listQueues", "getQueue", "listWorkers", "listHandlers",
+    "getLiveness", "getReadiness", "getContractJson", "getContractYaml",
+}  # fmt: skip
+
+Found = tuple[str, Any]
+
+
+def resolve(node: Any) -> Any:
+    """What *node* refers to; itself when it is no reference."""
+    while isinstance(node, dict) and "$ref" in node:
+        target: Any = DOCUMENT
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        node = target
+    return node
+
+
+def walk(node: Any, where: str = "#") -> Iterator[Found]:
+    """Each mapping in *node* with its place, examples and their data left out."""
+    if isinstance(node, dict):
+        yield where, node
+        for key, child in node.items():
+            if key not in {"example", "examples", "value"} or where.endswith("/properties"):
+                yield from walk(child, f"{where}/{key}")
+    elif isinstance(node, list):
+        for index, child in enumerate(node):
+            yield from walk(child, f"{where}/{index}")
+
+
+def operations() -> Iterator[Found]:
+    """Each operation under its operationId, the callback's included."""
+    for where, node in walk({"paths": DOCUMENT["paths"]}):
+        if "operationId" in node and "responses" in node:
+            yield where, node
+
+
+def media() -> Iterator[Found]:
+    """Each media type object of requests and answers, with its place."""
+    for where, node in walk({"paths": DOCUMENT["paths"], "responses": COMPONENTS["responses"]}):
+        if where.endswith("/content"):
+            for media_type, described in node.items():
+                yield f"{where}/{media_type}", described
+
+
+def validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
+    """A validator of *schema* as the service makes it: references into the components, formats checked."""
+    return jsonschema_rs.validator_for({**schema, "components": {"schemas": SCHEMAS}}, validate_formats=True)
+
+
+def faults(schema: dict[str, Any], value: Any) -> list[str]:
+    """What *schema* has against *value*."""
+    return [f"{fault.instance_path}: {fault.message}" for fault in validator(schema).iter_errors(value)]
+
+
+def submission_faults(value: Any) -> list[str]:
+    return faults({"$ref": "#/components/schemas/Submission"}, value)
+
+
+def schema_nodes() -> Iterator[Found]:
+    """Each schema and subschema: of the components, of parameters, headers and media types."""
+    roots = [(f"#/components/schemas/{name}", schema) for name, schema in SCHEMAS.items()]
+    for where, node in walk(DOCUMENT):
+        if where.endswith("/schema") or where == "#/components/schemas":
+            roots += [(where, node)] if where.endswith("/schema") else []
+    for where, schema in roots:
+        for inner, node in walk(schema, where):
+            if not inner.endswith("/properties"):
+                yield inner, node
+
+
+def test_every_reference_leads_somewhere() -> None:
+    """A reader and a generator find each part that the contract names."""
+    dangling = []
+    for where, node in walk(DOCUMENT):
+        try:
+            resolve(node)
+        except KeyError:
+            dangling.append((where, node["$ref"]))
+    assert [] == dangling
+
+
+def test_every_component_is_used() -> None:
+    """Nothing in the contract is left over."""
+    text = CONTRACT.read_text(encoding="utf-8")
+    kinds = [kind for kind in COMPONENTS if kind != "securitySchemes"]
+    unused = [f"{kind}/{name}" for kind in kinds for name in COMPONENTS[kind]
+              if f"#/components/{kind}/{name}'" not in text]  # fmt: skip
+    assert [] == unused
+
+
+def test_contract_and_package_have_one_version() -> None:
+    """The version that clients read is the one that is installed."""
+    assert __version__ == DOCUMENT["info"]["version"]
+
+
+def test_operation_ids_are_those_that_clients_call() -> None:
+    """A method of a generated client never changes its name by accident."""
+    assert OPERATION_IDS == {node["operationId"] for where, node in operations() if "/callbacks/" not in where}
+
+
+def test_every_operation_reads_well() -> None:
+    """Each operation has a tag that is described, a summary, a description, and answers with descriptions."""
+    tags = {tag["name"] for tag in DOCUMENT["tags"]}
+    for where, operation in operations():
+        assert operation["summary"] and operation["description"], where
+        assert not operation["summary"].endswith("."), where
+        assert set(operation["tags"]) <= tags, where
+        assert all(resolve(answer)["description"] for answer in operation["responses"].values()), where
+
+
+def test_path_parameters_are_declared() -> None:
+    """Each `{name}` of a path is a required parameter, and nothing else is."""
+    for path, entry in DOCUMENT["paths"].items():
+        for method in METHODS & entry.keys():
+            declared = [resolve(one) for one in entry.get("parameters", []) + entry[method].get("parameters", [])]
+            inside = {one["name"] for one in declared if one["in"] == "path" and one["required"]}
+            assert set(re.findall(r"{(\w+)}", path)) == inside, path
+
+
+def test_every_parameter_and_header_is_described() -> None:
+    """Each has a description and a schema, and each but the opaque cursor an example."""
+    for where, node in walk(DOCUMENT):
+        if "in" in node and "schema" in node or where.rsplit("/", 1)[0] == "#/components/headers":
+            assert node["description"] and node["schema"], where
+            if "example" in node:
+                assert [] == faults(node["schema"], node["example"]), where
+            else:
+                assert node["name"] == "cursor", where
+
+
+def test_every_protected_operation_documents_its_problems() -> None:
+    """401, 431 and 503 can meet every call of the API; 400, 413, 415 and 422 every one with a body."""
+    for where, operation in operations():
+        if operation.get("security") == [] or "/callbacks/" in where:
+            continue
+        assert {"401", "431", "503"} <= operation["responses"].keys(), where
+        assert ("{id}" in where) == ("404" in operation["responses"]) or "{queue}" in where, where
+        parameters = operation.get("parameters", [])
+        if any(resolve(one)["in"] == "query" for one in parameters):
+            assert "422" in operation["responses"], where
+        if "application/json" in operation.get("requestBody", {}).get("content", {}):
+            assert {"400", "413", "415", "422"} <= operation["responses"].keys(), where
+
+
+def test_problems_come_from_reusable_answers() -> None:
+    """Every 4xx and 5xx is one of the components, as application/problem+json, with an example of its status."""
+    for where, operation in operations():
+        for status, answer in operation["responses"].items():
+            if status[0] not in "45":
+                continue
+            assert answer["$ref"].startswith("#/components/responses/"), where
+            content = resolve(answer)["content"]
+            assert ["application/problem+json"] == list(content), where
+            for example in content["application/problem+json"]["examples"].values():
+                assert int(status) == example["value"]["status"], (where, example)
+
+
+def test_problem_types_are_those_of_the_error_tree() -> None:
+    """The table of problem types lists each type that the service can answer, with its status; examples agree."""
+    tree = {(leaf.type, leaf.status) for leaf in leaves(errors.Problem)}
+    table = re.findall(r"`/problems/([a-z-]+)` \| (\d+) \|", SCHEMAS["Problem"]["description"])
+    assert tree == {(slug, int(status)) for slug, status in table}
+    titles = {leaf.type: leaf.title for leaf in leaves(errors.Problem)}
+    for answer in COMPONENTS["responses"].values():
+        for example in answer["content"]["application/problem+json"]["examples"].values():
+            slug = example["value"]["type"].removeprefix("/problems/")
+            assert titles[slug] == example["value"]["title"]
+
+
+def leaves(kind: type[errors.Problem]) -> Iterator[type[errors.Problem]]:
+    """The classes under *kind* with a type of their own."""
+    if "type" in vars(kind) and kind is not errors.Problem:
+        yield kind
+    for child in kind.__subclasses__():
+        yield from leaves(child)
+
+
+@pytest.mark.parametrize(("where", "described"), [pytest.param(*one, id=one[0]) for one in media()])
+def test_examples_satisfy_their_schemas(where: str, described: dict[str, Any]) -> None:
+    """Each body that the contract shows is one that it allows; every body but opaque bytes is shown."""
+    assert "examples" in described or where.endswith("/*/*")
+    for name, example in described.get("examples", {}).items():
+        value = resolve(example)["value"]
+        assert resolve(example)["summary"]
+        if not (where.endswith("submitTaskBatch") and name == "two"):
+            assert [] == faults(described["schema"], value), name
+
+
+def test_lines_of_stream_examples_satisfy_their_schemas() -> None:
+    """What a stream shows line by line are submissions and receipts."""
+    stream = DOCUMENT["paths"]["/v1/tasks/stream"]["post"]
+    sides = {"Submission": stream["requestBody"]["content"], "Receipt": stream["responses"]["200"]["content"]}
+    for name, content in sides.items():
+        for example in content["application/x-ndjson"]["examples"].values():
+            for line in example["value"].splitlines():
+                assert [] == faults({"$ref": f"#/components/schemas/{name}"}, json.loads(line))
+
+
+def test_examples_inside_schemas_satisfy_them() -> None:
+    """Each value shown beside a field is one that the field takes."""
+    for where, schema in schema_nodes():
+        for value in schema.get("examples", []):
+            assert [] == faults({key: part for key, part in schema.items() if key != "examples"}, value), where
+
+
+def test_schemas_avoid_what_breaks_generators() -> None:
+    """No schema uses a word that generators turn into broken code, nor a reference with siblings."""
+    for where, schema in schema_nodes():
+        assert set() == BREAKS_GENERATORS & schema.keys(), where
+        assert "$ref" not in schema or ["$ref"] == list(schema), where
+        assert schema.get("additionalProperties") is not True, where
+        booleans = [key for key, child in schema.get("properties", {}).items() if isinstance(child, bool)]
+        assert [] == booleans and not isinstance(schema.get("items"), bool), where
+    assert "webhooks" not in DOCUMENT
+
+
+def test_answers_stay_open() -> None:
+    """A state that a later version adds breaks no client: no enums, patterns or closed objects in answers."""
+    for where, schema in schema_nodes():
+        if where.startswith("#/components/schemas/") and where.split("/")[3] not in REQUESTS:
+            closing = {"enum", "pattern", "maxLength", "minimum", "maximum"} & schema.keys()
+            assert set() == closing and schema.get("additionalProperties") is not False, where
+
+
+def test_bodies_have_no_defaults() -> None:
+    """A generated client sends only what its user set, so that a handler's own values are not overridden."""
+    for name in REQUESTS:
+        assert [] == [where for where, schema in walk(SCHEMAS[name]) if "default" in schema], name
+
+
+def test_requests_are_strict() -> None:
+    """An unknown field is refused at each level that has fields."""
+    for name in REQUESTS:
+        for where, schema in walk(SCHEMAS[name], name):
+            if isinstance(schema.get("properties"), dict) and "type" in schema:
+                assert schema["additionalProperties"] is False, where
+
+
+def test_every_field_is_described_with_its_default() -> None:
+    """Each field says what it is; optional fields of a submission say what holds when they are left out."""
+    without_default = {"name", "url"}
+    for name, schema in SCHEMAS.items():
+        assert schema["description"], name
+        for field, described in schema.get("properties", {}).items():
+            description = resolve(described).get("description")
+            assert description, (name, field)
+            if name in REQUESTS and field not in without_default:
+                assert "Default" in description, (name, field)
+
+
+def test_seconds_are_numbers_and_times_are_rfc_3339() -> None:
+    """Every `*_seconds` takes fractions, every `*_at` is a date-time."""
+    for name, schema in SCHEMAS.items():
+        for field, described in schema.get("properties", {}).items():
+            kinds = described.get("type")
+            if field.endswith("_seconds") and kinds != "array":
+                assert "number" in kinds, (name, field)
+            if field.endswith("_at"):
+                assert "date-time" == described["format"], (name, field)
+
+
+def test_required_fields_exist() -> None:
+    """No schema demands a field that it does not describe."""
+    for name, schema in SCHEMAS.items():
+        assert set(schema.get("required", [])) <= schema.get("properties", {}).keys(), name
+
+
+@pytest.mark.parametrize(
+    "submission",
+    [
+        {"name": "demo.add", "args": {"a": 2}},
+        {"url": "http://127.0.0.1:9000/x?y=1", "method": "PUT", "body": None},
+        {"name": "a", "delay_seconds": 0.25, "priority": 9, "result_ttl_seconds": 0},
+        {"name": "a", "run_at": "2026-12-01T08:00:00.5+01:00", "backoff": {"delays_seconds": [0.1, 5]}},
+        {"url": "https://a.example", "callback": {"url": "https://b.example", "on": ["failed"]}},
+    ],
+)
+def test_good_submissions_pass(submission: dict[str, Any]) -> None:
+    """What the documentation shows is taken."""
+    assert [] == submission_faults(submission)
+
+
+@pytest.mark.parametrize(
+    ("submission", "place"),
+    [
+        ({"name": "with space"}, ["name"]),
+        ({"name": "a\n"}, ["name"]),
+        ({"name": "a", "args": []}, ["args"]),
+        ({"name": "a", "priorty": 9}, []),
+        ({"name": "a", "priority": 10}, ["priority"]),
+        ({"name": "a", "priority": True}, ["priority"]),
+        ({"name": "a", "queue": "a/b"}, ["queue"]),
+        ({"name": "a", "delay_seconds": -1}, ["delay_seconds"]),
+        ({"name": "a", "delay_seconds": "5"}, ["delay_seconds"]),
+        ({"name": "a", "run_at": "2026-12-01T08:00:00"}, ["run_at"]),
+        ({"name": "a", "run_at": "tomorrow"}, ["run_at"]),
+        ({"name": "a", "timeout_seconds": 0}, ["timeout_seconds"]),
+        ({"name": "a", "retries": 1.5}, ["retries"]),
+        ({"name": "a", "backoff": [1, 2]}, ["backoff"]),
+        ({"name": "a", "backoff": {"base": 1}}, ["backoff"]),
+        ({"name": "a", "idempotency_key": 'x"y'}, ["idempotency_key"]),
+        ({"name": "a", "tags": [""]}, ["tags", 0]),
+        ({"name": "a", "tags": ["a"] * 33}, ["tags"]),
+        ({"name": "a", "callback": {"on": ["failed"]}}, ["callback"]),
+        ({"name": "a", "callback": {"url": "https://b.example", "on": ["done"]}}, ["callback", "on", 0]),
+        ({"url": "ftp://a.example"}, ["url"]),
+        ({"url": "http://a.example/\r\nHost: b"}, ["url"]),
+        ({"url": "http://a.example", "headers": {"X": "a\r\nY: b"}}, ["headers", "X"]),
+        ({"url": "http://a.example", "headers": {"X": 1}}, ["headers", "X"]),
+        ({"url": "http://a.example", "method": "post"}, ["method"]),
+        ([], []),
+        (None, []),
+    ],
+)
+def test_bad_submissions_are_refused_where_they_are_bad(submission: Any, place: list[str | int]) -> None:
+    """The one fault is found, and found at its field."""
+    found = validator({"$ref": "#/components/schemas/Submission"}).iter_errors(submission)
+    assert [place] == [list(fault.instance_path) for fault in found]
