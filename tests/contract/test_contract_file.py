@@ -1,5 +1,5 @@
 """
-The form of openapi/openapi.yaml: valid, complete, with examples that hold, and free of what breaks client generators.
+The form of openapi/openapi.yaml: complete, its examples true, and free of what breaks client generators.
 
 Refuses nothing about the running service: what it answers is held to this file elsewhere.
 The one fact to know: the service validates with these very schemas, so a slip here is a slip in the API.
@@ -25,7 +25,11 @@ COMPONENTS: dict[str, Any] = DOCUMENT["components"]
 SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback")
-BREAKS_GENERATORS = {"oneOf", "anyOf", "allOf", "not", "const", "prefixItems", "if", "$defs", "nullable", "webhooks"}
+SCHEMA_WORDS = {
+    "$ref", "type", "format", "description", "properties", "required", "additionalProperties", "items",
+    "enum", "pattern", "default", "examples", "minimum", "maximum", "minLength", "maxLength", "minItems",
+    "maxItems", "maxProperties",
+}  # fmt: skip
 OPERATION_IDS = {
     "submitTask", "submitTaskBatch", "submitTaskStream", "listTasks", "getTask", "getTaskResult",
     "listTaskAttempts", "cancelTask", "deleteTask", "listQueues", "getQueue", "listWorkers", "listHandlers",
@@ -58,7 +62,7 @@ def walk(node: Any, where: str = "#") -> Iterator[Found]:
 
 
 def operations() -> Iterator[Found]:
-    """Each operation under its operationId, the callback's included."""
+    """Each operation with its place, the callback's included."""
     for where, node in walk({"paths": DOCUMENT["paths"]}):
         if "operationId" in node and "responses" in node:
             yield where, node
@@ -82,16 +86,10 @@ def faults(schema: dict[str, Any], value: Any) -> list[str]:
     return [f"{fault.instance_path}: {fault.message}" for fault in validator(schema).iter_errors(value)]
 
 
-def submission_faults(value: Any) -> list[str]:
-    return faults({"$ref": "#/components/schemas/Submission"}, value)
-
-
 def schema_nodes() -> Iterator[Found]:
     """Each schema and subschema: of the components, of parameters, headers and media types."""
     roots = [(f"#/components/schemas/{name}", schema) for name, schema in SCHEMAS.items()]
-    for where, node in walk(DOCUMENT):
-        if where.endswith("/schema") or where == "#/components/schemas":
-            roots += [(where, node)] if where.endswith("/schema") else []
+    roots += [(where, node) for where, node in walk(DOCUMENT) if where.endswith("/schema")]
     for where, schema in roots:
         for inner, node in walk(schema, where):
             if not inner.endswith("/properties"):
@@ -125,15 +123,16 @@ def test_contract_and_package_have_one_version() -> None:
 
 def test_operation_ids_are_those_that_clients_call() -> None:
     """A method of a generated client never changes its name by accident."""
-    assert OPERATION_IDS == {node["operationId"] for where, node in operations() if "/callbacks/" not in where}
+    outside = [node["operationId"] for where, node in operations() if "/callbacks/" not in where]
+    assert sorted(OPERATION_IDS) == sorted(outside)
 
 
 def test_every_operation_reads_well() -> None:
     """Each operation has a tag that is described, a summary, a description, and answers with descriptions."""
     tags = {tag["name"] for tag in DOCUMENT["tags"]}
     for where, operation in operations():
-        assert operation["summary"] and operation["description"], where
-        assert not operation["summary"].endswith("."), where
+        assert operation["description"], where
+        assert re.fullmatch(r".*[^.]", operation["summary"]), where
         assert set(operation["tags"]) <= tags, where
         assert all(resolve(answer)["description"] for answer in operation["responses"].values()), where
 
@@ -142,16 +141,16 @@ def test_path_parameters_are_declared() -> None:
     """Each `{name}` of a path is a required parameter, and nothing else is."""
     for path, entry in DOCUMENT["paths"].items():
         for method in METHODS & entry.keys():
-            declared = [resolve(one) for one in entry.get("parameters", []) + entry[method].get("parameters", [])]
-            inside = {one["name"] for one in declared if one["in"] == "path" and one["required"]}
+            declared = entry.get("parameters", []) + entry[method].get("parameters", [])
+            inside = {resolve(one)["name"] for one in declared if resolve(one)["in"] == "path"}
             assert set(re.findall(r"{(\w+)}", path)) == inside, path
 
 
 def test_every_parameter_and_header_is_described() -> None:
     """Each has a description and a schema, and each but the opaque cursor an example."""
     for where, node in walk(DOCUMENT):
-        if "in" in node and "schema" in node or where.rsplit("/", 1)[0] == "#/components/headers":
-            assert node["description"] and node["schema"], where
+        if ("in" in node and "schema" in node) or where.rsplit("/", 1)[0] == "#/components/headers":
+            assert node["description"], where
             if "example" in node:
                 assert [] == faults(node["schema"], node["example"]), where
             else:
@@ -173,7 +172,7 @@ def test_every_protected_operation_documents_its_problems() -> None:
 
 
 def test_problems_come_from_reusable_answers() -> None:
-    """Every 4xx and 5xx is one of the components, as application/problem+json, with an example of its status."""
+    """Every 4xx and 5xx is a component, an application/problem+json with an example of its status."""
     for where, operation in operations():
         for status, answer in operation["responses"].items():
             if status[0] not in "45":
@@ -186,7 +185,7 @@ def test_problems_come_from_reusable_answers() -> None:
 
 
 def test_problem_types_are_those_of_the_error_tree() -> None:
-    """The table of problem types lists each type that the service can answer, with its status; examples agree."""
+    """The table of problem types lists each that the service can answer, and examples agree."""
     tree = {(leaf.type, leaf.status) for leaf in leaves(errors.Problem)}
     table = re.findall(r"`/problems/([a-z-]+)` \| (\d+) \|", SCHEMAS["Problem"]["description"])
     assert tree == {(slug, int(status)) for slug, status in table}
@@ -212,8 +211,7 @@ def test_examples_satisfy_their_schemas(where: str, described: dict[str, Any]) -
     for name, example in described.get("examples", {}).items():
         value = resolve(example)["value"]
         assert resolve(example)["summary"]
-        if not (where.endswith("submitTaskBatch") and name == "two"):
-            assert [] == faults(described["schema"], value), name
+        assert [] == faults(described["schema"], value), name
 
 
 def test_lines_of_stream_examples_satisfy_their_schemas() -> None:
@@ -230,26 +228,33 @@ def test_examples_inside_schemas_satisfy_them() -> None:
     """Each value shown beside a field is one that the field takes."""
     for where, schema in schema_nodes():
         for value in schema.get("examples", []):
-            assert [] == faults({key: part for key, part in schema.items() if key != "examples"}, value), where
+            assert [] == faults(schema, value), where
 
 
-def test_schemas_avoid_what_breaks_generators() -> None:
-    """No schema uses a word that generators turn into broken code, nor a reference with siblings."""
+def test_schemas_use_only_words_that_generators_understand() -> None:
+    """No oneOf, const, prefixItems or the like, no boolean schemas, and no reference with siblings."""
     for where, schema in schema_nodes():
-        assert set() == BREAKS_GENERATORS & schema.keys(), where
+        assert set() == schema.keys() - SCHEMA_WORDS, where
         assert "$ref" not in schema or ["$ref"] == list(schema), where
+        children = [*schema.get("properties", {}).values(), schema.get("items", {})]
+        assert [] == [child for child in children if isinstance(child, bool)], where
         assert schema.get("additionalProperties") is not True, where
-        booleans = [key for key, child in schema.get("properties", {}).items() if isinstance(child, bool)]
-        assert [] == booleans and not isinstance(schema.get("items"), bool), where
     assert "webhooks" not in DOCUMENT
+
+
+def test_numbers_are_doubles() -> None:
+    """Go and Java clients keep milliseconds of ten years, which 32-bit floats lose."""
+    for where, schema in schema_nodes():
+        if where.startswith("#/components/schemas/") and "number" in schema.get("type", ""):
+            assert schema.get("format") == "double", where
 
 
 def test_answers_stay_open() -> None:
     """A state that a later version adds breaks no client: no enums, patterns or closed objects in answers."""
     for where, schema in schema_nodes():
         if where.startswith("#/components/schemas/") and where.split("/")[3] not in REQUESTS:
-            closing = {"enum", "pattern", "maxLength", "minimum", "maximum"} & schema.keys()
-            assert set() == closing and schema.get("additionalProperties") is not False, where
+            assert set() == {"enum", "pattern", "maxLength", "minimum", "maximum"} & schema.keys(), where
+            assert schema.get("additionalProperties") is not False, where
 
 
 def test_bodies_have_no_defaults() -> None:
@@ -286,63 +291,10 @@ def test_seconds_are_numbers_and_times_are_rfc_3339() -> None:
             if field.endswith("_seconds") and kinds != "array":
                 assert "number" in kinds, (name, field)
             if field.endswith("_at"):
-                assert "date-time" == described["format"], (name, field)
+                assert described["format"] == "date-time", (name, field)
 
 
 def test_required_fields_exist() -> None:
     """No schema demands a field that it does not describe."""
     for name, schema in SCHEMAS.items():
         assert set(schema.get("required", [])) <= schema.get("properties", {}).keys(), name
-
-
-@pytest.mark.parametrize(
-    "submission",
-    [
-        {"name": "demo.add", "args": {"a": 2}},
-        {"url": "http://127.0.0.1:9000/x?y=1", "method": "PUT", "body": None},
-        {"name": "a", "delay_seconds": 0.25, "priority": 9, "result_ttl_seconds": 0},
-        {"name": "a", "run_at": "2026-12-01T08:00:00.5+01:00", "backoff": {"delays_seconds": [0.1, 5]}},
-        {"url": "https://a.example", "callback": {"url": "https://b.example", "on": ["failed"]}},
-    ],
-)
-def test_good_submissions_pass(submission: dict[str, Any]) -> None:
-    """What the documentation shows is taken."""
-    assert [] == submission_faults(submission)
-
-
-@pytest.mark.parametrize(
-    ("submission", "place"),
-    [
-        ({"name": "with space"}, ["name"]),
-        ({"name": "a\n"}, ["name"]),
-        ({"name": "a", "args": []}, ["args"]),
-        ({"name": "a", "priorty": 9}, []),
-        ({"name": "a", "priority": 10}, ["priority"]),
-        ({"name": "a", "priority": True}, ["priority"]),
-        ({"name": "a", "queue": "a/b"}, ["queue"]),
-        ({"name": "a", "delay_seconds": -1}, ["delay_seconds"]),
-        ({"name": "a", "delay_seconds": "5"}, ["delay_seconds"]),
-        ({"name": "a", "run_at": "2026-12-01T08:00:00"}, ["run_at"]),
-        ({"name": "a", "run_at": "tomorrow"}, ["run_at"]),
-        ({"name": "a", "timeout_seconds": 0}, ["timeout_seconds"]),
-        ({"name": "a", "retries": 1.5}, ["retries"]),
-        ({"name": "a", "backoff": [1, 2]}, ["backoff"]),
-        ({"name": "a", "backoff": {"base": 1}}, ["backoff"]),
-        ({"name": "a", "idempotency_key": 'x"y'}, ["idempotency_key"]),
-        ({"name": "a", "tags": [""]}, ["tags", 0]),
-        ({"name": "a", "tags": ["a"] * 33}, ["tags"]),
-        ({"name": "a", "callback": {"on": ["failed"]}}, ["callback"]),
-        ({"name": "a", "callback": {"url": "https://b.example", "on": ["done"]}}, ["callback", "on", 0]),
-        ({"url": "ftp://a.example"}, ["url"]),
-        ({"url": "http://a.example/\r\nHost: b"}, ["url"]),
-        ({"url": "http://a.example", "headers": {"X": "a\r\nY: b"}}, ["headers", "X"]),
-        ({"url": "http://a.example", "headers": {"X": 1}}, ["headers", "X"]),
-        ({"url": "http://a.example", "method": "post"}, ["method"]),
-        ([], []),
-        (None, []),
-    ],
-)
-def test_bad_submissions_are_refused_where_they_are_bad(submission: Any, place: list[str | int]) -> None:
-    """The one fault is found, and found at its field."""
-    found = validator({"$ref": "#/components/schemas/Submission"}).iter_errors(submission)
-    assert [place] == [list(fault.instance_path) for fault in found]
