@@ -1,0 +1,208 @@
+"""
+Every error Taskpost raises on purpose.
+
+    TaskpostError
+    ├── InvalidSetting            a setting that cannot be used; the process does not start
+    ├── InvalidHandler            a @task declaration that cannot work; the worker does not start
+    ├── InvalidArguments          arguments that do not fit a handler's signature
+    ├── LeaseLost                 a worker speaks of a task that is no longer its own
+    └── Problem                   what the API answers, RFC 9457; one stable type each
+        ├── BadRequest
+        │   ├── MalformedJson          400 malformed-json
+        │   └── InvalidRequest         400 invalid-request
+        ├── Unauthorized               401 unauthorized
+        ├── Forbidden                  403 forbidden
+        ├── NotFound                   404 not-found
+        │   └── TaskNotFound           404 task-not-found
+        ├── MethodNotAllowed           405 method-not-allowed
+        ├── Conflict
+        │   ├── StateConflict          409 state-conflict
+        │   ├── NotFinished            409 not-finished
+        │   └── TaskFailed             409 task-failed
+        ├── ResultGone                 410 result-gone
+        ├── TooLarge                   413 too-large
+        ├── UnsupportedMediaType       415 unsupported-media-type
+        ├── Invalid
+        │   ├── InvalidSubmission      422 invalid-submission
+        │   ├── UnknownHandler         422 unknown-handler
+        │   ├── InvalidTaskArguments   422 invalid-arguments
+        │   ├── InvalidQuery           422 invalid-query
+        │   └── IdempotencyMismatch    422 idempotency-mismatch
+        ├── HeadersTooLarge            431 headers-too-large
+        ├── InternalError              500 internal-error
+        └── Unavailable                (retry later; Retry-After says when)
+            ├── StoreUnavailable       503 store-unavailable
+            └── StoreFull              503 store-full
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class TaskpostError(Exception):
+    """The root: catch this to catch everything Taskpost raises on purpose."""
+
+
+class InvalidSetting(TaskpostError):
+    """Says which setting, what was given, what is needed."""
+
+
+class InvalidHandler(TaskpostError):
+    """Says which handler declaration, what was given, what is needed."""
+
+
+class InvalidArguments(TaskpostError, ValueError):
+    """Arguments refused by a handler's signature; *errors* holds one `{pointer, detail}` a fault."""
+
+    def __init__(self, detail: str, errors: list[dict[str, Any]] | None = None) -> None:
+        super().__init__(detail)
+        self.errors = errors or []
+
+
+class LeaseLost(TaskpostError):
+    """The task was given to somebody else, or has ended; what this worker reports is refused."""
+
+
+class Problem(TaskpostError):
+    """
+    An answer of the API that is not success, as RFC 9457 describes it.
+
+    *errors* names every fault, each `{"pointer" | "parameter" | "header": where, "detail": what and what to do}`.
+    *headers* go out with the answer; *extensions* are further members of the problem's JSON.
+    """
+
+    type: ClassVar[str] = "internal-error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Something went wrong on our side"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: list[dict[str, Any]] | None = None,
+        headers: dict[str, str] | None = None,
+        **extensions: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors or []
+        self.headers = headers or {}
+        self.extensions = extensions
+
+    def document(self) -> dict[str, Any]:
+        """The problem as its JSON object."""
+        shown: dict[str, Any] = {
+            "type": f"/problems/{self.type}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            shown["errors"] = self.errors
+        shown.update(self.extensions)
+        return shown
+
+
+class BadRequest(Problem):
+    status = 400
+
+
+class MalformedJson(BadRequest):
+    type, title = "malformed-json", "The body is not valid JSON"
+
+
+class InvalidRequest(BadRequest):
+    type, title = "invalid-request", "The request cannot be understood"
+
+
+class Unauthorized(Problem):
+    type, status, title = "unauthorized", 401, "A valid API key is needed"
+
+
+class Forbidden(Problem):
+    type, status, title = "forbidden", 403, "This is not allowed"
+
+
+class NotFound(Problem):
+    type, status, title = "not-found", 404, "There is nothing here"
+
+
+class TaskNotFound(NotFound):
+    type, title = "task-not-found", "No such task"
+
+
+class MethodNotAllowed(Problem):
+    type, status, title = "method-not-allowed", 405, "This method is not offered here"
+
+
+class Conflict(Problem):
+    status = 409
+
+
+class StateConflict(Conflict):
+    type, title = "state-conflict", "The task's state does not allow this"
+
+
+class NotFinished(Conflict):
+    type, title = "not-finished", "The task has not finished"
+
+
+class TaskFailed(Conflict):
+    type, title = "task-failed", "The task ended without a result"
+
+
+class ResultGone(Problem):
+    type, status, title = "result-gone", 410, "The result was not kept"
+
+
+class TooLarge(Problem):
+    type, status, title = "too-large", 413, "The body is too large"
+
+
+class UnsupportedMediaType(Problem):
+    type, status, title = "unsupported-media-type", 415, "This media type is not understood here"
+
+
+class Invalid(Problem):
+    status = 422
+
+
+class InvalidSubmission(Invalid):
+    type, title = "invalid-submission", "The submission has faults"
+
+
+class UnknownHandler(Invalid):
+    type, title = "unknown-handler", "No worker has a handler of this name"
+
+
+class InvalidTaskArguments(Invalid):
+    type, title = "invalid-arguments", "The arguments do not fit the handler"
+
+
+class InvalidQuery(Invalid):
+    type, title = "invalid-query", "The query has faults"
+
+
+class IdempotencyMismatch(Invalid):
+    type, title = "idempotency-mismatch", "This idempotency key was used with another submission"
+
+
+class HeadersTooLarge(Problem):
+    type, status, title = "headers-too-large", 431, "The request's headers are too large"
+
+
+class InternalError(Problem):
+    type, status, title = "internal-error", 500, "Something went wrong on our side"
+
+
+class Unavailable(Problem):
+    status = 503
+
+
+class StoreUnavailable(Unavailable):
+    type, title = "store-unavailable", "The store does not answer"
+
+
+class StoreFull(Unavailable):
+    type, title = "store-full", "The store is full"

@@ -1,0 +1,127 @@
+"""
+Every setting of Taskpost, in one frozen struct; the only reader of the environment.
+
+A field `lease_ms` is the environment variable `TASKPOST_LEASE_MS`. Three names that hosting platforms
+set are understood too: `REDIS_URL`, `PORT` and `WEB_CONCURRENCY` (processes of the API); the Taskpost name wins.
+The README lists every setting; a test holds the list against this file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from service.errors import InvalidSetting
+
+PREFIX = "TASKPOST_"
+PLATFORM_NAMES = {"redis_url": "REDIS_URL", "port": "PORT", "web_processes": "WEB_CONCURRENCY"}
+MIB = 1024 * 1024
+DAY = 86_400
+
+
+def setting(default: Any, about: str, least: float | None = None, most: float | None = None) -> Any:
+    """A field with its description and the range it may have."""
+    return field(default=default, metadata={"about": about, "least": least, "most": most})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings with their defaults. Build one with `Settings.from_env()`."""
+
+    redis_url: str = setting(
+        "redis://127.0.0.1:6379/0",
+        "Redis or Valkey: `redis://`, `rediss://`, `unix://`, `redis+sentinel://host:port,host:port/service/db`, "
+        "`redis+cluster://host:port,host:port`",
+    )
+    redis_tls_verify: bool = setting(True, "check the certificate of a `rediss://` server (Heroku's is self-signed)")
+    shards: int = setting(1, "shards of a new deployment; recorded in Redis at the first start", 1, 16)
+    host: str = setting("127.0.0.1", "address the API listens on")
+    port: int = setting(8080, "port the API listens on", 0, 65535)
+    web_processes: int = setting(1, "processes of the API", 1, 64)
+    insecure: bool = setting(False, "allow an address beyond loopback without an API key")
+    api_key: str = setting("", "key that every request must bring as `Authorization: Bearer …`; empty asks for none")
+    accept_unknown_handlers: bool = setting(False, "accept submissions for handlers that no worker has published")
+    log_level: str = setting("info", "debug, info, warning or error")
+
+    max_body_bytes: int = setting(MIB, "largest body of one request", 1024)
+    max_batch_bytes: int = setting(16 * MIB, "largest body of a batch", 1024)
+    max_line_bytes: int = setting(MIB, "longest line of a stream", 1024)
+    max_batch_tasks: int = setting(1000, "most tasks of a batch", 1, 10_000)
+    max_result_bytes: int = setting(MIB, "largest result of a task, and of an answer read from a URL", 1024)
+    max_depth: int = setting(64, "deepest nesting of a JSON body", 4, 512)
+    max_headers_bytes: int = setting(16 * 1024, "size of a request's headers altogether", 1024, 64 * 1024)
+    max_memory_ratio: float = setting(
+        0.9, "share of Redis' `maxmemory` from which submissions are refused, so that running work can finish", 0.1, 1
+    )
+
+    retries: int = setting(3, "retries of a task that says nothing", 0, 1000)
+    timeout_seconds: float = setting(1800, "time limit of an attempt of a handler", 0.001, 7 * DAY)
+    url_timeout_seconds: float = setting(30, "time limit of an attempt of a URL task", 0.001, 7 * DAY)
+    retry_for_seconds: float = setting(7 * DAY, "total time in which a task may be retried or deferred", 0)
+    max_crashes: int = setting(3, "crashes after which a task fails as `worker_lost`", 0, 100)
+    result_ttl_seconds: float = setting(DAY, "how long succeeded, cancelled and expired tasks are kept", 0)
+    failure_ttl_seconds: float = setting(7 * DAY, "how long failed tasks are kept", 0)
+    max_finished: int = setting(1_000_000, "most ended tasks listed in a shard, failed ones apart", 100)
+    max_failed: int = setting(1_000_000, "most failed tasks listed in a shard", 100)
+
+    handlers: str = setting("", "where a worker finds its handlers: `module[:attr]`, several by comma")
+    queues: str = setting("", "queues a worker serves, by comma; empty means all of them")
+    processes: int = setting(1, "processes of a worker", 1, 256)
+    concurrency: int = setting(100, "async handlers a worker process runs at once", 0, 10_000)
+    threads: int = setting(16, "handlers on threads a worker process runs at once", 0, 1000)
+    url_concurrency: int = setting(100, "URLs a worker process calls at once", 0, 10_000)
+    lease_ms: int = setting(15_000, "how long a task stays with a silent worker", 2000, 600_000)
+    heartbeat_ms: int = setting(5_000, "how often a worker says what it holds", 500, 200_000)
+    drain_seconds: float = setting(20, "how long a stopping worker lets its tasks run", 0, 3600)
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            check_range(one.name, getattr(self, one.name), one.metadata["least"], one.metadata["most"])
+        if self.heartbeat_ms * 2 > self.lease_ms:
+            raise InvalidSetting(
+                f"TASKPOST_HEARTBEAT_MS={self.heartbeat_ms}: needs at most half of TASKPOST_LEASE_MS={self.lease_ms}, "
+                "because a lease must survive one lost heartbeat"
+            )
+        if self.log_level.lower() not in ("debug", "info", "warning", "error"):
+            raise InvalidSetting(f"TASKPOST_LOG_LEVEL={self.log_level}: needs debug, info, warning or error")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None, **given: Any) -> Settings:
+        """
+        The settings of *env* (this process' environment when None); *given* values that are not None win.
+
+        Raises:
+            InvalidSetting: a value that cannot be read or is out of range; the text names variable, value and need.
+        """
+        env = os.environ if env is None else env
+        chosen: dict[str, Any] = {}
+        for one in fields(cls):
+            own = PREFIX + one.name.upper()
+            variable = own if env.get(own) else PLATFORM_NAMES.get(one.name, own)
+            if text := env.get(variable):
+                chosen[one.name] = read_value(variable, text, type(one.default))
+        chosen.update({name: value for name, value in given.items() if value is not None})
+        return cls(**chosen)
+
+
+def read_value(variable: str, text: str, wanted: type) -> Any:
+    """*text* as bool, int, float or str. Raises InvalidSetting."""
+    try:
+        if wanted is bool:
+            return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
+                text.lower()
+            ]
+        return wanted(text)
+    except (KeyError, ValueError) as exc:
+        needs = {bool: "1 or 0", int: "a whole number", float: "a number"}[wanted]
+        raise InvalidSetting(f"{variable}={text}: needs {needs}") from exc
+
+
+def check_range(name: str, value: Any, least: float | None, most: float | None) -> None:
+    """Raises InvalidSetting when *value* lies outside *least* … *most*."""
+    if least is not None and value < least:
+        raise InvalidSetting(f"{PREFIX}{name.upper()}={value}: needs at least {least:g}")
+    if most is not None and value > most:
+        raise InvalidSetting(f"{PREFIX}{name.upper()}={value}: needs at most {most:g}")

@@ -1,0 +1,108 @@
+"""
+Connections to Redis or Valkey: one server, Sentinel or Cluster, by URL.
+
+Owns which errors of the server mean "try again" and which mean "it is full". Nothing above this file sees
+an exception of the Redis library. Clients made here never retry by themselves: `scripts.py` decides.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import redis.asyncio as redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from service.errors import InvalidSetting, StoreFull, StoreUnavailable, TaskpostError
+from service.settings import Settings
+
+Client = redis.Redis | RedisCluster
+RETRY_AFTER = {"Retry-After": "2"}
+CONNECT_SECONDS = 1.5
+COMMAND_SECONDS = 5.0
+
+# What a server says when it is not the right one any more, or not ready yet; and a slot that is moving.
+PASSING = (
+    "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "BUSY", "NOREPLICAS",
+    "non local key", "Connection",
+)  # fmt: skip
+
+
+def connect(settings: Settings, *, wait_seconds: float = 0) -> Client:
+    """
+    A client for *settings.redis_url*; no command is sent yet. *wait_seconds* > 0 is for blocking reads of that length.
+
+    Raises:
+        InvalidSetting: the URL is of no kind that is understood.
+    """
+    options: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": COMMAND_SECONDS + wait_seconds,
+        "protocol": 2,
+    }
+    url, quiet = settings.redis_url, Retry(NoBackoff(), 0)
+    parts = urlsplit(url)
+    if parts.scheme.startswith("rediss") and not settings.redis_tls_verify:
+        options["ssl_cert_reqs"] = ssl.CERT_NONE
+        options["ssl_check_hostname"] = False
+    if parts.scheme in ("redis", "rediss", "unix"):
+        return redis.Redis.from_url(url, retry=quiet, **options)
+    secret = {"username": parts.username, "password": parts.password}
+    hosts = hosts_of(url)
+    if parts.scheme in ("redis+cluster", "rediss+cluster"):
+        nodes = [ClusterNode(host, port) for host, port in hosts]
+        tls = {"ssl": True} if parts.scheme.startswith("rediss") else {}
+        return RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **secret, **tls, **options)
+    if parts.scheme in ("redis+sentinel", "rediss+sentinel"):
+        service, _, database = parts.path.strip("/").partition("/")
+        asked = dict(parse_qsl(parts.query))
+        sentinel = Sentinel(
+            hosts,
+            sentinel_kwargs={"password": asked.get("sentinel_password"), "socket_timeout": CONNECT_SECONDS},
+            ssl=parts.scheme.startswith("rediss"),
+            **secret,
+            **options,
+        )
+        return sentinel.master_for(service or "mymaster", db=int(database or 0), retry=quiet)
+    raise InvalidSetting(
+        f"TASKPOST_REDIS_URL={url}: needs redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
+    )
+
+
+def hosts_of(url: str) -> list[tuple[str, int]]:
+    """The (host, port) pairs of a URL that names several, separated by commas."""
+    named = urlsplit(url).netloc.rpartition("@")[2]
+    pairs = []
+    for one in named.split(","):
+        host, _, port = one.rpartition(":")
+        if not host or not port.isdecimal():
+            raise InvalidSetting(f"TASKPOST_REDIS_URL={url}: needs host:port,host:port, got {one!r}")
+        pairs.append((host, int(port)))
+    return pairs
+
+
+def translated(exc: Exception) -> TaskpostError:
+    """What *exc*, raised by the Redis library, means to the rest of the house. Raise it `from exc`."""
+    text = str(exc)
+    if "OOM" in text[:64]:
+        return StoreFull(
+            "Redis has reached its memory limit; submissions are refused until running work has freed some.",
+            headers=RETRY_AFTER,
+        )
+    if not isinstance(exc, ResponseError) or any(sign in text for sign in PASSING):
+        return StoreUnavailable(
+            "Redis did not answer. Whether the request took effect is unknown: send it again with the same "
+            "Idempotency-Key, and it takes effect once.",
+            headers=RETRY_AFTER,
+        )
+    return TaskpostError(f"Redis refused a command: {text}")
+
+
+def is_noscript(exc: RedisError) -> bool:
+    """The server was flushed or replaced, and does not know the script."""
+    return type(exc).__name__ == "NoScriptError" or "NOSCRIPT" in str(exc)[:16]

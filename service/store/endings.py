@@ -1,0 +1,166 @@
+"""
+How a task ends, as bytes: the report that a script takes, with the callback that it creates.
+
+Scripts never decode bodies, so every ending is prepared here; tokens and states guard it there.
+Pure: the same task and outcome give the same report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from service.task import (
+    CALLBACK_QUEUE,
+    ENDED,
+    WAITING,
+    Leased,
+    Snapshot,
+    callback_id,
+    created_ms,
+    encode_id,
+    pack_header,
+    parse_record,
+    rfc3339,
+    show,
+    stored_queue,
+    submission_of,
+)
+
+NO_TOKEN = bytes(12)
+SMALL_BYTES = 512
+LEAST_TTL_MS = 60_000  # a submission that is sent again must find its task
+IDEMPOTENCY_MS = 86_400_000
+ROW, CALLBACK, KEEPS, PROGRESSED = 1, 2, 4, 8
+
+
+@dataclass(slots=True)
+class Ending:
+    """
+    The end of a task, before it is bytes.
+
+    *result* is JSON, *error* `{type, message, traceback}`; *row* is the last attempt as the API shows it, or None
+    when it was the first and succeeded.
+    """
+
+    state: str
+    result: bytes | None = None
+    error: dict[str, Any] | None = None
+    row: bytes | None = None
+    progress: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class Origin:
+    """What is known of the task that ends: its record as stored, and its last attempt."""
+
+    id: bytes
+    raw: bytes
+    submission: dict[str, Any]
+    token: bytes
+    attempt: int
+    crashes: int
+    started_ms: int
+    worker: str
+
+    @classmethod
+    def of_leased(cls, task: Leased, worker: str) -> Origin:
+        return cls(
+            task.id, task.raw, task.submission, task.token, task.attempt, task.crashes, task.leased_ms, worker
+        )
+
+
+def report(origin: Origin, ending: Ending, options: Mapping[str, Any], *, now_ms: int, failure_ttl_s: float) -> list[bytes]:
+    """
+    The arguments by which `step.lua` or `end.lua` end this task.
+
+    *options* are those in force (see `task.options_of`); *now_ms* is used for the callback's text only,
+    Redis notes its own time.
+    """
+    ttl_ms, keeps = time_to_live(origin, ending, options, now_ms, failure_ttl_s)
+    flags = KEEPS if keeps else 0
+    if ending.progress:
+        flags |= PROGRESSED
+    if options["result_ttl_seconds"] == 0:
+        ending.result = None
+    head5 = origin.raw[:1] + ENDED[ending.state] + origin.raw[2:5]
+    outcome = outcome_of(origin, ending)
+    start, submission = submission_of(origin.raw)
+    extra: list[bytes] = []
+    if ending.row is not None:
+        flags |= ROW
+        extra.append(ending.row)
+    callback = origin.submission.get("callback")
+    if callback and ending.state in (callback.get("on") or ENDED):
+        flags |= CALLBACK
+        record = callback_record(origin, outcome, head5, options, now_ms)
+        extra += [callback_id(origin.id), record]
+    if len(submission) <= SMALL_BYTES:
+        kind, value = b"E", origin.raw[11:start] + submission + b"\n" + outcome
+    else:
+        kind, value = b"L", outcome
+    head = b"%b%c%b%b%b%b" % (kind, flags, origin.id, origin.token, ttl_ms.to_bytes(6, "big"), head5)
+    return [head, value, *extra]
+
+
+def again(task: Leased, kind: bytes, delay_ms: int, row: bytes | None) -> list[bytes]:
+    """The arguments by which `step.lua` lets a task run again: *kind* R, D or B (see there)."""
+    head = b"%b%c%b%b%b" % (kind, ROW if row else 0, task.id, task.token, delay_ms.to_bytes(6, "big"))
+    return [head, b"", row] if row else [head, b""]
+
+
+def time_to_live(
+    origin: Origin, ending: Ending, options: Mapping[str, Any], now_ms: int, failure_ttl_s: float
+) -> tuple[int, bool]:
+    """(ms the ended task is kept, whether that is a time of its own rather than its list's)."""
+    own = int(float(options["result_ttl_seconds"]) * 1000)
+    ttl_ms = max(own, int(failure_ttl_s * 1000)) if ending.state == "failed" else own
+    keeps = "result_ttl_seconds" in origin.submission
+    if origin.submission.get("idempotency_key"):
+        # As long as the key answers with this task, there must be a task to answer with.
+        ttl_ms = max(ttl_ms, IDEMPOTENCY_MS + created_ms(origin.id) - now_ms)
+    return max(ttl_ms, LEAST_TTL_MS), keeps
+
+
+def outcome_of(origin: Origin, ending: Ending) -> bytes:
+    """The outcome as JSON; a result is spliced in, not decoded."""
+    fields: dict[str, Any] = {"attempt": origin.attempt}
+    if origin.crashes:
+        fields["crashes"] = origin.crashes
+    if origin.started_ms:
+        fields["started_ms"] = origin.started_ms
+        fields["worker"] = origin.worker
+    if ending.error is not None:
+        fields["error"] = ending.error
+    if ending.progress:
+        fields["progress"] = ending.progress
+    text = orjson.dumps(fields)
+    if ending.result is None or ending.result == b"null":
+        return text
+    return b'%b,"result":%b}' % (text[:-1], ending.result)
+
+
+def callback_record(origin: Origin, outcome: bytes, head5: bytes, options: Mapping[str, Any], now_ms: int) -> bytes:
+    """The record of the task that delivers the callback: a URL task in the `callbacks` queue of the namespace."""
+    raw = head5 + now_ms.to_bytes(6, "big") + origin.raw[11:]
+    snapshot = Snapshot(origin.id, parse_record(raw, outcome), None, None, now_ms)
+    callback, record = origin.submission["callback"], snapshot.record
+    body = {"type": f"task.{snapshot.state}", "timestamp": rfc3339(now_ms), "data": show(snapshot, options)}
+    submission = {
+        "url": callback["url"],
+        "headers": callback.get("headers", {}),
+        "body": body,
+        "callback_of": encode_id(origin.id),
+    }
+    header = pack_header(
+        state=WAITING,
+        priority=record.priority,
+        lane="url",
+        time_ms=0,
+        max_crashes=record.max_crashes,
+        queue=stored_queue(record.namespace, CALLBACK_QUEUE),
+    )
+    return header + orjson.dumps(submission)

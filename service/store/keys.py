@@ -1,0 +1,97 @@
+"""
+Every key name in Redis, and nothing else.
+
+All keys of a shard start with `tp:{<shard>}:`, so that a shard lives in one hash slot. Scripts build the
+names that depend on a task or a queue from that prefix; their headers list which.
+
+    conf                      hash    format, shards, longest lease: written at the first start
+    none                      -       never exists: a slot that is moving then refuses a whole call, not half of it
+    t:<id>  o:<id>            string  record; outcome of a large one
+    a:<id>  p:<id>            list, string   attempts other than a first that succeeded; progress
+    q:<queue>:<lane>:<prio>   list    ready entries, first in first out
+    due:<queue>               zset    entries of delayed and retrying tasks, by due time
+    count                     hash    q|s|r:<queue> -> how many tasks are queued, scheduled, running
+    lease                     zset    task -> deadline: the only truth for "running"
+    run                       hash    task -> token, attempt, crashes, flags, start, worker; from first lease to end
+    sess:<session>            string  the last lease call of a session: sequence number, statuses, what it was given
+    wake:<queue>:<lane>       zset    a marker that means "work now"; wake:@<worker> "look at your leases now"
+    done  dead  exp           zset    ended tasks by time; failed ones; ended ones with a time to live of their own
+    made  made:<id>           zset, list   all tasks in order of creation, in buckets of runs of ids
+    idem:<hash>               string  idempotency key -> task and fingerprint
+    ev                        stream  transitions, one entry a script call
+    reap                      string  when the last reap ran; until when none may take a lease away
+    worker:<id>  workers      string, zset   what a live worker says of itself (shard 0)
+    handlers                  hash    what workers published of their handlers (shard 0)
+
+An *entry* of a list is a type byte (`T`, a task), the generation and the id; an entry of `due` has priority and
+lane behind it.
+"""
+
+from __future__ import annotations
+
+
+def prefix(shard: int) -> str:
+    """What all keys of a shard start with."""
+    return f"tp:{{{shard}}}:"
+
+
+def conf(shard: int) -> str:
+    return prefix(shard) + "conf"
+
+
+def none(shard: int) -> str:
+    return prefix(shard) + "none"
+
+
+def events(shard: int) -> str:
+    return prefix(shard) + "ev"
+
+
+def count(shard: int) -> str:
+    return prefix(shard) + "count"
+
+
+def lease(shard: int) -> str:
+    return prefix(shard) + "lease"
+
+
+def ended(shard: int, failed: bool) -> str:
+    return prefix(shard) + ("dead" if failed else "done")
+
+
+def due(shard: int, queue: str) -> str:
+    return f"{prefix(shard)}due:{queue}"
+
+
+def ready(shard: int, queue: str, lane: str, priority: int) -> str:
+    """*lane* is its letter."""
+    return f"{prefix(shard)}q:{queue}:{lane}:{priority}"
+
+
+def attempts(id_: bytes) -> bytes:
+    return prefix(id_[6]).encode() + b"a:" + id_
+
+
+def made(shard: int) -> str:
+    return prefix(shard) + "made"
+
+
+def made_bucket(shard: int, first: bytes) -> bytes:
+    return prefix(shard).encode() + b"made:" + first
+
+
+def wake(shard: int, queue: str, lane: str) -> str:
+    """*lane* is its letter."""
+    return f"{prefix(shard)}wake:{queue}:{lane}"
+
+
+def wake_worker(shard: int, worker: str) -> str:
+    return f"{prefix(shard)}wake:@{worker}"
+
+
+def worker(worker_id: str) -> str:
+    return f"{prefix(0)}worker:{worker_id}"
+
+
+WORKERS = prefix(0) + "workers"
+HANDLERS = prefix(0) + "handlers"

@@ -1,0 +1,55 @@
+-- End tasks from outside an attempt: cancel what waits, ask running ones to stop, end what lost its worker for good.
+--
+-- Moves    scheduled | queued -> cancelled | expired; running -> cancelling; running | cancelling -> failed | cancelled
+-- KEYS     conf, none
+-- ARGV[1]  key prefix
+-- ARGV[2+] reports, see shared.lua. A token of zeros asks for cancellation; another ends the task if that lease has expired
+-- Touches  t: o: a: p: run lease done dead exp due: wake: and, through shared.lua, q: count made ev
+-- Returns  a status a task: 1 ended | 2 asked to stop | 3 had ended before | 0 no such task, or the lease is alive or another's
+
+local at, reports = 2, {}
+while at <= #ARGV do reports[#reports + 1], at = read_report(at) end
+
+local statuses, endings, stops, unscheduled = {}, {}, {}, {}
+for i, report in ipairs(reports) do
+  local record = redis.call('GETRANGE', prefix .. 't:' .. report.id, 0, 267)
+  local packed = redis.call('HGET', prefix .. 'run', report.id)
+  local run, head = packed and read_run(packed), #record > 13 and header(record)
+  statuses[i] = '0'
+  if head and head.state ~= 'W' then
+    statuses[i] = '3'
+  elseif head and report.token ~= NO_TOKEN then
+    local deadline = redis.call('ZSCORE', prefix .. 'lease', report.id)
+    if run and run.held and run.token == report.token and (not deadline or tonumber(deadline) <= now) then
+      statuses[i] = '1'
+      report.from = 'r'
+    end
+  elseif head and run and run.held then
+    statuses[i] = '2'
+    if not run.cancelling then stops[#stops + 1] = { id = report.id, run = run } end
+  elseif head then
+    local entry = 'T' .. head.generation .. report.id .. head.priority .. head.lane
+    local key = prefix .. 'due:' .. head.queue
+    statuses[i] = '1'
+    report.from = 'q'
+    if redis.call('ZSCORE', key, entry) then
+      report.from = 's'
+      unscheduled[#unscheduled + 1] = { key, entry }
+    end
+  end
+  if report.from then
+    report.queue, report.ran, report.progressed = head.queue, run and true, true
+    endings[#endings + 1] = report
+  end
+end
+for _, stop in ipairs(stops) do
+  local run = stop.run
+  redis.call('HSET', prefix .. 'run', stop.id, pack_run(
+    run.token, run.attempt, run.crashes, run.undelivered, run.flags + CANCELLING, run.started, run.worker))
+  woken[prefix .. 'wake:@' .. run.worker] = true
+  emit('k', stop.id)
+end
+finish(endings)
+for _, pair in ipairs(unscheduled) do redis.call('ZREM', pair[1], pair[2]) end
+write_collected()
+return table.concat(statuses)

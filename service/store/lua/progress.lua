@@ -1,0 +1,24 @@
+-- Note how far running tasks are.
+--
+-- Moves    nothing
+-- KEYS     conf, none
+-- ARGV[1]  key prefix
+-- ARGV[2]  how long progress is kept, ms
+-- ARGV[3+] id (16) .. token (12); progress as JSON; repeated
+-- Touches  run p: ev
+-- Returns  a status a task: 1 noted | 0 lease lost
+
+local statuses = {}
+for i = 3, #ARGV, 2 do
+  local id = ARGV[i]:sub(1, 16)
+  local run = redis.call('HGET', prefix .. 'run', id)
+  if run and run:sub(1, 12) == ARGV[i]:sub(17) and read_run(run).held then
+    redis.call('SET', prefix .. 'p:' .. id, ARGV[i + 1], 'PX', ARGV[2])
+    emit('p', id)
+    statuses[#statuses + 1] = '1'
+  else
+    statuses[#statuses + 1] = '0'
+  end
+end
+write_collected()
+return table.concat(statuses)

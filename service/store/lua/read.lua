@@ -1,0 +1,24 @@
+-- Read tasks, each as it is at one instant.
+--
+-- Moves    nothing
+-- KEYS     conf, none
+-- ARGV[1]  key prefix
+-- ARGV[2+] id (16) of each task
+-- Touches  t: o: p: run
+-- Returns  {now ms, record, run, large outcome, progress; repeated}, false for what is not there
+
+local reply = {now}
+for i = 2, #ARGV do
+  local id = ARGV[i]
+  local record = redis.call('GET', prefix .. 't:' .. id)
+  local run, outcome, progress = false, false, false
+  if record and record:byte(2) == 87 then -- W: it waits or runs
+    run = redis.call('HGET', prefix .. 'run', id)
+    progress = run and redis.call('GET', prefix .. 'p:' .. id)
+  elseif record then
+    outcome = redis.call('GET', prefix .. 'o:' .. id)
+  end
+  local place = #reply
+  reply[place + 1], reply[place + 2], reply[place + 3], reply[place + 4] = record, run, outcome, progress
+end
+return reply

@@ -1,0 +1,66 @@
+-- Give back the tasks of workers that fell silent.
+--
+-- Moves    running -> queued; what must end instead is named to the caller, who ends it by end.lua
+-- KEYS     conf, none
+-- ARGV[1]  key prefix
+-- ARGV[2]  lease length, ms
+-- ARGV[3+] id (16) .. token (12) of tasks that are known lost, whatever their lease says; none: all expired leases
+-- Touches  t: run lease a: and, through shared.lua, q: due: count wake: ev
+-- Returns  {how many were given back, id .. token of each task that must end: its crashes are used up, or it was to be cancelled}
+-- When nobody reaped for 5 s (Redis was away, its clock jumped), nothing is reaped for one lease length.
+
+local lease_ms, lost = tonumber(ARGV[2]), {}
+if #ARGV > 2 then
+  for i = 3, #ARGV do lost[i - 2] = ARGV[i]:sub(1, 16) end
+else
+  local noted = redis.call('HMGET', KEYS[1], 'reaped', 'hold')
+  local reaped, hold = tonumber(noted[1] or 0), tonumber(noted[2] or 0)
+  if reaped <= now and now - reaped < 400 then return {0} end
+  if now - reaped > 5000 or reaped > now + 1000 then hold = now + lease_ms end
+  hold = math.min(hold, now + lease_ms)
+  redis.call('HSET', KEYS[1], 'reaped', now, 'hold', hold)
+  local ahead = redis.call('ZRANGEBYSCORE', prefix .. 'lease', '(' .. now + 600000, '+inf', 'LIMIT', 0, 128)
+  for _, id in ipairs(ahead) do redis.call('ZADD', prefix .. 'lease', now + lease_ms, id) end
+  if now < hold then return {0} end
+  lost = redis.call('ZRANGEBYSCORE', prefix .. 'lease', '-inf', now, 'LIMIT', 0, 128)
+end
+if #lost == 0 then return {0} end
+
+local runs, given_back, ending, doomed = redis.call('HMGET', prefix .. 'run', unpack(lost)), {}, {}, {}
+for i, id in ipairs(lost) do
+  local known = runs[i] and (#ARGV == 2 or runs[i]:sub(1, 12) == ARGV[i + 2]:sub(17))
+  local run, record = known and read_run(runs[i]), redis.call('GETRANGE', prefix .. 't:' .. id, 0, 267)
+  if run and run.held and #record > 13 then
+    -- A lease that nobody ever confirmed most likely never arrived; but a task that kills its worker
+    -- before the first heartbeat must not loop for ever.
+    local crashed = run.confirmed or #ARGV > 2 or run.undelivered >= 9
+    local head = header(record)
+    if run.cancelling or (crashed and run.crashes >= head.max_crashes) then
+      ending[#ending + 1] = id .. run.token
+      if #ARGV > 2 then doomed[#doomed + 1] = { id = id, run = run } end
+    else
+      given_back[#given_back + 1] = { id = id, run = run, head = head, crashed = crashed and 1 or 0 }
+    end
+  end
+end
+for _, task in ipairs(given_back) do
+  local run, id = task.run, task.id
+  redis.call('RPUSH', prefix .. 'a:' .. id, string.format(
+    '{"attempt":%d,"started_ms":%.0f,"finished_ms":%.0f,"worker":"%s","outcome":"%s"}',
+    run.attempt, run.started, now, run.worker, task.crashed == 1 and 'crashed' or 'undelivered'))
+  redis.call('LTRIM', prefix .. 'a:' .. id, -100, -1)
+  redis.call('HSET', prefix .. 'run', id, pack_run(
+    NO_TOKEN, run.attempt - 1, run.crashes + task.crashed, run.undelivered + 1 - task.crashed, 0, run.started, run.worker))
+  redis.call('ZREM', prefix .. 'lease', id)
+  tally('r:' .. task.head.queue, -1)
+  enqueue(id, task.head, now, true)
+end
+for _, task in ipairs(doomed) do -- their leases end now, so that whoever is first can end them
+  local run = task.run
+  local flags = run.confirmed and run.flags or run.flags + CONFIRMED
+  redis.call('HSET', prefix .. 'run', task.id, pack_run(
+    run.token, run.attempt, run.crashes, run.undelivered, flags, run.started, run.worker))
+  redis.call('ZADD', prefix .. 'lease', now, task.id)
+end
+write_collected()
+return {#given_back, unpack(ending)}

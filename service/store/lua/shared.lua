@@ -1,0 +1,214 @@
+-- What every script starts with: reading headers and runs, and collecting the writes of a call.
+--
+-- Not a script of its own: scripts.py puts it before each one. Writes are collected over all tasks of a
+-- call and made at its end with variadic commands, so that a call costs few commands, however many tasks it has.
+-- KEYS of every script: [1] prefix .. 'conf', [2] prefix .. 'none' (never exists; see keys.py).
+
+local prefix = ARGV[1]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local HELD, CONFIRMED, CANCELLING = 1, 2, 4
+
+local function pack48(ms)
+  return struct.pack('>I2I4', math.floor(ms / 4294967296), ms % 4294967296)
+end
+
+local function read48(text, at)
+  local high, low = struct.unpack('>I2I4', text, at)
+  return high * 4294967296 + low
+end
+
+local now48 = pack48(now)
+
+-- A record's header; the queue's name is read from the same bytes.
+local function header(record)
+  local length = record:byte(13)
+  return {
+    state = record:sub(2, 2), generation = record:sub(3, 3), priority = record:sub(4, 4), lane = record:sub(5, 5),
+    due = read48(record, 6), max_crashes = record:byte(12), queue = record:sub(14, 13 + length),
+  }
+end
+
+-- An entry of `run`; task.py reads the same bytes.
+local function read_run(text)
+  local attempt, crashes, undelivered, flags, high, low = struct.unpack('>I2BBBI2I4', text, 13)
+  return {
+    token = text:sub(1, 12), attempt = attempt, crashes = crashes, undelivered = undelivered, flags = flags,
+    held = flags % 2 == 1, confirmed = flags % 4 >= 2, cancelling = flags % 8 >= 4,
+    started = high * 4294967296 + low, worker = text:sub(24),
+  }
+end
+
+local function pack_run(token, attempt, crashes, undelivered, flags, started, worker)
+  return token .. struct.pack('>I2BBBI2I4', attempt, math.min(crashes, 255), math.min(undelivered, 255), flags,
+    math.floor(started / 4294967296), started % 4294967296) .. worker
+end
+
+local NO_TOKEN = string.rep('\0', 12)
+
+-- Collected writes.
+local events, counts, ready, front, due, woken, made = {}, {}, {}, {}, {}, {}, {}
+
+local function emit(letter, id)
+  events[#events + 1] = letter .. id
+end
+
+local function tally(field, change)
+  counts[field] = (counts[field] or 0) + change
+end
+
+local function append(lists, key, value)
+  local list = lists[key]
+  if not list then
+    list = {}
+    lists[key] = list
+  end
+  list[#list + 1] = value
+end
+
+-- A waiting task goes to its list (to the front when it was running before) or to `due`.
+local function enqueue(id, head, due_ms, in_front)
+  if due_ms > now then
+    local key = prefix .. 'due:' .. head.queue
+    append(due, key, due_ms)
+    append(due, key, 'T' .. head.generation .. id .. head.priority .. head.lane)
+    tally('s:' .. head.queue, 1)
+    emit('w', id)
+    return
+  end
+  local key = prefix .. 'q:' .. head.queue .. ':' .. head.lane .. ':' .. head.priority
+  append(in_front and front or ready, key, 'T' .. head.generation .. id)
+  woken[prefix .. 'wake:' .. head.queue .. ':' .. head.lane] = true
+  tally('q:' .. head.queue, 1)
+  emit('q', id)
+end
+
+-- New tasks, in their order: *ids* and *records* are parallel. The caller has checked that none exists.
+local function create(ids, records)
+  local pairs_of = {}
+  for i, id in ipairs(ids) do
+    local record = records[i]
+    local head = header(record)
+    if head.state == 'D' then
+      head.due = now + head.due
+      record = record:sub(1, 1) .. 'W' .. record:sub(3, 5) .. pack48(head.due) .. record:sub(12)
+    end
+    pairs_of[2 * i - 1], pairs_of[2 * i] = prefix .. 't:' .. id, record
+    enqueue(id, head, head.due)
+    made[#made + 1] = id
+  end
+  redis.call('MSET', unpack(pairs_of))
+end
+
+-- The order of creation: runs of ids (first id, how many follow it) in buckets of at most 256 runs.
+local function write_made()
+  if #made == 0 then return end
+  local runs, stem, next_tail, length = {}, nil, 0, 0
+  for _, id in ipairs(made) do
+    local tail = id:byte(15) * 256 + id:byte(16)
+    if stem and tail == next_tail and length < 256 and id:sub(1, 14) == stem then
+      length = length + 1
+      runs[#runs] = runs[#runs]:sub(1, 16) .. string.char(length - 1)
+    else
+      stem, length = id:sub(1, 14), 1
+      runs[#runs + 1] = id .. '\0'
+    end
+    next_tail = tail + 1
+  end
+  local bucket = redis.call('ZRANGE', prefix .. 'made', -1, -1)[1]
+  if not bucket or redis.call('LLEN', prefix .. 'made:' .. bucket) >= 256 then
+    bucket = made[1]
+    redis.call('ZADD', prefix .. 'made', now, bucket)
+  end
+  redis.call('RPUSH', prefix .. 'made:' .. bucket, unpack(runs))
+end
+
+-- A due task that becomes the earliest of its queue wakes one worker, so that it sleeps no longer than that.
+local function write_due()
+  for key, pairs_of in pairs(due) do
+    local first = tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or math.huge)
+    redis.call('ZADD', key, unpack(pairs_of))
+    for i = 1, #pairs_of, 2 do
+      if pairs_of[i] < first then
+        woken[prefix .. 'wake:' .. key:sub(#prefix + 5) .. ':' .. pairs_of[i + 1]:sub(20)] = true
+      end
+    end
+  end
+end
+
+local function write_collected()
+  write_due()
+  write_made()
+  for key, entries in pairs(ready) do redis.call('RPUSH', key, unpack(entries)) end
+  for key, entries in pairs(front) do redis.call('LPUSH', key, unpack(entries)) end
+  for field, change in pairs(counts) do
+    if change ~= 0 and redis.call('HINCRBY', prefix .. 'count', field, change) == change then
+      woken[prefix .. 'wake:@queues'] = true
+    end
+  end
+  for key in pairs(woken) do redis.call('ZADD', key, 0, '') end
+  if #events > 0 then
+    redis.call('XADD', prefix .. 'ev', 'MAXLEN', '~', 4096, '*', 'e', table.concat(events))
+  end
+end
+
+-- A report of an attempt's end, from ARGV[at] on: head, value, and as its flags say a row of attempts (1), the id and
+-- the record of a callback (2); 4: a time to live of its own; 8: there was progress. Returns the report, and the next place.
+--   head  kind .. flags .. id (16) .. token (12) .. ms (6) .. the first five bytes of the ended record
+--   kind  E: value is all of the record behind its time field | L: value is the outcome of a large record | others in step.lua
+local function read_report(at)
+  local head, flags = ARGV[at], ARGV[at]:byte(2)
+  local report = {
+    kind = head:sub(1, 1), id = head:sub(3, 18), token = head:sub(19, 30), ms = read48(head, 31), head5 = head:sub(37),
+    value = ARGV[at + 1], keeps = flags % 8 >= 4, progressed = flags >= 8,
+  }
+  at = at + 2
+  if flags % 2 == 1 then report.row, at = ARGV[at], at + 1 end
+  if flags % 4 >= 2 then report.callback, report.callback_record, at = ARGV[at], ARGV[at + 1], at + 2 end
+  return report, at
+end
+
+-- The queue of a task that a report ends.
+local function queue_of(report)
+  local named
+  if report.kind == 'E' then
+    named = report.value:sub(2, 257)
+  else
+    named = redis.call('GETRANGE', prefix .. 't:' .. report.id, 12, 267)
+  end
+  return named:sub(2, 1 + named:byte(1))
+end
+
+-- End the tasks of *endings*: reports that were found good, each with `queue`, `from` ('r', 'q' or 's'), and `ran`
+-- when attempts may have been noted. A callback is created here, by the script that ends its task.
+local function finish(endings)
+  local lists, gone, ids, records = { done = {}, dead = {}, exp = {} }, {}, {}, {}
+  for _, report in ipairs(endings) do
+    local id, key, state = report.id, prefix .. 't:' .. report.id, report.head5:sub(2, 2)
+    if report.kind == 'L' then
+      redis.call('SETRANGE', key, 0, report.head5 .. now48)
+      redis.call('PEXPIRE', key, report.ms)
+      redis.call('SET', prefix .. 'o:' .. id, report.value, 'PX', report.ms)
+    else
+      redis.call('SET', key, report.head5 .. now48 .. report.value, 'PX', report.ms)
+    end
+    local list = lists[state == 'F' and 'dead' or 'done']
+    list[#list + 1], list[#list + 2] = now, id
+    if report.keeps then append(lists, 'exp', now + report.ms) append(lists, 'exp', id) end
+    if report.row then redis.call('RPUSH', prefix .. 'a:' .. id, report.row) end
+    if report.row or report.ran then redis.call('PEXPIRE', prefix .. 'a:' .. id, report.ms) end
+    if report.progressed then redis.call('UNLINK', prefix .. 'p:' .. id) end
+    if report.callback then ids[#ids + 1], records[#records + 1] = report.callback, report.callback_record end
+    gone[#gone + 1] = id
+    tally(report.from .. ':' .. report.queue, -1)
+    emit(state, id)
+  end
+  if #gone == 0 then return end
+  for name, list in pairs(lists) do
+    if #list > 0 then redis.call('ZADD', prefix .. name, unpack(list)) end
+  end
+  redis.call('ZREM', prefix .. 'lease', unpack(gone))
+  redis.call('HDEL', prefix .. 'run', unpack(gone))
+  if #ids > 0 then create(ids, records) end
+end

@@ -1,0 +1,168 @@
+-- A worker's one round trip: record what it finished, promote what is due, lease what it has room for.
+--
+-- Moves    running -> succeeded | failed | cancelled | scheduled | queued; scheduled -> queued; queued -> running
+-- KEYS     conf, none
+-- ARGV[1]  key prefix
+-- ARGV[2]  session (8 bytes) .. sequence number (4 bytes): the lease token of what this call leases
+-- ARGV[3]  worker id
+-- ARGV[4]  lease length, ms
+-- ARGV[5]  how many finished tasks follow
+-- then     for each: a report, see shared.lua; more kinds, whose value is empty:
+--          R again in ms, attempt spent | D again in ms, attempt not spent | B at once, at the front, not spent
+-- then     for each want: queue, lane, how many; repeated
+-- Touches  t: o: a: run lease done dead exp sess: q: due: count made wake: ev
+-- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind,
+--           id .. attempt (2 bytes) .. crashes (1 byte) .. record of each leased task ...}
+--          1 recorded | 0 lease lost | 2 not recorded: cancellation was asked for, end it as cancelled
+-- The same session and number again answer what they answered first.
+
+local session, worker, lease_ms = ARGV[2]:sub(1, 8), ARGV[3], tonumber(ARGV[4])
+local session_key = prefix .. 'sess:' .. session
+
+local function answer(statuses, next_due, left, ids)
+  local reply = {now, statuses, next_due, left}
+  if #ids > 0 then
+    local keys = {}
+    for i, id in ipairs(ids) do keys[i] = prefix .. 't:' .. id end
+    local records, runs = redis.call('MGET', unpack(keys)), redis.call('HMGET', prefix .. 'run', unpack(ids))
+    for i, id in ipairs(ids) do
+      if records[i] and runs[i] and runs[i]:sub(1, 12) == ARGV[2] then
+        reply[#reply + 1] = id .. runs[i]:sub(13, 15) .. records[i]
+      end
+    end
+  end
+  return reply
+end
+
+local before = redis.call('GET', session_key)
+if before and before:sub(1, 12) == ARGV[2] then
+  local length = struct.unpack('>I2', before, 13)
+  local ids = {}
+  for at = 15 + length, #before, 16 do ids[#ids + 1] = before:sub(at, at + 15) end
+  return answer(before:sub(15, 14 + length), now, 1, ids)
+end
+
+-- Read and check everything; write behind that.
+local at, reports, reported = 6, {}, {}
+for i = 1, tonumber(ARGV[5]) do
+  reports[i], at = read_report(at)
+  reported[i] = reports[i].id
+end
+local statuses, endings, again = {}, {}, {}
+local runs = #reported > 0 and redis.call('HMGET', prefix .. 'run', unpack(reported)) or {}
+for i, report in ipairs(reports) do
+  local run = runs[i] and runs[i]:sub(1, 12) == report.token and read_run(runs[i])
+  if not run or not run.held then
+    statuses[i] = '0'
+  elseif report.kind == 'E' or report.kind == 'L' then
+    statuses[i] = '1'
+    report.queue, report.from = queue_of(report), 'r'
+    report.ran = run.attempt > 1 or run.crashes > 0 or run.undelivered > 0
+    endings[#endings + 1] = report
+  elseif run.cancelling then
+    statuses[i] = '2'
+  else
+    statuses[i] = '1'
+    report.run, report.head = run, header(redis.call('GETRANGE', prefix .. 't:' .. report.id, 0, 267))
+    again[#again + 1] = report
+  end
+end
+
+local wants, promoted, next_due, left = {}, {}, math.huge, 0
+for i = at, #ARGV, 3 do
+  local queue = ARGV[i]
+  wants[#wants + 1] = { queue = queue, lane = ARGV[i + 1], room = tonumber(ARGV[i + 2]) }
+  if not promoted[queue] then
+    local key = prefix .. 'due:' .. queue
+    promoted[queue] = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 128)
+    local after = redis.call('ZRANGE', key, #promoted[queue], #promoted[queue], 'WITHSCORES')
+    if after[2] then next_due = math.min(next_due, tonumber(after[2])) end
+    if #promoted[queue] > 0 then left = 1 end
+  end
+end
+
+-- Candidates of a want, best priority first. An entry whose task moved on is skipped and taken off the list.
+local leased, taken, runs_to_set, leases, trims, bytes, examined = {}, {}, {}, {}, {}, 0, 0
+local function take(want, priority)
+  local key, skipped = prefix .. 'q:' .. want.queue .. ':' .. want.lane .. ':' .. priority, 0
+  while true do
+    local entries = redis.call('LRANGE', key, skipped, skipped + want.room)
+    if #entries == 0 then break end
+    local entry_ids, keys = {}, {}
+    for i, entry in ipairs(entries) do
+      entry_ids[i] = entry:sub(3)
+      keys[i] = prefix .. 't:' .. entry_ids[i]
+    end
+    local records, entry_runs = redis.call('MGET', unpack(keys)), redis.call('HMGET', prefix .. 'run', unpack(entry_ids))
+    for i, entry in ipairs(entries) do
+      if want.room == 0 or bytes > 1048576 or examined >= 1024 then
+        left = 1
+        woken[prefix .. 'wake:' .. want.queue .. ':' .. want.lane] = true
+        trims[key] = skipped
+        return
+      end
+      local id, record, run = entry_ids[i], records[i], entry_runs[i] and read_run(entry_runs[i])
+      skipped, examined = skipped + 1, examined + 1
+      if record and record:sub(2, 3) == 'W' .. entry:sub(2, 2) and not (run and run.held) and not taken[id] then
+        taken[id] = true
+        run = run or { attempt = 0, crashes = 0, undelivered = 0 }
+        leased[#leased + 1] = id
+        runs_to_set[#runs_to_set + 1] = id
+        runs_to_set[#runs_to_set + 1] = pack_run(ARGV[2], run.attempt + 1, run.crashes, run.undelivered, HELD, now, worker)
+        leases[#leases + 1], leases[#leases + 2] = now + lease_ms, id
+        want.room, bytes = want.room - 1, bytes + #record
+        tally('q:' .. want.queue, -1)
+        tally('r:' .. want.queue, 1)
+        emit('r', id)
+      end
+    end
+  end
+  trims[key] = skipped
+end
+for _, want in ipairs(wants) do
+  if want.room > 0 then
+    for priority = 9, 0, -1 do take(want, priority) end
+  end
+end
+
+-- Writes. What was taken from lists goes last.
+finish(endings)
+for _, report in ipairs(again) do
+  local run, spent = report.run, report.kind == 'R' and 0 or 1
+  redis.call('HSET', prefix .. 'run', report.id,
+    pack_run(NO_TOKEN, run.attempt - spent, run.crashes, run.undelivered, 0, run.started, run.worker))
+  redis.call('ZREM', prefix .. 'lease', report.id)
+  redis.call('SETRANGE', prefix .. 't:' .. report.id, 5, pack48(now + report.ms))
+  if report.row then
+    redis.call('RPUSH', prefix .. 'a:' .. report.id, report.row)
+    redis.call('LTRIM', prefix .. 'a:' .. report.id, -100, -1)
+  end
+  tally('r:' .. report.head.queue, -1)
+  enqueue(report.id, report.head, now + report.ms, report.kind == 'B')
+  if report.ms > 0 then next_due = math.min(next_due, now + report.ms) else left = 1 end
+end
+for queue, entries in pairs(promoted) do
+  if #entries > 0 then
+    for _, entry in ipairs(entries) do
+      tally('s:' .. queue, -1)
+      enqueue(entry:sub(3, 18), {
+        generation = entry:sub(2, 2), priority = entry:sub(19, 19), lane = entry:sub(20), queue = queue }, now, false)
+    end
+  end
+end
+if #leased > 0 then
+  redis.call('HSET', prefix .. 'run', unpack(runs_to_set))
+  redis.call('ZADD', prefix .. 'lease', unpack(leases))
+end
+local status = table.concat(statuses)
+if #leased > 0 or #reports > 0 then
+  redis.call('SET', session_key, ARGV[2] .. struct.pack('>I2', #status) .. status .. table.concat(leased), 'PX', 120000)
+end
+write_collected()
+for queue, entries in pairs(promoted) do
+  if #entries > 0 then redis.call('ZREM', prefix .. 'due:' .. queue, unpack(entries)) end
+end
+for key, skipped in pairs(trims) do
+  if skipped > 0 then redis.call('LTRIM', key, skipped, -1) end
+end
+return answer(status, next_due < math.huge and next_due or -1, left, leased)

@@ -1,0 +1,82 @@
+"""
+The Lua scripts: read from `lua/`, and called.
+
+Each is shared.lua plus its own file, and changes state in one step for many tasks. Every call may be sent again:
+the scripts see to that. Owns the retries of a call; refuses to know what the calls mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from service.errors import StoreUnavailable
+from service.store import keys
+from service.store.connection import Client, is_noscript, translated
+
+FOLDER = Path(__file__).parent / "lua"
+NAMES = ("submit", "step", "extend", "reap", "end", "progress", "read", "forget", "sweep", "prune")
+# Finishing needs memory too: only scripts that take in work may be refused for want of it.
+ADDS_WORK = ("submit",)
+
+
+class Script:
+    """The text of one script, as the server runs it, and its digest."""
+
+    def __init__(self, name: str) -> None:
+        first = "#!lua\n" if name in ADDS_WORK else "#!lua flags=allow-oom\n"
+        parts = [first, (FOLDER / "shared.lua").read_text(), (FOLDER / f"{name}.lua").read_text()]
+        self.name = name
+        self.text = "".join(parts)
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+SCRIPTS = {name: Script(name) for name in NAMES}
+
+
+class Scripts:
+    """Calls scripts on the shard they are for."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def call(self, shard: int, name: str, *args: Any, patience_seconds: float = 1.5) -> Any:
+        """
+        Run script *name* on *shard*; the same call is sent again, for *patience_seconds*, while Redis is away.
+
+        Raises:
+            StoreUnavailable: no answer came in that time; the call may have taken effect.
+            StoreFull: Redis is at its memory limit; nothing changed.
+        """
+        script = SCRIPTS[name]
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience_seconds
+        pause = 0.02
+        while True:
+            try:
+                return await self.once(script, shard, args)
+            except StoreUnavailable:
+                # Full jitter: processes that lost Redis together must not return together.
+                nap = pause * random.random()
+                if loop.time() + nap >= deadline:
+                    raise
+                await asyncio.sleep(nap)
+                pause = min(pause * 2, 0.5)
+
+    async def once(self, script: Script, shard: int, args: tuple[Any, ...]) -> Any:
+        """Send the call once. Raises as `call` does."""
+        named = (2, keys.conf(shard), keys.none(shard), keys.prefix(shard), *args)
+        try:
+            try:
+                return await self.client.execute_command("EVALSHA", script.sha, *named)
+            except RedisError as exc:
+                if not is_noscript(exc):
+                    raise
+                return await self.client.execute_command("EVAL", script.text, *named)
+        except (RedisError, OSError, asyncio.TimeoutError) as exc:
+            raise translated(exc) from exc

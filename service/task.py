@@ -1,0 +1,364 @@
+"""
+What a task is: its id, its states, its record, and how it reads.
+
+Pure: no Redis, no HTTP, no clock. Both sides of the house speak of tasks with these words.
+The one fact to know: a record is a fixed header, then the submission as JSON (immutable), then,
+once the task has ended and is small, a newline and the outcome as JSON.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+LANES = {"url": b"u", "async": b"a", "thread": b"t", "process": b"p", "pull": b"l"}
+LANE_OF = {letter: lane for lane, letter in LANES.items()}
+
+ENDED = {"succeeded": b"S", "failed": b"F", "cancelled": b"C", "expired": b"X"}
+WAITING = b"W"
+STATE_OF = {letter: state for state, letter in ENDED.items()}
+
+# One table for the documentation's diagram, the scripts' `Moves` lines and the tests.
+TRANSITIONS: dict[str, tuple[str, ...]] = {
+    "submitted": ("scheduled", "queued"),
+    "scheduled": ("queued", "running", "cancelled", "expired"),
+    "queued": ("running", "cancelled", "expired"),
+    "running": ("scheduled", "queued", "cancelling", "succeeded", "failed", "cancelled"),
+    "cancelling": ("succeeded", "failed", "cancelled"),
+}
+# What an entry of the event stream says of a task: the state it now has, or that it made progress.
+EVENTS = {b"w": "scheduled", b"q": "queued", b"r": "running", b"k": "cancelling", b"p": "progress"} | {
+    letter: state for state, letter in ENDED.items()
+}
+
+DEFAULT_QUEUE = "default"
+CALLBACK_QUEUE = "callbacks"
+DEFAULT_NAMESPACE = "default"
+DEFAULT_PRIORITY = 5
+
+# ---------------------------------------------------------------- ids
+
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, U
+DIGIT_OF = {digit: value for value, digit in enumerate(ALPHABET)}
+PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
+
+
+def new_ids(shard: int, many: int, now_ms: int) -> list[bytes]:
+    """
+    *many* fresh ids of 16 bytes: 6 of time, 1 of shard, 7 random, 2 counting up from 0.
+
+    Ids of one call differ in their last two bytes only, so that the store can note all of them as one run.
+    """
+    stem = now_ms.to_bytes(6, "big") + bytes((shard,)) + os.urandom(7)
+    return [stem + count.to_bytes(2, "big") for count in range(many)]
+
+
+def derived_id(stem: bytes, id_: bytes) -> bytes:
+    """The id of a task that exists because of *id_*: same time, same shard, *stem* (9 bytes) for the rest."""
+    return id_[:7] + stem
+
+
+def encode_id(id_: bytes) -> str:
+    """The 26 characters by which users know a task."""
+    number = int.from_bytes(id_, "big")
+    return (
+        "".join([PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
+    )
+
+
+def decode_id(text: str) -> bytes:
+    """The 16 bytes of a 26 character id. Raises ValueError for anything that `encode_id` never writes."""
+    number = 0
+    try:
+        for digit in text.upper():
+            number = number << 5 | DIGIT_OF[digit]
+    except KeyError as exc:
+        raise ValueError(f"{text!r} is not a task id: {exc.args[0]!r} is not a digit of Crockford base 32") from None
+    if len(text) != 26 or number >> 128:
+        raise ValueError(f"{text!r} is not a task id: needs 26 characters, the first 0 to 7")
+    return number.to_bytes(16, "big")
+
+
+def shard_of(id_: bytes) -> int:
+    """The shard that holds everything about this task."""
+    return id_[6]
+
+
+def created_ms(id_: bytes) -> int:
+    """When the task was submitted, ms since the epoch."""
+    return int.from_bytes(id_[:6], "big")
+
+
+# ---------------------------------------------------------------- queues and namespaces
+
+
+def stored_queue(namespace: str, queue: str) -> str:
+    """The queue's name in Redis; the default namespace is left out to save its bytes."""
+    return queue if namespace == DEFAULT_NAMESPACE else f"{namespace}/{queue}"
+
+
+def split_queue(stored: str) -> tuple[str, str]:
+    """(namespace, queue) of a stored name."""
+    namespace, slash, queue = stored.rpartition("/")
+    return (namespace, queue) if slash else (DEFAULT_NAMESPACE, stored)
+
+
+# ---------------------------------------------------------------- records
+
+FORMAT = 1
+HEADER_BYTES = 13  # up to and with the length of the queue's name
+TIME_FIELD = slice(5, 11)  # due while waiting (0: at once), finished once ended; ms, big-endian
+RELATIVE = b"D"  # submit.lua reads: the time field is a delay from now
+
+
+@dataclass(slots=True)
+class Record:
+    """A stored record, taken apart. *time_ms* is when it is due, or when it ended."""
+
+    state: bytes
+    generation: int
+    priority: int
+    lane: str
+    time_ms: int
+    max_crashes: int
+    queue: str
+    namespace: str
+    submission: dict[str, Any]
+    outcome: dict[str, Any] | None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state != WAITING
+
+
+def pack_header(
+    *, state: bytes, priority: int, lane: str, time_ms: int, max_crashes: int, queue: str, generation: int = 0
+) -> bytes:
+    """The header of a record; *queue* is the stored name (at most 255 bytes of ASCII)."""
+    name = queue.encode()
+    return b"%c%b%c%d%b%b%c%c%b" % (
+        FORMAT, state, generation, priority, LANES[lane], time_ms.to_bytes(6, "big"), max_crashes, len(name), name,
+    )  # fmt: skip
+
+
+def submission_of(raw: bytes) -> tuple[int, bytes]:
+    """(offset of the submission's JSON, that JSON) of a record that may carry an outcome behind it."""
+    start = HEADER_BYTES + raw[12]
+    end = raw.find(b"\n", start)  # orjson never writes a raw newline
+    return start, raw[start:] if end < 0 else raw[start:end]
+
+
+def parse_record(raw: bytes, large_outcome: bytes | None = None) -> Record:
+    """
+    Take a record apart.
+
+    Raises:
+        ValueError: written by a newer format than this version reads.
+    """
+    if raw[0] != FORMAT:
+        raise ValueError(f"record of format {raw[0]}: this version reads format {FORMAT}; upgrade all processes")
+    start, submission = submission_of(raw)
+    end = start + len(submission)
+    outcome = large_outcome if large_outcome is not None else raw[end + 1 :]
+    namespace, queue = split_queue(raw[HEADER_BYTES:start].decode())
+    return Record(
+        state=raw[1:2],
+        generation=raw[2],
+        priority=raw[3] - 48,
+        lane=LANE_OF[raw[4:5]],
+        time_ms=int.from_bytes(raw[TIME_FIELD], "big"),
+        max_crashes=raw[11],
+        queue=queue,
+        namespace=namespace,
+        submission=orjson.loads(submission),
+        outcome=orjson.loads(outcome) if outcome else None,
+    )
+
+
+@dataclass(slots=True)
+class Run:
+    """What `run` holds of a task from its first lease to its end."""
+
+    token: bytes
+    attempt: int
+    crashes: int
+    undelivered: int
+    is_held: bool
+    is_confirmed: bool
+    is_cancelling: bool
+    started_ms: int
+    worker: str
+
+
+RUN_BYTES = 23
+
+
+def parse_run(raw: bytes) -> Run:
+    """Take an entry of `run` apart; record.lua writes it."""
+    flags = raw[16]
+    return Run(
+        token=raw[:12],
+        attempt=int.from_bytes(raw[12:14], "big"),
+        crashes=raw[14],
+        undelivered=raw[15],
+        is_held=bool(flags & 1),
+        is_confirmed=bool(flags & 2),
+        is_cancelling=bool(flags & 4),
+        started_ms=int.from_bytes(raw[17:RUN_BYTES], "big"),
+        worker=raw[RUN_BYTES:].decode(),
+    )
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """Everything Redis knows of one task at one instant, *now_ms* by Redis' clock."""
+
+    id: bytes
+    record: Record
+    run: Run | None
+    progress: dict[str, Any] | None
+    now_ms: int
+
+    @property
+    def state(self) -> str:
+        if self.record.has_ended:
+            return STATE_OF[self.record.state]
+        if self.run is not None and self.run.is_held:
+            return "cancelling" if self.run.is_cancelling else "running"
+        return "scheduled" if self.record.time_ms > self.now_ms else "queued"
+
+
+@dataclass(slots=True)
+class Leased:
+    """A task in the hands of a worker. *header* and *body* are the record's bytes, for the ending."""
+
+    id: bytes
+    token: bytes
+    raw: bytes
+    submission: dict[str, Any]
+    queue: str
+    namespace: str
+    priority: int
+    lane: str
+    attempt: int
+    crashes: int
+    leased_ms: int
+
+    @property
+    def due_ms(self) -> int:
+        """When it was first due."""
+        return first_due_ms(self.id, self.submission)
+
+
+def first_due_ms(id_: bytes, submission: Mapping[str, Any]) -> int:
+    """When the task was to run first: its creation, its delay behind it, or its `run_at`."""
+    if (at := submission.get("run_at")) is not None:
+        return epoch_ms(at)
+    return created_ms(id_) + int(submission.get("delay_seconds", 0) * 1000)
+
+
+# ---------------------------------------------------------------- options and reading
+
+
+def options_of(submission: Mapping[str, Any], handler: Mapping[str, Any] | None, settings: Any) -> dict[str, Any]:
+    """
+    The options in force: what the submission says, else its handler, else the settings.
+
+    *handler* is a handler as workers publish it, or None when none is known.
+    """
+    is_url = "url" in submission
+    chosen: dict[str, Any] = {
+        "retries": settings.retries,
+        "timeout_seconds": settings.url_timeout_seconds if is_url else settings.timeout_seconds,
+        "soft_timeout_seconds": None,
+        "retry_for_seconds": settings.retry_for_seconds,
+        "max_crashes": settings.max_crashes,
+        "backoff": None,
+        "result_ttl_seconds": settings.result_ttl_seconds,
+    }
+    for name in chosen:
+        if (value := submission.get(name)) is not None or (handler and (value := handler.get(name)) is not None):
+            chosen[name] = value
+    return chosen
+
+
+def show(snapshot: Snapshot, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The task as the API reads it: the contract's `Task`."""
+    record, run, submission = snapshot.record, snapshot.run, snapshot.record.submission
+    outcome = record.outcome or {}
+    first_due = first_due_ms(snapshot.id, submission)
+    started = outcome.get("started_ms") or (run.started_ms if run else 0)
+    shown: dict[str, Any] = {"id": encode_id(snapshot.id)}
+    if "url" in submission:
+        shown["url"] = submission["url"]
+        shown["method"] = submission.get("method", "POST")
+        shown["headers"] = submission.get("headers", {})
+        shown["body"] = submission.get("body")
+    else:
+        shown["name"] = submission["name"]
+        shown["args"] = submission.get("args", {})
+    shown |= {
+        "queue": record.queue,
+        "namespace": record.namespace,
+        "lane": record.lane,
+        "state": snapshot.state,
+        "priority": record.priority,
+        "attempt": outcome.get("attempt", run.attempt if run else 0),
+        "crashes": outcome.get("crashes", run.crashes if run else 0),
+        "created_at": rfc3339(created_ms(snapshot.id)),
+        "run_at": rfc3339(first_due if record.has_ended else record.time_ms or first_due),
+        "started_at": rfc3339(started) if started else None,
+        "finished_at": rfc3339(record.time_ms) if record.has_ended else None,
+        **options,
+        "result": outcome.get("result"),
+        "error": outcome.get("error"),
+        "progress": snapshot.progress or outcome.get("progress"),
+        "tags": submission.get("tags", []),
+        "metadata": submission.get("metadata", {}),
+        "idempotency_key": submission.get("idempotency_key"),
+        "callback": show_callback(snapshot.id, submission.get("callback"), snapshot.state),
+        "callback_of": submission.get("callback_of"),
+        "worker": outcome.get("worker") or (run.worker if run and run.is_held else None),
+    }
+    return shown
+
+
+def show_callback(id_: bytes, callback: dict[str, Any] | None, state: str) -> dict[str, Any] | None:
+    """The callback asked for, and the task that delivers it once there is one."""
+    if callback is None:
+        return None
+    wanted = callback.get("on") or list(ENDED)
+    sent = encode_id(callback_id(id_)) if state in ENDED and state in wanted else None
+    return {"url": callback["url"], "headers": callback.get("headers", {}), "on": wanted, "task_id": sent}
+
+
+def callback_id(id_: bytes) -> bytes:
+    """The id of the task that delivers the callback of *id_*; the same however often the ending is written."""
+    return derived_id(bytes(byte ^ 0x5A for byte in id_[7:14]) + bytes((id_[14] | 0x80, id_[15])), id_)
+
+
+# ---------------------------------------------------------------- times
+
+
+def rfc3339(ms: int) -> str:
+    """*ms* since the epoch as RFC 3339 in UTC, with milliseconds."""
+    at = datetime.fromtimestamp(ms // 1000, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+
+
+def epoch_ms(text: str) -> int:
+    """
+    An RFC 3339 time as ms since the epoch.
+
+    Raises:
+        ValueError: not a time, or one without an offset.
+    """
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset: add Z or one such as +02:00")
+    return int(at.timestamp() * 1000)
