@@ -1,0 +1,241 @@
+"""
+How the `args` of a task become the keyword arguments of a function: the published schema, and the conversion.
+
+Types come from the signature alone; a parameter without a type takes any JSON. The conversion is strict:
+"2" is no int, and an argument the function does not name is a fault. Every argument with a fault is named.
+The fact to know: the API checks the published JSON Schema at submit, the worker converts with msgspec, and
+the two agree on what is valid except for formats (dates, UUIDs, decimals), which only the conversion reads.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from inspect import Parameter
+from types import SimpleNamespace
+from typing import Any, NotRequired, TypedDict
+
+import msgspec
+
+from service.errors import InvalidArguments, InvalidHandler
+from workers.context import Context
+
+PATH_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|(\[\.\.\.\])")
+CONTEXT_TEXT = re.compile(r"(.*\.)?Context(\s*\|\s*None)?")
+TypedDictType: Any = TypedDict  # built from a signature; a type checker cannot follow that
+
+
+class Arguments:
+    """
+    The arguments of one function. *schema* is what the worker publishes; *context_name* takes the Context.
+    """
+
+    def __init__(self, handler_name: str, function: Callable[..., Any]) -> None:
+        """
+        Read the signature of *function*.
+
+        Raises:
+            InvalidHandler: a parameter that no JSON object could fill; the text names it and what to do.
+        """
+        self.handler_name = handler_name
+        self.context_name: str | None = None
+        self.types: dict[str, Any] = {}
+        self.required: list[str] = []
+        self.rest: Any = None  # the type of **kwargs, when the function takes them
+        self.takes_rest = False
+        defaults: dict[str, Any] = {}
+        for parameter in inspect.signature(function).parameters.values():
+            self._add(parameter, function, defaults)
+        self.shape = self._shape()
+        self.schema = self._schema(defaults)
+
+    def bind(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        The keyword arguments for *args*, as the signature types them; without the Context.
+
+        Raises:
+            InvalidArguments: every argument that is missing, unknown or of another type.
+        """
+        try:
+            bound: dict[str, Any] = msgspec.convert(args, self.shape)
+        except msgspec.ValidationError:
+            return self._bind_each(args)
+        # The conversion leaves out what it does not know.
+        if len(bound) != len(args):
+            return self._bind_each(args)
+        return bound
+
+    def _bind_each(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        The slow path: argument by argument, to allow 2.0 for an int as JSON Schema does and to find all
+        faults.
+        """
+        bound: dict[str, Any] = {}
+        faults: list[dict[str, str]] = []
+        for name, value in args.items():
+            if name not in self.types and not self.takes_rest:
+                faults.append({"pointer": f"/args/{_escape(name)}", "detail": self._unknown(name)})
+                continue
+            type_ = self.types.get(name, self.rest)
+            try:
+                bound[name] = convert_argument(value, type_)
+            except msgspec.ValidationError as exc:
+                faults.append(fault_of(name, str(exc)))
+        faults += [
+            {"pointer": f"/args/{_escape(name)}", "detail": "this argument is required"}
+            for name in self.required
+            if name not in args
+        ]
+        if faults:
+            told = "; ".join(f"{fault['pointer']}: {fault['detail']}" for fault in faults[:5])
+            raise InvalidArguments(f"{self.handler_name} cannot take these arguments: {told}", faults)
+        return bound
+
+    def _unknown(self, name: str) -> str:
+        near = get_close_matches(name, self.types, 1)
+        if near:
+            return f"the handler takes no argument of this name: did you mean {near[0]!r}?"
+        return f"the handler takes no argument of this name, only: {', '.join(self.types) or 'none at all'}"
+
+    def _add(self, parameter: Parameter, function: Callable[..., Any], defaults: dict[str, Any]) -> None:
+        name = parameter.name
+        if parameter.kind is Parameter.POSITIONAL_ONLY:
+            raise self._refused(
+                f"the positional-only parameter `{name}`", "arguments come by name; remove the `/`"
+            )
+        if parameter.kind is Parameter.VAR_POSITIONAL:
+            raise self._refused(f"`*{name}`", f"arguments come by name; take a list instead, `{name}: list`")
+        if is_context(parameter.annotation, function):
+            if self.context_name is not None or parameter.kind is Parameter.VAR_KEYWORD:
+                raise self._refused(f"`{name}: Context`", "one plain parameter can take the Context")
+            self.context_name = name
+            return
+        type_ = self._resolve(parameter, function)
+        if parameter.kind is Parameter.VAR_KEYWORD:
+            self.takes_rest, self.rest = True, type_
+            return
+        self.types[name] = type_
+        if parameter.default is Parameter.empty:
+            self.required.append(name)
+        else:
+            defaults[name] = parameter.default
+
+    def _resolve(self, parameter: Parameter, function: Callable[..., Any]) -> Any:
+        if parameter.annotation is Parameter.empty:
+            return Any
+        try:
+            type_ = resolved(parameter.annotation, function)
+            msgspec.json.schema_components([type_])
+        except Exception as exc:
+            why = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+            raise self._refused(
+                f"`{parameter.name}: {shown(parameter.annotation)}`",
+                "use types that JSON can carry (int, float, bool, str, list, dict, datetime, UUID, Decimal, "
+                f"Enum, Literal, dataclasses, msgspec structs), known where the handler is defined ({why})",
+            ) from exc
+        return type_
+
+    def _refused(self, what: str, need: str) -> InvalidHandler:
+        return InvalidHandler(f"handler {self.handler_name!r}: {what} cannot be filled from JSON: {need}")
+
+    def _shape(self) -> Any:
+        """
+        The type msgspec converts to. With **kwargs, whose names are not known before, each goes its own
+        way.
+        """
+        if self.takes_rest:
+            return TypedDictType("Arguments", {})
+        fields = self.types.items()
+        return TypedDictType(
+            "Arguments",
+            {name: type_ if name in self.required else NotRequired[type_] for name, type_ in fields},
+        )
+
+    def _schema(self, defaults: dict[str, Any]) -> dict[str, Any]:
+        """The JSON Schema of `args`, self-contained."""
+        types = [*self.types.values(), self.rest] if self.takes_rest else list(self.types.values())
+        schemas, components = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+        properties = dict(zip(self.types, schemas, strict=False))
+        for name, default in defaults.items():
+            properties[name] = with_default(properties[name], default)
+        schema: dict[str, Any] = {"title": self.handler_name, "type": "object", "properties": properties}
+        if self.required:
+            schema["required"] = self.required
+        schema["additionalProperties"] = (schemas[-1] or True) if self.takes_rest else False
+        if components:
+            schema["$defs"] = components
+        return schema
+
+
+def convert_argument(value: Any, type_: Any) -> Any:
+    """*value* as *type_*; 2.0 passes for an int. Raises msgspec.ValidationError."""
+    try:
+        return msgspec.convert(value, type_)
+    except msgspec.ValidationError:
+        whole = whole_numbers(value)
+        if whole is value:
+            raise
+        return msgspec.convert(whole, type_)
+
+
+def whole_numbers(value: Any) -> Any:
+    """*value* with each 2.0 as 2; the very same object when there is none."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, list):
+        items = [whole_numbers(one) for one in value]
+        return value if all(new is old for new, old in zip(items, value, strict=True)) else items
+    if isinstance(value, dict):
+        fields = {key: whole_numbers(one) for key, one in value.items()}
+        return value if all(fields[key] is value[key] for key in value) else fields
+    return value
+
+
+def fault_of(name: str, text: str) -> dict[str, str]:
+    """What msgspec said about argument *name*, as `{pointer, detail}` of RFC 9457 style."""
+    detail, _, path = text.partition(" - at `$")
+    pointer = f"/args/{_escape(name)}"
+    for field, index, any_key in PATH_STEP.findall(path.rstrip("`")):
+        if any_key:  # msgspec does not say which key of a dict
+            break
+        pointer += f"/{_escape(field) if field else index}"
+    return {"pointer": pointer, "detail": detail.replace("`", "")}
+
+
+def with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
+    """*schema* with its default, when JSON can say it."""
+    try:
+        return {**schema, "default": msgspec.to_builtins(default)}
+    except Exception:  # any object may be a default; then it is simply not shown
+        return schema
+
+
+def is_context(annotation: Any, function: Callable[..., Any]) -> bool:
+    """
+    Whether *annotation* means the Context, also as text and in files that import it for type checks only.
+    """
+    try:
+        type_ = resolved(annotation, function)
+    except Exception:
+        return isinstance(annotation, str) and CONTEXT_TEXT.fullmatch(annotation.strip("'\" ")) is not None
+    options = [one for one in typing.get_args(type_) or (type_,) if one is not type(None)]
+    return len(options) == 1 and isinstance(options[0], type) and issubclass(options[0], Context)
+
+
+def resolved(annotation: Any, function: Callable[..., Any]) -> Any:
+    """*annotation* as a type, text looked up where *function* was written."""
+    named = SimpleNamespace(__annotations__={"it": annotation})
+    scope = getattr(inspect.unwrap(function), "__globals__", {})
+    return typing.get_type_hints(named, globalns=scope, include_extras=True)["it"]
+
+
+def shown(annotation: Any) -> str:
+    """*annotation* as its author wrote it, near enough."""
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+
+
+def _escape(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")

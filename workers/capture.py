@@ -1,0 +1,69 @@
+"""
+What is kept of an exception: its type, its message and a traceback without our own frames.
+
+Never raises, whatever the exception does when it is looked at. The text is always valid UTF-8 and bounded.
+"""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+MAX_MESSAGE_CHARS = 4 * 1024
+MAX_TRACEBACK_CHARS = 16 * 1024
+MAX_FRAMES = 100
+
+OWN_FOLDER = str(Path(__file__).resolve().parent)
+NOT_OWN = str(Path(OWN_FOLDER) / "demo.py")
+
+
+def error_of(exc: BaseException) -> dict[str, Any]:
+    """`{type, message, traceback}` of *exc*, causes and contexts included."""
+    return {
+        "type": type(exc).__name__,
+        "message": clip(_message(exc), MAX_MESSAGE_CHARS),
+        "traceback": clip(traceback_of(exc), MAX_TRACEBACK_CHARS),
+    }
+
+
+def traceback_of(exc: BaseException) -> str:
+    """The traceback as Python prints it, without the frames of the worker."""
+    try:
+        shown = traceback.TracebackException.from_exception(exc, limit=-MAX_FRAMES, compact=True)
+        _trim(shown, set())
+        return "".join(shown.format())
+    except Exception:  # a source file gone or a hostile __repr__: the message alone must do
+        return f"{type(exc).__name__}: {_message(exc)}\n"
+
+
+def clip(text: str, most: int) -> str:
+    """*text* in at most *most* characters, the middle left out, without what UTF-8 cannot hold."""
+    if len(text) > most:
+        gap = "\n… left out …\n"
+        head = most // 4
+        text = text[:head] + gap + text[len(text) - (most - head - len(gap)) :]
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")[:most]
+
+
+def _trim(shown: traceback.TracebackException, seen: set[int]) -> None:
+    waiting: list[traceback.TracebackException | None] = [shown]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        if kept := [frame for frame in one.stack if not _is_own(frame.filename)]:
+            one.stack = traceback.StackSummary.from_list(kept)
+        waiting += [one.__cause__, one.__context__, *(one.exceptions or ())]
+
+
+def _is_own(filename: str) -> bool:
+    return filename.startswith(OWN_FOLDER) and filename != NOT_OWN
+
+
+def _message(exc: BaseException) -> str:
+    try:
+        return str(exc)
+    except BaseException:
+        return "<the exception's own text cannot be read>"

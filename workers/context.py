@@ -1,0 +1,207 @@
+"""
+What a handler may know of its attempt, and say while it runs.
+
+A handler gets one by annotating any parameter with `Context`. It works the same in `async def` and on a
+thread: what is said on another thread is carried to the event loop. It holds no connection; the runtime
+passes the callback that reports progress, and stops an attempt through `stop`; the pool sets `loop` and
+`on_stop`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping, Sequence
+from datetime import UTC, datetime
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+from workers.outcome import Outcome, SoftTimeLimitExceeded
+
+if TYPE_CHECKING:
+    Adapter = logging.LoggerAdapter[logging.Logger]
+else:
+    Adapter = logging.LoggerAdapter
+
+ReportProgress = Callable[[float, float | None, str | None], None]
+
+LOGGER = logging.getLogger("workers.task")
+MAX_MESSAGE_CHARS = 1000
+
+
+class Context:
+    """One attempt of one task, as its handler sees it."""
+
+    __slots__ = (
+        "_deadline_ms",
+        "_log",
+        "_report_progress",
+        "_soft_limit_passed",
+        "_stop",
+        "_stop_seen",
+        "_thread",
+        "attempt",
+        "id",
+        "loop",
+        "metadata",
+        "name",
+        "on_stop",
+        "queue",
+        "retries",
+        "tags",
+    )
+
+    def __init__(
+        self,
+        *,
+        id: str,  # noqa: A002 - the contract's word
+        name: str = "",
+        queue: str = "default",
+        attempt: int = 1,
+        retries: int = 0,
+        metadata: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        deadline_ms: int = 0,
+        report_progress: ReportProgress | None = None,
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.queue = queue
+        self.attempt = attempt
+        self.retries = retries
+        self.metadata = metadata or {}
+        self.tags = tags
+        self.on_stop: Callable[[], None] | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._deadline_ms = deadline_ms
+        self._report_progress = report_progress
+        self._thread = get_ident()
+        self._log: logging.LoggerAdapter[logging.Logger] | None = None
+        self._stop: Outcome | None = None
+        self._stop_seen = False
+        self._soft_limit_passed = False
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the hard time limit ends this attempt, in UTC; None outside a worker."""
+        return datetime.fromtimestamp(self._deadline_ms / 1000, UTC) if self._deadline_ms else None
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether a failure now is the task's failure."""
+        return self.attempt > self.retries
+
+    @property
+    def is_cancelled(self) -> bool:
+        """
+        Whether the attempt was asked to stop; a handler on a thread looks here now and then, and returns.
+        """
+        if self._stop is None:
+            return False
+        self._stop_seen = True
+        return True
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose lines carry the task's id, name and attempt."""
+        if self._log is None:
+            self._log = TaskLog(LOGGER, {"task_id": self.id, "task_name": self.name, "attempt": self.attempt})
+        return self._log
+
+    def progress(
+        self, current: float, total: float | None = None, message: str | None = None
+    ) -> Awaitable[None]:
+        """
+        Say how far the work is: `await ctx.progress(1, 3, "rendering")`; in a `def` handler without `await`.
+
+        What is said in quick succession is reported together, the last word winning.
+
+        Raises:
+            TypeError: *current* or *total* is not a number, or *message* no text.
+            SoftTimeLimitExceeded: on a thread, once, when the soft time limit has passed: a thread can be
+                told only when it asks.
+        """
+        _check_progress(current, total, message)
+        if self._soft_limit_passed:
+            self._soft_limit_passed = False
+            raise SoftTimeLimitExceeded("the soft time limit has passed")
+        report = self._report_progress
+        if report is not None:
+            said = (current, total, message[:MAX_MESSAGE_CHARS] if message else message)
+            if self.loop is None or get_ident() == self._thread:
+                report(*said)
+            else:
+                _tell(self.loop, report, said)
+        return SAID
+
+    # ------------------------------------------------------------ for the worker
+
+    def stop(self, outcome: Outcome) -> None:
+        """
+        Ask the attempt to stop; called on the event loop. *outcome* is how it then ends.
+
+        A coroutine is cancelled. A thread sees `is_cancelled`. An attempt that finishes without having
+        noticed keeps its own outcome.
+        """
+        if self._stop is None:
+            self._stop = outcome
+            if self.on_stop is not None:
+                self.on_stop()
+
+    @property
+    def stop_requested(self) -> Outcome | None:
+        """The outcome an attempt that was asked to stop will have, or None."""
+        return self._stop
+
+    def mark_stop_seen(self) -> None:
+        """The handler has been interrupted because of the stop."""
+        self._stop_seen = True
+
+    @property
+    def stopped_as(self) -> Outcome | None:
+        """The outcome of an attempt that was asked to stop and has noticed, or None."""
+        return self._stop if self._stop_seen else None
+
+    def pass_soft_limit(self) -> None:
+        """Let the next `progress` on the handler's thread raise SoftTimeLimitExceeded."""
+        self._soft_limit_passed = True
+
+
+class TaskLog(Adapter):
+    """Puts the task in front of each line, so that any logging configuration shows it, and in the record."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        about = self.extra or {}
+        kwargs["extra"] = {**about, **(kwargs.get("extra") or {})}
+        prefix = f"{about['task_id']} {about['task_name']} #{about['attempt']}".replace("%", "%%")
+        return f"[{prefix}] {msg}", kwargs
+
+
+class _Said:
+    """Awaitable at no cost, and fine to drop: the progress was already reported."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield
+
+
+SAID = _Said()
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop, report: ReportProgress, said: tuple[float, float | None, str | None]
+) -> None:
+    try:
+        loop.call_soon_threadsafe(report, *said)
+    except RuntimeError:  # the loop is closed: the worker is gone, and nobody can be told
+        pass
+
+
+def _check_progress(current: float, total: float | None, message: str | None) -> None:
+    for name, value in (("current", current), ("total", total)):
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise TypeError(f"progress({name}={value!r}): needs a number")
+    if not isinstance(current, int | float):
+        raise TypeError("progress(current=None): needs a number")
+    if message is not None and not isinstance(message, str):
+        raise TypeError(f"progress(message={message!r}): needs a text")

@@ -1,0 +1,137 @@
+"""
+One handler: a function with the name, the lane and the options under which workers run it.
+
+Calling it calls the function, as tests and other code expect; workers call `function` through a pool.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from service.errors import InvalidHandler
+from service.task import DEFAULT_QUEUE
+from workers.arguments import Arguments
+from workers.context import Context
+from workers.options import Options
+from workers.outcome import Fail, Retry, SoftTimeLimitExceeded, TimeLimitExceeded
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Handler(Generic[P, R]):
+    """
+    A registered function. `lane` is `async` or `thread`; `context_name` the parameter that takes the
+    Context, or None.
+    """
+
+    __name__: str
+
+    def __init__(self, function: Callable[P, R], name: str, options: Options) -> None:
+        """
+        Raises:
+            InvalidHandler: *function* cannot be a handler; the text says why and what to do.
+        """
+        self.function = function
+        self.name = name
+        self.options = options
+        self.lane = lane_of(function, name, options.pool)
+        self.queue = options.queue or DEFAULT_QUEUE
+        self.arguments = Arguments(name, function)
+        self.context_name = self.arguments.context_name
+        self.bind = self.arguments.bind
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself. A Context that is not given is made up, so that tests need none."""
+        if self.context_name is not None:
+            given = inspect.signature(self.function).bind_partial(*args, **kwargs).arguments
+            if self.context_name not in given:
+                kwargs[self.context_name] = Context(id="0" * 26, name=self.name)
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Handler {self.name} ({self.lane})>"
+
+    @property
+    def place(self) -> str:
+        """Where the function is written: `file:line`."""
+        code = getattr(inspect.unwrap(self.function), "__code__", None)
+        return f"{code.co_filename}:{code.co_firstlineno}" if code else self.function.__module__
+
+    def is_retryable(self, exc: BaseException) -> bool:
+        """
+        Whether another attempt may follow *exc*, by its kind and the options `retry_on` and `no_retry_on`.
+        """
+        if isinstance(exc, Fail | Retry):
+            return isinstance(exc, Retry)
+        kind = type(exc)
+        kinds = (kind, TimeLimitExceeded) if issubclass(kind, SoftTimeLimitExceeded) else (kind,)
+        options = self.options
+        if any(issubclass(one, options.no_retry_on) for one in kinds):
+            return False
+        return options.retry_on is None or any(issubclass(one, options.retry_on) for one in kinds)
+
+    def published(self) -> dict[str, Any]:
+        """
+        What workers publish of this handler; an option is left out where the queue or the settings decide.
+        """
+        options = self.options
+        declared = {
+            "retries": options.retries,
+            "timeout_seconds": options.timeout,
+            "soft_timeout_seconds": options.soft_timeout,
+            "backoff": options.backoff,
+            "max_crashes": options.max_crashes,
+            "result_ttl_seconds": options.result_ttl,
+        }
+        return {
+            "name": self.name,
+            "lane": self.lane,
+            "queue": self.queue,
+            "description": first_paragraph(self.function) or None,
+            "args_schema": self.arguments.schema,
+            **{name: value for name, value in declared.items() if value is not None},
+        }
+
+
+def lane_of(function: Callable[..., Any], name: str, pool: str | None) -> str:
+    """
+    `async` for a coroutine function, else `thread`.
+
+    Raises:
+        InvalidHandler: nothing a worker can run, or in a pool that does not fit.
+    """
+    if isinstance(function, type) or not callable(function):
+        raise InvalidHandler(f"handler {name!r}: needs a function, not {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidHandler(
+            f"handler {name!r}: a generator has no result; collect what it yields and return it"
+        )
+    if next(iter(inspect.signature(function).parameters), "") in ("self", "cls"):
+        raise InvalidHandler(
+            f"handler {name!r}: a method has no object to run on; declare a function that makes one"
+        )
+    if pool == "process":
+        raise InvalidHandler(
+            f"handler {name!r}: pool='process' is not in this version; leave it out or say pool='thread': "
+            "`def` runs on a thread for now"
+        )
+    is_async = inspect.iscoroutinefunction(function)
+    if is_async and pool == "thread":
+        raise InvalidHandler(
+            f"handler {name!r}: an `async def` runs on the event loop; use `def` with pool='thread'"
+        )
+    if not is_async and pool == "async":
+        raise InvalidHandler(
+            f"handler {name!r}: pool='async' needs `async def`; a `def` would block all other tasks"
+        )
+    return "async" if is_async else "thread"
+
+
+def first_paragraph(function: Callable[..., Any]) -> str:
+    """The first paragraph of the docstring in one line; empty without one."""
+    return " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split())

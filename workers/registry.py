@@ -1,0 +1,189 @@
+"""
+Which handlers there are: `@task` registers them, `load` finds them by `module[:attr]`.
+
+`task` registers with the one default registry; a program that wants several makes its own `Registry`. The
+fact to know: a worker loads each module once, in its own process, and a fault in a declaration stops the
+worker before it takes any work.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+
+from service.errors import InvalidHandler
+from workers.handler import Handler
+from workers.options import HandlerOptions, check_name, read_options
+from workers.shadowing import hidden_by_ours
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Decorator(Protocol):
+    """What `@task("name", …)` leaves to be called with the function."""
+
+    def __call__(self, function: Callable[P, R], /) -> Handler[P, R]: ...
+
+
+class Registry:
+    """Handlers by name."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler[..., Any]] = {}
+
+    def __iter__(self) -> Iterator[Handler[..., Any]]:
+        return iter(self._handlers.values())
+
+    def __len__(self) -> int:
+        return len(self._handlers)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._handlers
+
+    def find(self, name: str) -> Handler[..., Any] | None:
+        """The handler called *name*, or None."""
+        return self._handlers.get(name)
+
+    def add(self, handler: Handler[..., Any]) -> None:
+        """
+        Register *handler*.
+
+        Raises:
+            InvalidHandler: another handler has its name; the text says where both are.
+        """
+        known = self._handlers.get(handler.name)
+        if known is not None and known is not handler and known.place != handler.place:
+            raise InvalidHandler(
+                f"handler {handler.name!r} is declared twice, at {known.place} and at {handler.place}: "
+                "rename one"
+            )
+        self._handlers[handler.name] = handler
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> Handler[P, R]: ...
+
+    @overload
+    def task(self, name: str | None = None, /, **options: Unpack[HandlerOptions]) -> Decorator: ...
+
+    def task(
+        self, name: str | Callable[..., Any] | None = None, /, **options: Unpack[HandlerOptions]
+    ) -> Handler[..., Any] | Decorator:
+        """
+        Make a function a handler: `@task`, `@task("email:send")`, `@task("email:send", retries=5,
+        timeout=30)`.
+
+        Without a name it is called `module.function`. What is returned can still be called as the function.
+
+        Raises:
+            InvalidHandler: a name, an option or a signature that cannot work, or a name that is taken.
+        """
+        if callable(name):
+            return self._register(name, None, options)
+        given = name
+
+        def decorate(function: Callable[P, R], /) -> Handler[P, R]:
+            return self._register(function, given, options)
+
+        return decorate
+
+    def _register(self, function: Callable[P, R], name: str | None, options: HandlerOptions) -> Handler[P, R]:
+        if isinstance(function, Handler):
+            raise InvalidHandler(f"handler {function.name!r}: @task stands twice on one function; keep one")
+        if name is None:
+            name = f"{function.__module__}.{getattr(function, '__name__', '')}"
+        check_name(name)
+        handler = Handler(function, name, read_options(name, options))
+        self.add(handler)
+        return handler
+
+
+default_registry = Registry()
+task = default_registry.task
+
+
+def load(places: str) -> Registry:
+    """
+    The handlers at *places*: `module[:attr]`, several separated by commas.
+
+    The working directory comes first on sys.path. *attr* is a Registry, a handler, or a list of them;
+    without it, what `@task` has registered.
+
+    Raises:
+        InvalidHandler: no such module or attribute, an error while importing (shown as it was), or nothing
+            registered.
+    """
+    if (folder := str(Path.cwd())) not in sys.path and "" not in sys.path:
+        sys.path.insert(0, folder)
+    found = Registry()
+    for place in filter(None, (one.strip() for one in places.split(","))):
+        module_name, _, attr = place.partition(":")
+        module = _import(module_name, place)
+        for handler in _handlers_of(module, attr, place):
+            found.add(handler)
+    if not len(found):
+        raise InvalidHandler(f"handlers {places!r}: no module is named; say module or module:attr")
+    return found
+
+
+def _import(name: str, place: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if exc.name is None or not (name == exc.name or name.startswith(f"{exc.name}.")):
+            raise _import_failed(place, exc) from exc
+        if hidden := hidden_by_ours(name, sys.path):
+            raise InvalidHandler(
+                f"handlers {place!r}: {hidden} has the name of a package of Taskpost's, "
+                "which is already loaded: rename yours"
+            ) from None
+        raise InvalidHandler(
+            f"handlers {place!r}: there is no module {exc.name!r} in {Path.cwd()} or elsewhere on sys.path; "
+            "start in the directory that holds it, or set PYTHONPATH"
+        ) from None
+    except InvalidHandler as exc:
+        raise InvalidHandler(f"handlers {place!r}: {exc}") from exc
+    except (Exception, SystemExit) as exc:
+        raise _import_failed(place, exc) from exc
+
+
+def _import_failed(place: str, exc: BaseException) -> InvalidHandler:
+    """The error with its traceback from the first frame of the user's on."""
+    steps = exc.__traceback__
+    while steps is not None and (
+        "importlib" in (file := steps.tb_frame.f_code.co_filename) or file == __file__
+    ):
+        steps = steps.tb_next
+    told = "".join(traceback.format_exception(type(exc), exc, steps))
+    return InvalidHandler(f"handlers {place!r}: importing it failed\n\n{told}")
+
+
+def _handlers_of(module: ModuleType, attr: str, place: str) -> Iterable[Handler[..., Any]]:
+    if not attr:
+        if len(default_registry):
+            return default_registry
+        own = next((name for name, value in vars(module).items() if isinstance(value, Registry)), None)
+        hint = f"; its registry is {own!r}: say {place}:{own}" if own else ""
+        raise InvalidHandler(f"handlers {place!r}: the module registers nothing with @task{hint}")
+    try:
+        value = getattr(module, attr)
+    except AttributeError:
+        near = get_close_matches(attr, vars(module), 1)
+        hint = f": did you mean {near[0]!r}?" if near else ""
+        raise InvalidHandler(f"handlers {place!r}: the module has no {attr!r}{hint}") from None
+    handlers = [value] if isinstance(value, Handler) else value
+    is_many = isinstance(handlers, Registry | list | tuple | set)
+    if not is_many or not all(isinstance(one, Handler) for one in handlers):
+        raise InvalidHandler(
+            f"handlers {place!r}: {attr!r} is {type(value).__name__}; "
+            "needs a Registry, a handler or a list of handlers"
+        )
+    if not len(handlers):
+        raise InvalidHandler(f"handlers {place!r}: {attr!r} holds no handlers")
+    return list(handlers)
