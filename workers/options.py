@@ -171,7 +171,9 @@ def _backoff(value: Any) -> dict[str, Any]:
 
 def _backoff_field(key: Any, value: Any) -> Any:
     if key not in retry.FIELDS:
-        near = get_close_matches(str(key), retry.FIELDS, 1)
+        near = get_close_matches(str(key), retry.FIELDS, 1) or get_close_matches(
+            f"{key}_seconds", retry.FIELDS, 1
+        )
         hint = f": did you mean {near[0]!r}?" if near else f"; there are {', '.join(retry.FIELDS)}"
         raise ValueError(f"{key!r} is unknown{hint}")
     if key == "delays_seconds":
