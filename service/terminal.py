@@ -7,11 +7,9 @@ The fact to know: colours appear on a terminal only, and never when NO_COLOR is 
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TextIO
 
 from service.task import Snapshot, encode_id
@@ -44,13 +42,15 @@ class Terminal:
 
     def __init__(self, out: TextIO, env: Mapping[str, str]) -> None:
         self.out = out
+        self.is_gone = False
         self.has_colours = out.isatty() and not env.get("NO_COLOR")
 
     def line(self, text: str = "") -> None:
         try:
-            print(text, file=self.out, flush=True)
+            if not self.is_gone:
+                print(text, file=self.out, flush=True)
         except OSError:
-            self.out = Path(os.devnull).open("w")
+            self.is_gone = True
 
     def rows(self, rows: Sequence[tuple[str, str]]) -> None:
         """Two aligned columns; an empty first column goes on with the row above."""
@@ -63,7 +63,7 @@ class Terminal:
         self.line(f"{self.painted('dim', f'{name:9} |')} {said}")
 
     def task(self, event: str, task: Snapshot | None, id_: bytes, now: datetime) -> None:
-        """One line a task that moved: time, id, name, where it moved to, attempt, duration of its last run."""
+        """One line a task that moved: time, id, name, where to, attempt, and how long its last run took."""
         columns = [f"{now:%H:%M:%S}.{now.microsecond // 1000:03}", encode_id(id_)]
         state = self.painted(event, f"{event:10}")
         if task is None:
