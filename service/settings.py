@@ -35,14 +35,25 @@ class Settings:
         "Redis or Valkey: `redis://`, `rediss://`, `unix://`, `redis+sentinel://host:port,host:port/service/db`, "
         "`redis+cluster://host:port,host:port`",
     )
-    redis_tls_verify: bool = setting(True, "check the certificate of a `rediss://` server (Heroku's is self-signed)")
-    shards: int = setting(1, "shards of a new deployment; recorded in Redis at the first start", 1, 16)
+    redis_tls_verify: bool = setting(
+        True, "check the certificate of a `rediss://` server (Heroku's is self-signed)"
+    )
+    shards: int = setting(
+        0,
+        "shards of a new deployment, recorded in Redis at the first start; 0: as recorded, or 1 (16 on a cluster)",
+        0,
+        16,
+    )
     host: str = setting("127.0.0.1", "address the API listens on")
     port: int = setting(8080, "port the API listens on", 0, 65535)
     web_processes: int = setting(1, "processes of the API", 1, 64)
     insecure: bool = setting(False, "allow an address beyond loopback without an API key")
-    api_key: str = setting("", "key that every request must bring as `Authorization: Bearer …`; empty asks for none")
-    accept_unknown_handlers: bool = setting(False, "accept submissions for handlers that no worker has published")
+    api_key: str = setting(
+        "", "key that every request must bring as `Authorization: Bearer …`; empty asks for none"
+    )
+    accept_unknown_handlers: bool = setting(
+        False, "accept submissions for handlers that no worker has published"
+    )
     log_level: str = setting("info", "debug, info, warning or error")
 
     max_body_bytes: int = setting(MIB, "largest body of one request", 1024)
@@ -53,7 +64,10 @@ class Settings:
     max_depth: int = setting(64, "deepest nesting of a JSON body", 4, 512)
     max_headers_bytes: int = setting(16 * 1024, "size of a request's headers altogether", 1024, 64 * 1024)
     max_memory_ratio: float = setting(
-        0.9, "share of Redis' `maxmemory` from which submissions are refused, so that running work can finish", 0.1, 1
+        0.9,
+        "share of Redis' `maxmemory` from which submissions are refused, so that running work can finish",
+        0.1,
+        1,
     )
 
     retries: int = setting(3, "retries of a task that says nothing", 0, 1000)
@@ -110,9 +124,16 @@ def read_value(variable: str, text: str, wanted: type) -> Any:
     """*text* as bool, int, float or str. Raises InvalidSetting."""
     try:
         if wanted is bool:
-            return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
-                text.lower()
-            ]
+            return {
+                "1": True,
+                "true": True,
+                "yes": True,
+                "on": True,
+                "0": False,
+                "false": False,
+                "no": False,
+                "off": False,
+            }[text.lower()]
         return wanted(text)
     except (KeyError, ValueError) as exc:
         needs = {bool: "1 or 0", int: "a whole number", float: "a number"}[wanted]

@@ -58,17 +58,10 @@ def new_ids(shard: int, many: int, now_ms: int) -> list[bytes]:
     return [stem + count.to_bytes(2, "big") for count in range(many)]
 
 
-def derived_id(stem: bytes, id_: bytes) -> bytes:
-    """The id of a task that exists because of *id_*: same time, same shard, *stem* (9 bytes) for the rest."""
-    return id_[:7] + stem
-
-
 def encode_id(id_: bytes) -> str:
     """The 26 characters by which users know a task."""
     number = int.from_bytes(id_, "big")
-    return (
-        "".join([PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
-    )
+    return "".join([PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def decode_id(text: str) -> bytes:
@@ -78,7 +71,9 @@ def decode_id(text: str) -> bytes:
         for digit in text.upper():
             number = number << 5 | DIGIT_OF[digit]
     except KeyError as exc:
-        raise ValueError(f"{text!r} is not a task id: {exc.args[0]!r} is not a digit of Crockford base 32") from None
+        raise ValueError(
+            f"{text!r} is not a task id: {exc.args[0]!r} is not a digit of Crockford base 32"
+        ) from None
     if len(text) != 26 or number >> 128:
         raise ValueError(f"{text!r} is not a task id: needs 26 characters, the first 0 to 7")
     return number.to_bytes(16, "big")
@@ -161,7 +156,9 @@ def parse_record(raw: bytes, large_outcome: bytes | None = None) -> Record:
         ValueError: written by a newer format than this version reads.
     """
     if raw[0] != FORMAT:
-        raise ValueError(f"record of format {raw[0]}: this version reads format {FORMAT}; upgrade all processes")
+        raise ValueError(
+            f"record of format {raw[0]}: this version reads format {FORMAT}; upgrade all processes"
+        )
     start, submission = submission_of(raw)
     end = start + len(submission)
     outcome = large_outcome if large_outcome is not None else raw[end + 1 :]
@@ -223,6 +220,7 @@ class Snapshot:
     run: Run | None
     progress: dict[str, Any] | None
     now_ms: int
+    size: int = 0  # bytes of the record and its outcome
 
     @property
     def state(self) -> str:
@@ -265,7 +263,9 @@ def first_due_ms(id_: bytes, submission: Mapping[str, Any]) -> int:
 # ---------------------------------------------------------------- options and reading
 
 
-def options_of(submission: Mapping[str, Any], handler: Mapping[str, Any] | None, settings: Any) -> dict[str, Any]:
+def options_of(
+    submission: Mapping[str, Any], handler: Mapping[str, Any] | None, settings: Any
+) -> dict[str, Any]:
     """
     The options in force: what the submission says, else its handler, else the settings.
 
@@ -282,27 +282,22 @@ def options_of(submission: Mapping[str, Any], handler: Mapping[str, Any] | None,
         "result_ttl_seconds": settings.result_ttl_seconds,
     }
     for name in chosen:
-        if (value := submission.get(name)) is not None or (handler and (value := handler.get(name)) is not None):
+        if (value := submission.get(name)) is not None or (
+            handler and (value := handler.get(name)) is not None
+        ):
             chosen[name] = value
     return chosen
 
 
 def show(snapshot: Snapshot, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The task as the API reads it: the contract's `Task`."""
+    """The task as the API reads it: the contract's `Task`. What is absent is left out, but for the two end times."""
     record, run, submission = snapshot.record, snapshot.run, snapshot.record.submission
     outcome = record.outcome or {}
     first_due = first_due_ms(snapshot.id, submission)
     started = outcome.get("started_ms") or (run.started_ms if run else 0)
-    shown: dict[str, Any] = {"id": encode_id(snapshot.id)}
-    if "url" in submission:
-        shown["url"] = submission["url"]
-        shown["method"] = submission.get("method", "POST")
-        shown["headers"] = submission.get("headers", {})
-        shown["body"] = submission.get("body")
-    else:
-        shown["name"] = submission["name"]
-        shown["args"] = submission.get("args", {})
-    shown |= {
+    shown: dict[str, Any] = {
+        "id": encode_id(snapshot.id),
+        **target_of(submission),
         "queue": record.queue,
         "namespace": record.namespace,
         "lane": record.lane,
@@ -314,32 +309,48 @@ def show(snapshot: Snapshot, options: Mapping[str, Any]) -> dict[str, Any]:
         "run_at": rfc3339(first_due if record.has_ended else record.time_ms or first_due),
         "started_at": rfc3339(started) if started else None,
         "finished_at": rfc3339(record.time_ms) if record.has_ended else None,
-        **options,
-        "result": outcome.get("result"),
-        "error": outcome.get("error"),
-        "progress": snapshot.progress or outcome.get("progress"),
         "tags": submission.get("tags", []),
         "metadata": submission.get("metadata", {}),
-        "idempotency_key": submission.get("idempotency_key"),
-        "callback": show_callback(snapshot.id, submission.get("callback"), snapshot.state),
-        "callback_of": submission.get("callback_of"),
-        "worker": outcome.get("worker") or (run.worker if run and run.is_held else None),
     }
+    if snapshot.state == "succeeded" and options["result_ttl_seconds"] > 0:
+        shown["result"] = outcome.get("result")
+    optional = {
+        **options,
+        "error": outcome.get("error"),
+        "progress": snapshot.progress or outcome.get("progress"),
+        "idempotency_key": submission.get("idempotency_key"),
+        "callback": show_callback(submission.get("callback"), outcome.get("callback")),
+        "callback_of": submission.get("callback_of"),
+        "worker": outcome.get("worker") or (run.worker if run else None),
+    }
+    shown.update({name: value for name, value in optional.items() if value is not None})
     return shown
 
 
-def show_callback(id_: bytes, callback: dict[str, Any] | None, state: str) -> dict[str, Any] | None:
-    """The callback asked for, and the task that delivers it once there is one."""
+def target_of(submission: Mapping[str, Any]) -> dict[str, Any]:
+    """What a task does: its handler and arguments, or the call it makes."""
+    if "url" not in submission:
+        return {"name": submission["name"], "args": submission.get("args", {})}
+    target = {"url": submission["url"], "method": submission.get("method", "POST")}
+    target["headers"] = submission.get("headers", {})
+    return {**target, "body": submission["body"]} if "body" in submission else target
+
+
+def show_callback(callback: dict[str, Any] | None, sent: str | None) -> dict[str, Any] | None:
+    """The callback asked for, and the id of the task that delivers it once there is one."""
     if callback is None:
         return None
-    wanted = callback.get("on") or list(ENDED)
-    sent = encode_id(callback_id(id_)) if state in ENDED and state in wanted else None
-    return {"url": callback["url"], "headers": callback.get("headers", {}), "on": wanted, "task_id": sent}
+    shown = {
+        "url": callback["url"],
+        "headers": callback.get("headers", {}),
+        "on": callback.get("on") or list(ENDED),
+    }
+    return {**shown, "task_id": sent} if sent else shown
 
 
-def callback_id(id_: bytes) -> bytes:
-    """The id of the task that delivers the callback of *id_*; the same however often the ending is written."""
-    return derived_id(bytes(byte ^ 0x5A for byte in id_[7:14]) + bytes((id_[14] | 0x80, id_[15])), id_)
+def callback_id(id_: bytes, now_ms: int) -> bytes:
+    """The id of the task that delivers the callback of *id_*, which ends at *now_ms*: same shard, derived from it."""
+    return now_ms.to_bytes(6, "big") + id_[6:7] + bytes(byte ^ 0x5A for byte in id_[7:])
 
 
 # ---------------------------------------------------------------- times
@@ -347,8 +358,7 @@ def callback_id(id_: bytes) -> bytes:
 
 def rfc3339(ms: int) -> str:
     """*ms* since the epoch as RFC 3339 in UTC, with milliseconds."""
-    at = datetime.fromtimestamp(ms // 1000, UTC)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+    return f"{datetime.fromtimestamp(ms // 1000, UTC).isoformat()[:19]}.{ms % 1000:03d}Z"
 
 
 def epoch_ms(text: str) -> int:

@@ -18,22 +18,30 @@ Answer = TypeVar("Answer")
 
 class Collector(Generic[Given, Answer]):
     """
-    Collects single requests into calls of at most *most* of them and *most_bytes* bytes, one call in flight.
+    Collects groups of requests into calls of at most *most* requests and *most_bytes* bytes, one call in flight.
 
     *call* takes a list and answers a list of the same length; an exception it raises goes to all who wait.
     """
 
     def __init__(
-        self, call: Callable[[list[Given]], Awaitable[list[Answer]]], *, most: int = 128, most_bytes: int = 1 << 20
+        self,
+        call: Callable[[list[Given]], Awaitable[list[Answer]]],
+        *,
+        most: int = 128,
+        most_bytes: int = 1 << 20,
     ) -> None:
         self.call, self.most, self.most_bytes = call, most, most_bytes
-        self.waiting: deque[tuple[Given, int, asyncio.Future[Answer]]] = deque()
+        self.waiting: deque[tuple[list[Given], int, asyncio.Future[list[Answer]]]] = deque()
         self.sender: asyncio.Task[None] | None = None
 
-    def put(self, given: Given, size: int) -> asyncio.Future[Answer]:
-        """A future for the answer; when it is cancelled before *given* went out, *given* never does."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.waiting.append((given, size, future))
+    def put(self, group: list[Given], size: int) -> asyncio.Future[list[Answer]]:
+        """
+        A future for the answers to *group* (at most `most` requests, *size* bytes), which goes out undivided.
+
+        When the future is cancelled before the group went out, the group never does.
+        """
+        future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        self.waiting.append((group, size, future))
         if self.sender is None:
             self.sender = asyncio.create_task(self.send_all())
         return future
@@ -42,30 +50,31 @@ class Collector(Generic[Given, Answer]):
         """Send until nothing waits."""
         try:
             while self.waiting:
-                taken = self.take()
-                if taken:
-                    await self.send(taken)
+                await self.send(self.take())
         finally:
             self.sender = None
 
-    def take(self) -> list[tuple[Given, asyncio.Future[Answer]]]:
+    def take(self) -> list[tuple[list[Given], asyncio.Future[list[Answer]]]]:
         """The next call's share of what waits, without what nobody waits for any more."""
-        taken: list[tuple[Given, asyncio.Future[Answer]]] = []
-        total = 0
-        while self.waiting and len(taken) < self.most:
-            given, size, future = self.waiting[0]
-            if taken and total + size > self.most_bytes:
+        taken: list[tuple[list[Given], asyncio.Future[list[Answer]]]] = []
+        many = total = 0
+        while self.waiting:
+            group, size, future = self.waiting[0]
+            if taken and (many + len(group) > self.most or total + size > self.most_bytes):
                 break
             self.waiting.popleft()
             if not future.cancelled():
-                taken.append((given, future))
+                taken.append((group, future))
+                many += len(group)
                 total += size
         return taken
 
-    async def send(self, taken: list[tuple[Given, asyncio.Future[Answer]]]) -> None:
+    async def send(self, taken: list[tuple[list[Given], asyncio.Future[list[Answer]]]]) -> None:
         """One call, and its answers to those who wait for them."""
+        if not taken:
+            return
         try:
-            answers = await self.call([given for given, _ in taken])
+            answers = await self.call([given for group, _ in taken for given in group])
         except BaseException as exc:
             for _, future in taken:
                 if not future.done():
@@ -74,6 +83,8 @@ class Collector(Generic[Given, Answer]):
             if not isinstance(exc, Exception):
                 raise
             return
-        for (_, future), answer in zip(taken, answers, strict=True):
+        start = 0
+        for group, future in taken:
             if not future.done():
-                future.set_result(answer)
+                future.set_result(answers[start : start + len(group)])
+            start += len(group)

@@ -73,7 +73,9 @@ class Origin:
         )
 
 
-def report(origin: Origin, ending: Ending, options: Mapping[str, Any], *, now_ms: int, failure_ttl_s: float) -> list[bytes]:
+def report(
+    origin: Origin, ending: Ending, options: Mapping[str, Any], *, now_ms: int, failure_ttl_s: float
+) -> list[bytes]:
     """
     The arguments by which `step.lua` or `end.lua` end this task.
 
@@ -87,17 +89,19 @@ def report(origin: Origin, ending: Ending, options: Mapping[str, Any], *, now_ms
     if options["result_ttl_seconds"] == 0:
         ending.result = None
     head5 = origin.raw[:1] + ENDED[ending.state] + origin.raw[2:5]
-    outcome = outcome_of(origin, ending)
+    callback = origin.submission.get("callback")
+    called = (
+        callback_id(origin.id, now_ms) if callback and ending.state in (callback.get("on") or ENDED) else None
+    )
+    outcome = outcome_of(origin, ending, called)
     start, submission = submission_of(origin.raw)
     extra: list[bytes] = []
     if ending.row is not None:
         flags |= ROW
         extra.append(ending.row)
-    callback = origin.submission.get("callback")
-    if callback and ending.state in (callback.get("on") or ENDED):
+    if called:
         flags |= CALLBACK
-        record = callback_record(origin, outcome, head5, options, now_ms)
-        extra += [callback_id(origin.id), record]
+        extra += [called, callback_record(origin, outcome, head5, options, now_ms)]
     if len(submission) <= SMALL_BYTES:
         kind, value = b"E", origin.raw[11:start] + submission + b"\n" + outcome
     else:
@@ -125,7 +129,7 @@ def time_to_live(
     return max(ttl_ms, LEAST_TTL_MS), keeps
 
 
-def outcome_of(origin: Origin, ending: Ending) -> bytes:
+def outcome_of(origin: Origin, ending: Ending, called: bytes | None) -> bytes:
     """The outcome as JSON; a result is spliced in, not decoded."""
     fields: dict[str, Any] = {"attempt": origin.attempt}
     if origin.crashes:
@@ -135,6 +139,8 @@ def outcome_of(origin: Origin, ending: Ending) -> bytes:
         fields["worker"] = origin.worker
     if ending.error is not None:
         fields["error"] = ending.error
+    if called:
+        fields["callback"] = encode_id(called)
     if ending.progress:
         fields["progress"] = ending.progress
     text = orjson.dumps(fields)
@@ -143,7 +149,9 @@ def outcome_of(origin: Origin, ending: Ending) -> bytes:
     return b'%b,"result":%b}' % (text[:-1], ending.result)
 
 
-def callback_record(origin: Origin, outcome: bytes, head5: bytes, options: Mapping[str, Any], now_ms: int) -> bytes:
+def callback_record(
+    origin: Origin, outcome: bytes, head5: bytes, options: Mapping[str, Any], now_ms: int
+) -> bytes:
     """The record of the task that delivers the callback: a URL task in the `callbacks` queue of the namespace."""
     raw = head5 + now_ms.to_bytes(6, "big") + origin.raw[11:]
     snapshot = Snapshot(origin.id, parse_record(raw, outcome), None, None, now_ms)

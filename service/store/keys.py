@@ -55,6 +55,10 @@ def lease(shard: int) -> str:
     return prefix(shard) + "lease"
 
 
+def run(shard: int) -> str:
+    return prefix(shard) + "run"
+
+
 def ended(shard: int, failed: bool) -> str:
     return prefix(shard) + ("dead" if failed else "done")
 
@@ -66,6 +70,10 @@ def due(shard: int, queue: str) -> str:
 def ready(shard: int, queue: str, lane: str, priority: int) -> str:
     """*lane* is its letter."""
     return f"{prefix(shard)}q:{queue}:{lane}:{priority}"
+
+
+def record(id_: bytes) -> bytes:
+    return prefix(id_[6]).encode() + b"t:" + id_
 
 
 def attempts(id_: bytes) -> bytes:

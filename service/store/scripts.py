@@ -68,6 +68,13 @@ class Scripts:
                 await asyncio.sleep(nap)
                 pause = min(pause * 2, 0.5)
 
+    async def command(self, *args: Any) -> Any:
+        """A plain command that reads. Raises as `call` does."""
+        try:
+            return await self.client.execute_command(*args)
+        except (RedisError, OSError, asyncio.TimeoutError) as exc:
+            raise translated(exc) from exc
+
     async def once(self, script: Script, shard: int, args: tuple[Any, ...]) -> Any:
         """Send the call once. Raises as `call` does."""
         named = (2, keys.conf(shard), keys.none(shard), keys.prefix(shard), *args)

@@ -1,0 +1,140 @@
+"""
+The only place that knows Redis. `Store.open` connects; its parts are `tasks`, `queues`, `events`, `workers`, `pages`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import RedisError
+
+from service.errors import InvalidSetting, StoreUnavailable
+from service.settings import Settings
+from service.store import keys
+from service.store.connection import connect
+from service.store.events import BLOCK_MS, Events
+from service.store.memory import MemoryWatch
+from service.store.pages import Pages
+from service.store.queues import Queues
+from service.store.scripts import Scripts
+from service.store.tasks import Tasks
+from service.store.workers import HandlerBook, Workers
+from service.task import FORMAT
+
+log = logging.getLogger("taskpost.store")
+
+CLUSTER_SHARDS = 16
+
+
+class Store:
+    """Everything Redis knows, by concept. Make one with `Store.open`, or `Store(settings)` and then `start`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.client = connect(settings)
+        self.scripts = Scripts(self.client)
+        self.memory = MemoryWatch(self.client, settings.max_memory_ratio)
+        self.tasks = Tasks(self.scripts, settings, self.memory)
+        self.workers = Workers(self.scripts)
+        self.handlers = HandlerBook(self.workers)
+        self.queues = Queues(self.tasks)
+        self.events = Events(connect(settings, wait_seconds=BLOCK_MS / 1000), 1)
+        self.pages = Pages(self.tasks, self.queues)
+        self.is_ready = False
+
+    @property
+    def shards(self) -> int:
+        return self.tasks.shards
+
+    @classmethod
+    async def open(cls, settings: Settings, patience_seconds: float = float("inf")) -> Store:
+        """
+        Connect, and agree with Redis on the number of shards.
+
+        Raises:
+            StoreUnavailable: Redis did not answer in *patience_seconds*.
+            InvalidSetting: the deployment was made with another number of shards.
+        """
+        store = cls(settings)
+        try:
+            await store.start(patience_seconds)
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def start(self, patience_seconds: float = float("inf")) -> None:
+        """See `open`."""
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + patience_seconds, 0.05
+        while True:
+            try:
+                await self.agree()
+                break
+            except StoreUnavailable:
+                if loop.time() + pause > deadline:
+                    raise
+                log.warning("Redis does not answer yet; trying again")
+                await asyncio.sleep(pause * (0.5 + random.random() / 2))
+                pause = min(pause * 2, 2.0)
+        self.is_ready = True
+        with contextlib.suppress(StoreUnavailable):
+            await self.handlers.refresh()
+            await self.warn_about_persistence()
+
+    async def agree(self) -> None:
+        """Record the deployment's shards at the first start; adopt or refuse what is recorded at later ones."""
+        first = self.settings.shards or (CLUSTER_SHARDS if isinstance(self.client, RedisCluster) else 1)
+        await self.scripts.command("HSETNX", keys.conf(0), "shards", first)
+        recorded = int(await self.scripts.command("HGET", keys.conf(0), "shards"))
+        if self.settings.shards not in (0, recorded):
+            raise InvalidSetting(
+                f"TASKPOST_SHARDS={self.settings.shards}: this Redis holds a deployment of {recorded} shards; set "
+                f"{recorded}, or leave the setting out. The number is changed offline only."
+            )
+        for shard in range(recorded):
+            await self.scripts.command("HSETNX", keys.conf(shard), "format", FORMAT)
+            found = int(await self.scripts.command("HGET", keys.conf(shard), "format"))
+            if found > FORMAT:
+                raise InvalidSetting(
+                    f"This Redis holds records of format {found}; this version reads {FORMAT}: upgrade it"
+                )
+        seconds, micros = await self.scripts.command("TIME") if not self.is_cluster else (0, 0)
+        if seconds:
+            self.tasks.clock.hear(int(seconds) * 1000 + int(micros) // 1000)
+        self.tasks.shards = self.events.shards = recorded
+
+    @property
+    def is_cluster(self) -> bool:
+        return isinstance(self.client, RedisCluster)
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable when a shard's server does not answer."""
+        for shard in range(self.shards):
+            await self.scripts.command("EXISTS", keys.conf(shard))
+
+    async def warn_about_persistence(self) -> None:
+        """Say loudly when Redis may drop tasks: no append-only file, or an eviction policy."""
+        if self.is_cluster:
+            return
+        try:
+            info = await self.client.info()
+        except (RedisError, OSError, asyncio.TimeoutError):
+            return
+        if not int(info.get("aof_enabled", 0)):
+            log.warning(
+                "Redis keeps no append-only file: a restart of Redis loses tasks. Set: appendonly yes"
+            )
+        if info.get("maxmemory_policy", "noeviction") != "noeviction":
+            log.warning(
+                "Redis evicts keys when it is full (%s): it may drop tasks. Set: maxmemory-policy noeviction",
+                info["maxmemory_policy"],
+            )
+
+    async def close(self) -> None:
+        await self.events.close()
+        await self.client.aclose()

@@ -1,0 +1,76 @@
+"""
+What is in the queues: counts, kept by the scripts that move tasks, and the age of the oldest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from service.store import keys
+from service.store.tasks import Tasks
+from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, LANES, created_ms, split_queue
+
+FIELDS = {"q": "queued", "s": "scheduled", "r": "running"}
+
+
+class Queues:
+    """Reads queues over all shards."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self.tasks = tasks
+
+    async def names(self) -> set[str]:
+        """The stored names of all queues that have, or lately had, tasks."""
+        return set(await self.counts())
+
+    async def counts(self) -> dict[str, dict[str, int]]:
+        """Stored name -> {queued, scheduled, running}, summed over the shards."""
+        total: dict[str, dict[str, int]] = {}
+        replies = await asyncio.gather(
+            *(self.tasks.scripts.command("HGETALL", keys.count(shard)) for shard in range(self.tasks.shards))
+        )
+        for reply in replies:
+            for field, value in pairs_of(reply):
+                letter, _, queue = field.decode().partition(":")
+                counted = total.setdefault(queue, dict.fromkeys(FIELDS.values(), 0))
+                counted[FIELDS[letter]] += int(value)
+        return total
+
+    async def list(self, namespace: str) -> list[dict[str, Any]]:
+        """The queues of *namespace* by name, each `{name, queued, scheduled, running, oldest_seconds}`."""
+        shown = []
+        for stored, counted in sorted((await self.counts()).items()):
+            owner, name = split_queue(stored)
+            if owner == namespace:
+                oldest = await self.oldest_seconds(stored) if counted["queued"] else None
+                shown.append({"name": name, "namespace": owner, **counted, "oldest_seconds": oldest})
+        if not any(queue["name"] == DEFAULT_QUEUE for queue in shown) and namespace == DEFAULT_NAMESPACE:
+            empty = dict.fromkeys(FIELDS.values(), 0)
+            shown.append({"name": DEFAULT_QUEUE, "namespace": namespace, **empty, "oldest_seconds": None})
+            shown.sort(key=lambda queue: str(queue["name"]))
+        return shown
+
+    async def oldest_seconds(self, stored: str) -> float | None:
+        """How long the longest waiting queued task has been ready; None when none is. Looks at the heads of the lists."""
+        heads = [
+            self.tasks.scripts.command("LRANGE", keys.ready(shard, stored, letter.decode(), priority), 0, 4)
+            for shard in range(self.tasks.shards)
+            for letter in LANES.values()
+            for priority in range(10)
+        ]
+        ids = [entry[2:] for entries in await asyncio.gather(*heads) for entry in entries]
+        now_ms = self.tasks.clock.now_ms()
+        ready = [
+            max(created_ms(snapshot.id), snapshot.record.time_ms)
+            for snapshot in await self.tasks.read(ids)
+            if snapshot and snapshot.state == "queued"
+        ]
+        return max(0.0, (now_ms - min(ready)) / 1000) if ready else None
+
+
+def pairs_of(reply: Any) -> list[tuple[bytes, bytes]]:
+    """HGETALL's reply as pairs, whatever shape the library gives it."""
+    if isinstance(reply, dict):
+        return list(reply.items())
+    return list(zip(reply[::2], reply[1::2], strict=True))

@@ -1,0 +1,114 @@
+"""
+Tasks that end from outside an attempt: cancelled by a user, or lost with their workers.
+
+Every worker parent and every scheduler reaps about once a second; the script sees to it that they do not
+get in each other's way. What is decided here: how such a task ends.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import orjson
+
+from service.settings import Settings
+from service.store.endings import NO_TOKEN, Ending, Origin, report
+from service.store.tasks import Tasks
+from service.store.workers import HandlerBook
+from service.task import Record, Run, options_of, parse_record, parse_run, shard_of
+
+log = logging.getLogger("taskpost.reaper")
+
+
+async def reap(
+    tasks: Tasks, book: HandlerBook, settings: Settings, shard: int, lost: Sequence[tuple[bytes, bytes]] = ()
+) -> int:
+    """
+    Give back or end the tasks of *shard* whose leases ended, or those of *lost*, at once. Answers how many.
+
+    Raises:
+        StoreUnavailable: Redis did not answer; nothing is lost, the next reap does it.
+    """
+    given_back, ending = await tasks.reap(shard, lost)
+    if ending:
+        reports = [
+            made for id_, token in ending if (made := await lost_report(tasks, book, settings, id_, token))
+        ]
+        if reports:
+            await tasks.end(shard, reports)
+    if given_back or ending:
+        log.warning("%d tasks of silent workers given back, %d ended", given_back, len(ending))
+    return given_back + len(ending)
+
+
+async def cancel(tasks: Tasks, book: HandlerBook, settings: Settings, id_: bytes) -> str | None:
+    """
+    Cancel a task: one that waits ends at once, a running one is asked to stop.
+
+    Answers `ended`, `stopping`, or `over` when it had ended before; None when there is no such task.
+
+    Raises:
+        StoreUnavailable: Redis did not answer; asking again is safe.
+    """
+    raw = await tasks.raw(id_)
+    if raw is None:
+        return None
+    record = parse_record(raw)
+    packed = await tasks.packed_run(id_)
+    run = parse_run(packed) if packed else None
+    origin = Origin(
+        id_, raw, record.submission, NO_TOKEN, run.attempt if run else 0, run.crashes if run else 0,
+        run.started_ms if run else 0, run.worker if run else "",
+    )  # fmt: skip
+    made = ending_report(tasks, book, settings, origin, record, Ending("cancelled"))
+    status = await tasks.end(shard_of(id_), [made])
+    return {b"1": "ended", b"2": "stopping", b"3": "over", b"0": None}[status]
+
+
+def ending_report(
+    tasks: Tasks, book: HandlerBook, settings: Settings, origin: Origin, record: Record, ending: Ending
+) -> list[bytes]:
+    """The report that ends a task in this way, with the options in force for it."""
+    handler = book.known(record.namespace, record.submission.get("name", ""))
+    options = options_of(record.submission, handler, settings)
+    now_ms = tasks.clock.now_ms()
+    return report(origin, ending, options, now_ms=now_ms, failure_ttl_s=settings.failure_ttl_seconds)
+
+
+async def lost_report(
+    tasks: Tasks, book: HandlerBook, settings: Settings, id_: bytes, token: bytes
+) -> list[bytes] | None:
+    """How a task ends that lost its worker for good: cancelled when that was asked for, failed otherwise."""
+    raw = await tasks.raw(id_)
+    packed = await tasks.packed_run(id_)
+    if raw is None or packed is None:
+        return None
+    record, run = parse_record(raw), parse_run(packed)
+    if run.token != token or record.has_ended:
+        return None
+    now_ms = tasks.clock.now_ms()
+    origin = Origin(
+        id_, raw, record.submission, token, run.attempt, run.crashes + 1, run.started_ms, run.worker
+    )
+    return ending_report(tasks, book, settings, origin, record, lost_ending(record, run, now_ms))
+
+
+def lost_ending(record: Record, run: Run, now_ms: int) -> Ending:
+    """The ending of a task whose worker died while it ran."""
+    row = {
+        "attempt": run.attempt,
+        "started_ms": run.started_ms,
+        "finished_ms": now_ms,
+        "worker": run.worker,
+        "outcome": "crashed",
+    }
+    if run.is_cancelling:
+        return Ending("cancelled", row=orjson.dumps(row))
+    error = {
+        "type": "worker_lost",
+        "message": f"Its worker died or fell silent while the task ran, {run.crashes + 1} times; "
+        f"max_crashes is {record.max_crashes}.",
+        "traceback": None,
+    }
+    return Ending("failed", error=error, row=orjson.dumps(row))

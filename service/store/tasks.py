@@ -1,0 +1,337 @@
+"""
+The life of a task in Redis: submit, lease, extend, finish, give back, end, read, forget.
+
+Each function is one script and one state change, for many tasks at once. Nothing here decides whether to
+retry a task, runs one, or reads this machine's wall clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from service.settings import Settings
+from service.store import keys
+from service.store.collector import Collector
+from service.store.memory import MemoryWatch
+from service.store.scripts import Scripts
+from service.task import (
+    Leased,
+    Record,
+    Snapshot,
+    new_ids,
+    parse_record,
+    parse_run,
+    shard_of,
+    split_queue,
+    submission_of,
+)
+
+MOST_A_CALL = 128
+MOST_BYTES_A_CALL = 1 << 20
+IDEMPOTENCY_MS = 86_400_000
+PROGRESS_MS = 7 * 86_400_000
+
+
+class Clock:
+    """Redis' clock as this process knows it: what it last said, and how long ago by the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.offset_ms = time.time() * 1000 - time.monotonic() * 1000
+
+    def hear(self, now_ms: int) -> None:
+        self.offset_ms = now_ms - time.monotonic() * 1000
+
+    def now_ms(self) -> int:
+        return int(time.monotonic() * 1000 + self.offset_ms)
+
+
+@dataclass(slots=True)
+class New:
+    """A task to take in: its record, and for an idempotency key its hash (16 bytes) and fingerprint (8)."""
+
+    record: bytes
+    idempotency: bytes = b""
+
+
+@dataclass(slots=True)
+class Taken:
+    """What became of a `New`: *id* is the task's, or the earlier task's when the idempotency key was known."""
+
+    id: bytes
+    now_ms: int
+    is_earlier: bool = False
+    is_mismatch: bool = False
+
+
+@dataclass(slots=True)
+class Stepped:
+    """What a step answered. *statuses*: one byte a finished task: 1 recorded, 0 lease lost, 2 end it as cancelled."""
+
+    now_ms: int
+    statuses: bytes
+    next_due_ms: int | None
+    is_work_left: bool
+    leased: list[Leased]
+
+
+def idempotency_of(namespace: str, key: str, submission: bytes) -> bytes:
+    """Hash of the key within its namespace (16 bytes), and fingerprint of the submission's JSON (8)."""
+    hashed = hashlib.blake2b(f"{namespace}\0{key}".encode(), digest_size=16).digest()
+    return hashed + hashlib.blake2b(submission, digest_size=8).digest()
+
+
+class Tasks:
+    """All about tasks. One for each `Store`."""
+
+    def __init__(self, scripts: Scripts, settings: Settings, memory: MemoryWatch) -> None:
+        self.scripts, self.settings, self.memory = scripts, settings, memory
+        self.clock = Clock()
+        self.shards = 1
+        self.next_shard = 0
+        self.collectors: dict[int, Collector[New, Taken]] = {}
+
+    # ------------------------------------------------------------ submit
+
+    async def submit(self, tasks: Sequence[New]) -> list[Taken]:
+        """
+        Take in *tasks*, in order; all that arrive while a call is in flight share the next one.
+
+        When this returns, they are in Redis. A key's shard is its own; other tasks go to any.
+
+        Raises:
+            StoreUnavailable: no answer; the tasks may or may not be there.
+            StoreFull: nothing was taken in.
+        """
+        self.memory.check()
+        if len(tasks) == 1:
+            return await self.put(self.shard_for(tasks[0]), [tasks[0]])
+        groups = self.grouped(tasks)
+        answers = await asyncio.gather(
+            *(self.put(shard, [tasks[i] for i in places]) for shard, places in groups)
+        )
+        taken: dict[int, Taken] = {}
+        for (_, places), answer in zip(groups, answers, strict=True):
+            taken.update(zip(places, answer, strict=True))
+        return [taken[i] for i in range(len(tasks))]
+
+    def shard_for(self, task: New) -> int:
+        if task.idempotency:
+            return int.from_bytes(task.idempotency[:4], "big") % self.shards
+        self.next_shard = (self.next_shard + 1) % self.shards
+        return self.next_shard
+
+    def grouped(self, tasks: Sequence[New]) -> list[tuple[int, list[int]]]:
+        """Places of *tasks* in groups that fit one call each, tasks without a key together in one shard a group."""
+        groups: list[tuple[int, list[int]]] = []
+        open_: dict[int, tuple[list[int], int]] = {}
+        free_shard = self.shard_for(New(b""))
+        for i, task in enumerate(tasks):
+            shard = self.shard_for(task) if task.idempotency else free_shard
+            places, size = open_.get(shard, ([], 0))
+            if not places or len(places) >= MOST_A_CALL or size + len(task.record) > MOST_BYTES_A_CALL:
+                places, size = [], 0
+                groups.append((shard, places))
+            places.append(i)
+            open_[shard] = places, size + len(task.record)
+        return groups
+
+    def put(self, shard: int, group: list[New]) -> asyncio.Future[list[Taken]]:
+        collector = self.collectors.get(shard)
+        if collector is None:
+
+            async def call(tasks: list[New]) -> list[Taken]:
+                return await self.submit_call(shard, tasks)
+
+            collector = self.collectors[shard] = Collector(
+                call, most=MOST_A_CALL, most_bytes=MOST_BYTES_A_CALL
+            )
+        return collector.put(group, sum([len(task.record) for task in group]))
+
+    async def submit_call(self, shard: int, tasks: list[New]) -> list[Taken]:
+        """One call of submit.lua. The same ids go out again when it has to be repeated."""
+        ids = new_ids(shard, len(tasks), self.clock.now_ms())
+        args: list[Any] = []
+        for id_, task in zip(ids, tasks, strict=True):
+            args += (id_ + task.idempotency, task.record)
+        now_ms, statuses, earlier = await self.scripts.call(shard, "submit", *args, IDEMPOTENCY_MS)
+        self.clock.hear(now_ms)
+        if not earlier:
+            return [Taken(id_, now_ms) for id_ in ids]
+        known = iter([earlier[i : i + 16] for i in range(0, len(earlier), 16)])
+        return [
+            Taken(id_, now_ms) if status == 48 else Taken(next(known), now_ms, True, status == 50)
+            for id_, status in zip(ids, statuses, strict=True)
+        ]
+
+    # ------------------------------------------------------------ lease and finish
+
+    async def step(
+        self,
+        shard: int,
+        token: bytes,
+        worker: str,
+        *,
+        lease_ms: int,
+        finished: Sequence[Sequence[bytes]] = (),
+        wants: Iterable[tuple[str, str, int]] = (),
+        patience_seconds: float = 1.5,
+    ) -> Stepped:
+        """
+        Record *finished* (reports of `endings.py`), promote what is due, lease up to *wants*: (queue, lane, how many).
+
+        *token* is the session's 8 bytes and the call's number in 4; a call repeated with the same token answers
+        what it answered first. Keep to 128 tasks and 1 MiB a call.
+
+        Raises:
+            StoreUnavailable: no answer. Send the same call again, until it is answered.
+        """
+        args: list[Any] = [token, worker, lease_ms, len(finished)]
+        for report in finished:
+            args += report
+        for want in wants:
+            args += want
+        reply = await self.scripts.call(shard, "step", *args, patience_seconds=patience_seconds)
+        self.clock.hear(reply[0])
+        return Stepped(
+            now_ms=reply[0],
+            statuses=reply[1],
+            next_due_ms=reply[2] if reply[2] >= 0 else None,
+            is_work_left=reply[3] == 1,
+            leased=[leased_of(packed, token, reply[0]) for packed in reply[4:]],
+        )
+
+    async def extend(self, shard: int, held: Sequence[tuple[bytes, bytes]], lease_ms: int) -> bytes:
+        """
+        Keep the leases of *held* (id, token). One byte each: 1 extended, 0 lost, 2 extended and to be cancelled.
+
+        Raises:
+            StoreUnavailable: no answer; the leases may run out.
+        """
+        statuses = b""
+        for start in range(0, len(held), MOST_A_CALL):
+            part = [id_ + token for id_, token in held[start : start + MOST_A_CALL]]
+            statuses += await self.scripts.call(shard, "extend", lease_ms, *part)
+        return statuses
+
+    async def note_progress(self, shard: int, notes: Sequence[tuple[bytes, bytes, bytes]]) -> bytes:
+        """Note progress (JSON) of running tasks: (id, token, progress). One byte each: 1 noted, 0 lease lost."""
+        args = [part for id_, token, progress in notes for part in (id_ + token, progress)]
+        statuses: bytes = await self.scripts.call(shard, "progress", PROGRESS_MS, *args)
+        return statuses
+
+    async def reap(
+        self, shard: int, lost: Sequence[tuple[bytes, bytes]] = ()
+    ) -> tuple[int, list[tuple[bytes, bytes]]]:
+        """
+        Give back the tasks whose leases have ended, or those of *lost* (id, token), which are known to be lost.
+
+        Answers how many were given back, and the (id, token) of those that must end: see `outside.py`.
+        """
+        reply = await self.scripts.call(
+            shard, "reap", self.settings.lease_ms, *[id_ + token for id_, token in lost]
+        )
+        return reply[0], [(packed[:16], packed[16:]) for packed in reply[1:]]
+
+    async def end(self, shard: int, reports: Sequence[Sequence[bytes]]) -> bytes:
+        """
+        End tasks from outside an attempt. One byte each: 1 ended, 2 asked to stop, 3 had ended before,
+        0 no such task or not to be ended by this report.
+        """
+        statuses: bytes = await self.scripts.call(
+            shard, "end", *[part for report in reports for part in report]
+        )
+        return statuses
+
+    # ------------------------------------------------------------ read and forget
+
+    async def read(self, ids: Sequence[bytes]) -> list[Snapshot | None]:
+        """The tasks of *ids*, in their order; None where there is none."""
+        by_shard: dict[int, list[int]] = {}
+        for place, id_ in enumerate(ids):
+            by_shard.setdefault(shard_of(id_), []).append(place)
+        found: list[Snapshot | None] = [None] * len(ids)
+
+        async def read_some(shard: int, places: list[int]) -> None:
+            reply = await self.scripts.call(shard, "read", *[ids[place] for place in places])
+            self.clock.hear(reply[0])
+            for n, place in enumerate(places):
+                found[place] = snapshot_of(ids[place], reply[0], *reply[1 + 4 * n : 5 + 4 * n])
+
+        calls = [
+            read_some(shard, places[start : start + MOST_A_CALL])
+            for shard, places in by_shard.items()
+            if shard < self.shards
+            for start in range(0, len(places), MOST_A_CALL)
+        ]
+        await asyncio.gather(*calls)
+        return found
+
+    async def packed_run(self, id_: bytes) -> bytes | None:
+        """What `run` holds of a task."""
+        packed: bytes | None = await self.scripts.command("HGET", keys.run(shard_of(id_)), id_)
+        return packed
+
+    async def raw(self, id_: bytes) -> bytes | None:
+        """A task's record as stored."""
+        raw: bytes | None = await self.scripts.command("GET", keys.record(id_))
+        return raw
+
+    async def attempts(self, id_: bytes) -> list[dict[str, Any]]:
+        """The attempts noted for a task, oldest first: all but a first one that succeeded."""
+        rows = await self.scripts.command("LRANGE", keys.attempts(id_), 0, -1)
+        return [orjson.loads(row) for row in rows]
+
+    async def forget(self, id_: bytes, record: Record) -> int:
+        """Remove an ended task. 1 removed, 0 no such task, -1 it has not ended."""
+        key = record.submission.get("idempotency_key")
+        hashed = idempotency_of(record.namespace, key, b"")[:16] if key else b""
+        done: int = await self.scripts.call(shard_of(id_), "forget", id_, hashed)
+        return done
+
+
+QUEUES: dict[bytes, tuple[str, str]] = {}  # stored name -> (namespace, queue); a worker meets few
+
+
+def leased_of(packed: bytes, token: bytes, now_ms: int) -> Leased:
+    """A leased task from step.lua's reply: id, attempt (2 bytes), crashes (1 byte), record."""
+    raw = packed[19:]
+    start, submission = submission_of(raw)
+    stored = raw[13:start]
+    named = QUEUES.get(stored)
+    if named is None:
+        named = QUEUES[stored] = split_queue(stored.decode())
+    return Leased(
+        packed[:16], token, raw, orjson.loads(submission), named[1], named[0], raw[3] - 48, LANE[raw[4]],
+        packed[16] << 8 | packed[17], packed[18], now_ms,
+    )  # fmt: skip
+
+
+LANE = {ord("u"): "url", ord("a"): "async", ord("t"): "thread", ord("p"): "process", ord("l"): "pull"}
+
+
+def snapshot_of(
+    id_: bytes,
+    now_ms: int,
+    raw: bytes | None,
+    run: bytes | None,
+    outcome: bytes | None,
+    progress: bytes | None,
+) -> Snapshot | None:
+    """One task of read.lua's reply."""
+    if raw is None:
+        return None
+    return Snapshot(
+        id=id_,
+        record=parse_record(raw, outcome),
+        run=parse_run(run) if run else None,
+        progress=orjson.loads(progress) if progress else None,
+        now_ms=now_ms,
+        size=len(raw) + len(outcome or b""),
+    )

@@ -1,0 +1,95 @@
+"""
+Who works: live workers, and the handlers they published.
+
+A worker says what it is with every heartbeat and is forgotten when it falls silent; its handlers are remembered,
+so that a submission can be checked, and wait, while no worker runs.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+
+from service.store import keys
+from service.store.scripts import Scripts
+from service.task import DEFAULT_NAMESPACE
+
+SILENT_MS = 16_000
+FRESH_SECONDS = 2.0
+
+
+def handler_field(namespace: str, name: str) -> str:
+    return name if namespace == DEFAULT_NAMESPACE else f"{namespace}/{name}"
+
+
+class Workers:
+    """Reads and writes what workers say of themselves (all of it in shard 0)."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self.scripts = scripts
+
+    async def announce(self, worker: dict[str, Any], now_ms: int) -> None:
+        """This worker lives; *worker* is the contract's `Worker` with ms for times."""
+        await self.scripts.command("SET", keys.worker(worker["id"]), orjson.dumps(worker), "PX", SILENT_MS)
+        await self.scripts.command("ZADD", keys.WORKERS, now_ms, worker["id"])
+
+    async def leave(self, worker_id: str) -> None:
+        """This worker is gone."""
+        await self.scripts.command("DEL", keys.worker(worker_id))
+        await self.scripts.command("ZREM", keys.WORKERS, worker_id)
+
+    async def live(self, now_ms: int) -> list[dict[str, Any]]:
+        """The live workers, oldest first."""
+        await self.scripts.command("ZREMRANGEBYSCORE", keys.WORKERS, "-inf", now_ms - 4 * SILENT_MS)
+        ids = await self.scripts.command("ZRANGE", keys.WORKERS, 0, -1)
+        if not ids:
+            return []
+        texts = await self.scripts.command("MGET", *[keys.worker(id_.decode()) for id_ in ids])
+        return sorted((orjson.loads(text) for text in texts if text), key=lambda worker: worker["started_ms"])
+
+    async def publish(self, namespace: str, handlers: list[dict[str, Any]], now_ms: int) -> None:
+        """Remember *handlers*, as `Handler.published` gives them."""
+        if not handlers:
+            return
+        fields: list[Any] = []
+        for handler in handlers:
+            fields += [
+                handler_field(namespace, handler["name"]),
+                orjson.dumps({**handler, "namespace": namespace, "last_seen_ms": now_ms}),
+            ]
+        await self.scripts.command("HSET", keys.HANDLERS, *fields)
+
+    async def published(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """All remembered handlers by (namespace, name)."""
+        values = await self.scripts.command("HVALS", keys.HANDLERS)
+        handlers = [orjson.loads(value) for value in values]
+        return {(handler["namespace"], handler["name"]): handler for handler in handlers}
+
+
+class HandlerBook:
+    """What this process knows of the published handlers; read again when it is older than two seconds."""
+
+    def __init__(self, workers: Workers) -> None:
+        self.workers = workers
+        self.handlers: dict[tuple[str, str], dict[str, Any]] = {}
+        self.read_at = 0.0
+
+    def known(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """The handler as last read."""
+        return self.handlers.get((namespace, name))
+
+    @property
+    def is_fresh(self) -> bool:
+        return time.monotonic() - self.read_at < FRESH_SECONDS
+
+    async def refresh(self) -> None:
+        """
+        Read all handlers again.
+
+        Raises:
+            StoreUnavailable: Redis did not answer; what was known stands.
+        """
+        self.handlers = await self.workers.published()
+        self.read_at = time.monotonic()
