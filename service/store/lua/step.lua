@@ -9,7 +9,7 @@
 -- ARGV[5]  how many finished tasks follow
 -- then     for each: a report, see shared.lua; more kinds, whose value is empty:
 --          R again in ms, attempt spent | D again in ms, attempt not spent | B at once, at the front, not spent
--- then     for each want: queue, lane, how many; repeated
+-- then     for each want: queue, lane, how many; repeated. The room of a lane is shared by its queues, first come
 -- Touches  t: o: a: run lease done dead exp sess: q: due: count made wake: ev
 -- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind,
 --           id .. attempt (2 bytes) .. crashes (1 byte) .. record of each leased task ...}
@@ -68,10 +68,11 @@ for i, report in ipairs(reports) do
   end
 end
 
-local wants, promoted, next_due, left = {}, {}, math.huge, 0
+local wants, rooms, promoted, next_due, left = {}, {}, {}, math.huge, 0
 for i = at, #ARGV, 3 do
   local queue = ARGV[i]
-  wants[#wants + 1] = { queue = queue, lane = ARGV[i + 1], room = tonumber(ARGV[i + 2]) }
+  wants[#wants + 1] = { queue = queue, lane = ARGV[i + 1] }
+  rooms[ARGV[i + 1]] = tonumber(ARGV[i + 2])
   if not promoted[queue] then
     local key = prefix .. 'due:' .. queue
     promoted[queue] = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 128)
@@ -86,7 +87,7 @@ local leased, taken, runs_to_set, leases, trims, bytes, examined = {}, {}, {}, {
 local function take(want, priority)
   local key, skipped = prefix .. 'q:' .. want.queue .. ':' .. want.lane .. ':' .. priority, 0
   while true do
-    local entries = redis.call('LRANGE', key, skipped, skipped + want.room)
+    local entries = redis.call('LRANGE', key, skipped, skipped + rooms[want.lane])
     if #entries == 0 then break end
     local entry_ids, keys = {}, {}
     for i, entry in ipairs(entries) do
@@ -95,7 +96,7 @@ local function take(want, priority)
     end
     local records, entry_runs = redis.call('MGET', unpack(keys)), redis.call('HMGET', prefix .. 'run', unpack(entry_ids))
     for i, entry in ipairs(entries) do
-      if want.room == 0 or bytes > 1048576 or examined >= 1024 then
+      if rooms[want.lane] == 0 or bytes > 1048576 or examined >= 1024 then
         left = 1
         woken[prefix .. 'wake:' .. want.queue .. ':' .. want.lane] = true
         trims[key] = skipped
@@ -110,7 +111,7 @@ local function take(want, priority)
         runs_to_set[#runs_to_set + 1] = id
         runs_to_set[#runs_to_set + 1] = pack_run(ARGV[2], run.attempt + 1, run.crashes, run.undelivered, HELD, now, worker)
         leases[#leases + 1], leases[#leases + 2] = now + lease_ms, id
-        want.room, bytes = want.room - 1, bytes + #record
+        rooms[want.lane], bytes = rooms[want.lane] - 1, bytes + #record
         tally('q:' .. want.queue, -1)
         tally('r:' .. want.queue, 1)
         emit('r', id)
@@ -120,9 +121,7 @@ local function take(want, priority)
   trims[key] = skipped
 end
 for _, want in ipairs(wants) do
-  if want.room > 0 then
-    for priority = 9, 0, -1 do take(want, priority) end
-  end
+  for priority = 9, 0, -1 do take(want, priority) end
 end
 
 -- Writes. What was taken from lists goes last.
