@@ -125,13 +125,12 @@ class Up:
         """Start the parts, show what happens until told to stop, stop them."""
         self.children = self._make_children()
         running = [asyncio.create_task(child.run()) for child in self.children.values()]
-        beside: list[asyncio.Task[None]] = []
+        beside = [asyncio.create_task(self._show_tasks())]  # listening before the first task can move
+        if self.server is not None:
+            beside.append(asyncio.create_task(self._keep_server(self.server)))
         try:
             if await self._until_ready():
                 await self._greet()
-                beside.append(asyncio.create_task(self._show_tasks()))
-                if self.server is not None:
-                    beside.append(asyncio.create_task(self._keep_server(self.server)))
                 await self.stopped.wait()
         finally:
             for one in beside:
@@ -151,9 +150,7 @@ class Up:
         if self.options.insecure:
             env["TASKPOST_INSECURE"] = "1"
         command = [sys.executable, "-m", "service.cli"]
-        return {
-            name: Child(name, [*command, name], env, self._say) for name in ("web", "worker", "scheduler")
-        }
+        return {name: Child(name, [*command, name], env, self._say) for name in ("web", "worker", "scheduler")}
 
     def _say(self, name: str, said: str) -> None:
         self.terminal.part(name, said)
