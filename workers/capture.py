@@ -6,6 +6,7 @@ Never raises, whatever the exception does when it is looked at. The text is alwa
 
 from __future__ import annotations
 
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,19 @@ def traceback_of(exc: BaseException) -> str:
         return "".join(shown.format())
     except Exception:  # a source file gone or a hostile __repr__: the message alone must do
         return f"{type(exc).__name__}: {_message(exc)}\n"
+
+
+def stack_of(thread_id: int) -> str | None:
+    """
+    Where the thread is just now, as Python prints it, without the frames of the worker; None if it is gone.
+    """
+    frame = sys._current_frames().get(thread_id)
+    if frame is None:
+        return None
+    kept = [one for one in traceback.extract_stack(frame, MAX_FRAMES) if not _is_own(one.filename)]
+    return clip(
+        "Stack (most recent call last):\n" + "".join(traceback.format_list(kept)), MAX_TRACEBACK_CHARS
+    )
 
 
 def clip(text: str, most: int) -> str:

@@ -53,14 +53,14 @@ async def everything(
     by_name: dict[str, float],
     when: datetime,
     day: date,
-    id: UUID,
+    token: UUID,
     price: Decimal,
     colour: Colour,
     mode: Literal["fast", "slow"],
     address: Address,
     size: Size,
     few: Annotated[int, msgspec.Meta(ge=1, le=3)],
-    anything,  # noqa: ANN001
+    anything,
 ) -> None: ...
 
 
@@ -74,7 +74,7 @@ EVERYTHING = {
     "by_name": {"a": 1.5},
     "when": "2026-11-22T10:00:00Z",
     "day": "2026-11-22",
-    "id": "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+    "token": "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
     "price": "12.50",
     "colour": "red",
     "mode": "slow",
@@ -102,7 +102,7 @@ def test_every_supported_type_arrives_as_python_means_it():
     bound = arguments(everything).bind(EVERYTHING)
     assert datetime(2026, 11, 22, 10, tzinfo=UTC) == bound["when"]
     assert date(2026, 11, 22) == bound["day"]
-    assert UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8") == bound["id"]
+    assert UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8") == bound["token"]
     assert Decimal("12.50") == bound["price"]
     assert Colour.RED is bound["colour"]
     assert Address("Main", 1) == bound["address"]

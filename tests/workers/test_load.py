@@ -44,8 +44,7 @@ def test_a_module_is_found_in_the_working_directory(home):
 def test_an_attribute_can_be_a_registry_a_handler_or_a_list(home):
     """`module:attr` picks."""
     (home / "app.py").write_text(
-        MODULE
-        + "mine = Registry()\n@mine.task('a')\ndef a(): ...\n@mine.task('b')\ndef b(): ...\nsome = [b]\n"
+        MODULE + "mine = Registry()\n@mine.task('a')\ndef a(): ...\n@mine.task('b')\ndef b(): ...\nsome = [b]\n"
     )
     assert ["a", "b"] == names("app:mine")
     assert ["a"] == names("app:a")
@@ -98,9 +97,7 @@ def test_a_package_that_shadows_ours_is_refused_at_import(home):
     (home / "service").mkdir()
     (home / "service" / "__init__.py").write_text("")
     script = f"import sys; sys.path[:0] = [{str(home)!r}]; sys.path.append({str(ROOT)!r}); import workers"
-    answer = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=home
-    )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=home)
     assert 0 != answer.returncode
     assert f"another package called 'service' ({home / 'service' / '__init__.py'})" in answer.stderr
     assert "rename yours" in answer.stderr

@@ -106,7 +106,7 @@ def test_an_option_that_cannot_work_is_refused(registry, options, told):
 
 def test_all_faults_of_a_declaration_are_told_at_once(registry):
     """No fixing of one after the other."""
-    with pytest.raises(InvalidHandler, match="retires.*timeout=0"):
+    with pytest.raises(InvalidHandler, match=r"retires.*timeout=0"):
         registry.task("demo", retires=3, timeout=0)(lambda: None)
 
 
@@ -201,9 +201,7 @@ def test_the_demo_handlers_are_declared_well():
     """Each demo has its name and a line for the handler list."""
     from workers import demo
 
-    shown = {
-        one.name: one.published()["description"] for one in (demo.add, demo.sleep, demo.flaky, demo.progress)
-    }
+    shown = {one.name: one.published()["description"] for one in (demo.add, demo.sleep, demo.flaky, demo.progress)}
     assert ["demo.add", "demo.sleep", "demo.flaky", "demo.progress"] == list(shown)
     assert all(line.endswith(".") for line in shown.values())
     assert 5 == asyncio.run(demo.add(2, 3))
