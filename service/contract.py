@@ -13,5 +13,5 @@ CHECKOUT = Path(__file__).parents[1] / "openapi" / "openapi.yaml"
 
 
 def contract_path() -> Path:
-    """The contract's file; the checkout's wins, so that a change of it counts at once."""
-    return CHECKOUT if CHECKOUT.exists() else INSTALLED
+    """The contract. A checkout has no copy inside `service`, so that a change counts at once."""
+    return INSTALLED if INSTALLED.exists() else CHECKOUT
