@@ -109,15 +109,34 @@ class Settings:
         Raises:
             InvalidSetting: a value that cannot be read or is out of range; the text names variable, value and need.
         """
-        env = os.environ if env is None else env
-        chosen: dict[str, Any] = {}
-        for one in fields(cls):
-            own = PREFIX + one.name.upper()
-            variable = own if env.get(own) else PLATFORM_NAMES.get(one.name, own)
-            if text := env.get(variable):
-                chosen[one.name] = read_value(variable, text, type(one.default))
-        chosen.update({name: value for name, value in given.items() if value is not None})
-        return cls(**chosen)
+        return cls(**chosen_values(cls, env, given))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """Where the Python client and the command line find the API. Build it with `ClientSettings.from_env()`."""
+
+    url: str = setting("http://127.0.0.1:8080", "where clients and the command line find the API")
+    api_key: str = setting("", "key that they bring as `Authorization: Bearer …`; the same that the API asks for")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None, **given: Any) -> ClientSettings:
+        """The settings of *env* (this process' environment when None); *given* values that are not None win."""
+        return cls(**chosen_values(cls, env, given))
+
+
+def chosen_values(
+    cls: type[Settings | ClientSettings], env: Mapping[str, str] | None, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The fields of *cls* that *env* or *given* names. Raises InvalidSetting for a value that cannot be read."""
+    env = os.environ if env is None else env
+    chosen: dict[str, Any] = {}
+    for one in fields(cls):
+        own = PREFIX + one.name.upper()
+        variable = own if env.get(own) else PLATFORM_NAMES.get(one.name, own)
+        if text := env.get(variable):
+            chosen[one.name] = read_value(variable, text, type(one.default))
+    return chosen | {name: value for name, value in given.items() if value is not None}
 
 
 def read_value(variable: str, text: str, wanted: type) -> Any:
