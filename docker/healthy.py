@@ -13,7 +13,7 @@ import socket
 import sys
 import urllib.request
 
-API = os.environ.get("TASKPOST_API", "http://127.0.0.1:8080")
+API = os.environ.get("TASKPOST_URL", "http://127.0.0.1:8080")
 
 
 def answer(path: str) -> object:
