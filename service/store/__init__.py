@@ -22,6 +22,7 @@ from service.store.pages import Pages
 from service.store.queues import Queues
 from service.store.scripts import Scripts
 from service.store.tasks import Tasks
+from service.store.wakes import BLOCK_SECONDS, WakeReader
 from service.store.workers import HandlerBook, Workers
 from service.task import FORMAT
 
@@ -43,6 +44,7 @@ class Store:
         self.handlers = HandlerBook(self.workers)
         self.queues = Queues(self.tasks)
         self.events = Events(connect(settings, wait_seconds=BLOCK_MS / 1000), 1)
+        self.wakes = WakeReader(connect(settings, wait_seconds=BLOCK_SECONDS), self.scripts)
         self.pages = Pages(self.tasks, self.queues)
         self.is_ready = False
 
@@ -137,4 +139,5 @@ class Store:
 
     async def close(self) -> None:
         await self.events.close()
+        await self.wakes.close()
         await self.client.aclose()

@@ -14,7 +14,8 @@ names that depend on a task or a queue from that prefix; their headers list whic
     lease                     zset    task -> deadline: the only truth for "running"
     run                       hash    task -> token, attempt, crashes, flags, start, worker; from first lease to end
     sess:<session>            string  the last lease call of a session: sequence number, statuses, what it was given
-    wake:<queue>:<lane>       zset    a marker that means "work now"; wake:@<worker> "look at your leases now"
+    wake:<queue>:<lane>       zset    a marker that means "work now"; wake:@<worker> "look at your leases now";
+                                      wake:@queues "there is a new queue"
     done  dead  exp           zset    ended tasks by time; failed ones; ended ones with a time to live of their own
     made  made:<id>           zset, list   all tasks in order of creation, in buckets of runs of ids
     idem:<hash>               string  idempotency key -> task and fingerprint
@@ -95,6 +96,10 @@ def wake(shard: int, queue: str, lane: str) -> str:
 
 def wake_worker(shard: int, worker: str) -> str:
     return f"{prefix(shard)}wake:@{worker}"
+
+
+def wake_queues(shard: int) -> str:
+    return f"{prefix(shard)}wake:@queues"
 
 
 def worker(worker_id: str) -> str:

@@ -1,0 +1,66 @@
+"""
+Wake-up markers: raised by the scripts that add work, waited for by workers that have none.
+
+A marker carries nothing and means "work now"; losing one costs time, never a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import RedisError
+
+from service.store import keys
+from service.store.connection import Client, translated
+from service.store.scripts import Scripts
+from service.task import LANES
+
+BLOCK_SECONDS = 5.0
+NUDGE = b"n"  # what `nudge` raises with; scripts raise markers with an empty member
+
+
+class WakeReader:
+    """Waits for markers; *client* is one of its own, made for blocking reads of `BLOCK_SECONDS`."""
+
+    def __init__(self, client: Client, scripts: Scripts) -> None:
+        self.client, self.scripts = client, scripts
+
+    def groups(self, shards: int) -> list[list[int]]:
+        """Shards that one connection can wait for together."""
+        if isinstance(self.client, RedisCluster):
+            return [[shard] for shard in range(shards)]
+        return [list(range(shards))]
+
+    def of_work(self, shard: int, queue: str, lane: str) -> str:
+        return keys.wake(shard, queue, LANES[lane].decode())
+
+    def of_worker(self, shard: int, worker: str) -> str:
+        return keys.wake_worker(shard, worker)
+
+    def of_queues(self, shard: int) -> str:
+        return keys.wake_queues(shard)
+
+    async def wait(self, markers: list[str]) -> tuple[str, bool] | None:
+        """
+        The first of *markers* that is raised, and whether it was by `nudge`; None after five seconds.
+
+        Raises:
+            StoreUnavailable: Redis did not answer; markers may have been lost.
+        """
+        try:
+            reply = await self.client.execute_command("BZPOPMIN", *markers, BLOCK_SECONDS)
+        except (RedisError, OSError, asyncio.TimeoutError) as exc:
+            raise translated(exc) from exc
+        return (reply[0].decode(), reply[1] == NUDGE) if reply else None
+
+    async def hoist(self, marker: str) -> None:
+        """Raise a marker again that was taken and could not be served."""
+        await self.scripts.command("ZADD", marker, 0, b"")
+
+    async def nudge(self, marker: str) -> None:
+        """Let whoever waits for *marker* look again at what it waits for."""
+        await self.scripts.command("ZADD", marker, 0, NUDGE)
+
+    async def close(self) -> None:
+        await self.client.aclose()

@@ -1,0 +1,228 @@
+"""
+A worker process: loads the handlers and runs tasks. Started by its parent (`parent.py`), never by hand.
+
+It is told what to do over a pipe (`frames.py`), and ignores the signals that ask to stop, because its parent, which
+gets them too, decides the order in which things end. Exit status 3: the handlers cannot be loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+
+import uvloop
+
+from service.errors import InvalidHandler, InvalidSetting, StoreUnavailable
+from service.settings import Settings
+from service.store import Store
+from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, stored_queue
+from workers import frames
+from workers.frames import Frames
+from workers.held import HeldTable
+from workers.logs import configure
+from workers.pools.loop import LoopPool
+from workers.pools.thread import ThreadPool
+from workers.push.client import PushClient
+from workers.registry import Registry, load
+from workers.run import Pipeline
+from workers.runtime import LeaseLoop, Slots, monotonic_ms
+
+log = logging.getLogger("taskpost.worker")
+
+BAD_HANDLERS = 3
+OWN_BEAT_AFTER_MS = 7000
+STOP_SECONDS = 1.5
+LAST_CALL_SECONDS = 2.0
+PUBLISH_EVERY_SECONDS = 60.0
+
+
+class Child:
+    """One worker process."""
+
+    def __init__(
+        self, settings: Settings, registry: Registry, table: HeldTable, pipe: tuple[int, int], worker: str, is_first: bool
+    ) -> None:
+        self.settings, self.registry, self.table, self.worker, self.is_first = settings, registry, table, worker, is_first
+        self.commands, self.answers = pipe
+        self.loops: list[LeaseLoop] = []
+        self.stopping = asyncio.Event()
+        self.new_queue = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until told to stop, and drained."""
+        settings = self.settings
+        self.store = await Store.open(settings)
+        threads = ThreadPool(settings.threads, max_result_bytes=settings.max_result_bytes)
+        pools = {"async": LoopPool(max_result_bytes=settings.max_result_bytes), "thread": threads}
+        push = PushClient(max_result_bytes=settings.max_result_bytes, concurrency=max(settings.url_concurrency, 1))
+        pipeline = Pipeline(self.registry, pools, push, settings, self.worker)
+        capacity = {"url": settings.url_concurrency, "async": settings.concurrency, "thread": settings.threads}
+        slots = Slots(capacity, lambda: threads.busy)
+        self.loops = [
+            LeaseLoop(self.store, shard, pipeline, slots, self.table, settings, self.announce_idle)
+            for shard in range(self.store.shards)
+        ]
+        for loop in self.loops:
+            loop.siblings = self.loops
+        self.listen()
+        await self.publish()
+        await self.set_queues()
+        self.say(frames.READY)
+        background = [asyncio.create_task(one) for one in (self.refresh(), self.keep_own_leases(), self.turn())]
+        running = [asyncio.create_task(loop.run()) for loop in self.loops]
+        ended = asyncio.gather(*running)
+        stopped = asyncio.create_task(self.stopping.wait())
+        await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            ended.result()  # a loop never ends by itself: this raises what ended it
+        await self.drain(ended)
+        for task in background:
+            task.cancel()
+        await push.aclose()
+        await self.store.close()
+
+    # ------------------------------------------------------------ the parent
+
+    def say(self, kind: int, shard: int = 0, lanes: int = 0) -> None:
+        try:
+            os.write(self.answers, frames.pack(kind, shard, lanes))
+        except (BlockingIOError, BrokenPipeError):
+            pass  # it reads when it can; every rest ends after five seconds anyway
+
+    def announce_idle(self, shard: int, lanes: int) -> None:
+        self.say(frames.IDLE, shard, lanes)
+
+    def listen(self) -> None:
+        """Hear the parent; its end is ours."""
+        heard = Frames()
+        os.set_blocking(self.commands, False)
+        os.set_blocking(self.answers, False)
+
+        def receive() -> None:
+            received = os.read(self.commands, 65536)
+            if not received:
+                os._exit(1)
+            for kind, shard, _, id_, token in heard.feed(received):
+                self.obey(kind, shard, id_, token)
+
+        asyncio.get_running_loop().add_reader(self.commands, receive)
+
+    def obey(self, kind: int, shard: int, id_: bytes, token: bytes) -> None:
+        """One frame of the parent's."""
+        if kind == frames.WAKE and shard < len(self.loops):
+            self.loops[shard].look()
+        elif kind == frames.QUEUES:
+            self.new_queue.set()
+        elif kind == frames.STOP:
+            self.stopping.set()
+        elif kind in (frames.CANCEL, frames.LOST):
+            reason = "cancellation was asked for" if kind == frames.CANCEL else "its lease was lost"
+            for loop in self.loops:
+                loop.stop(id_, token, reason)
+
+    # ------------------------------------------------------------ in the background
+
+    async def set_queues(self) -> None:
+        """Serve the queues of the settings, or all there are."""
+        if self.settings.queues:
+            chosen = [name.strip() for name in self.settings.queues.split(",") if name.strip()]
+            queues = [stored_queue(DEFAULT_NAMESPACE, name) for name in chosen]
+        else:
+            declared = {stored_queue(DEFAULT_NAMESPACE, handler.queue) for handler in self.registry}
+            queues = sorted(declared | await self.store.queues.names() | {DEFAULT_QUEUE})
+        for loop in self.loops:
+            if queues != loop.queues:
+                loop.queues = queues
+                loop.look()
+
+    async def publish(self) -> None:
+        """Make the handlers known; one process of a worker is enough."""
+        if self.is_first:
+            handlers = [handler.published() for handler in self.registry]
+            await self.store.workers.publish(DEFAULT_NAMESPACE, handlers, self.store.tasks.clock.now_ms())
+
+    async def refresh(self) -> None:
+        """Learn of new queues at once when told, and every five seconds; publish the handlers every minute."""
+        published = time.monotonic()
+        while True:
+            try:
+                async with asyncio.timeout(5):
+                    await self.new_queue.wait()
+            except TimeoutError:
+                pass
+            self.new_queue.clear()
+            try:
+                await self.set_queues()
+                if time.monotonic() - published > PUBLISH_EVERY_SECONDS:
+                    await self.publish()
+                    published = time.monotonic()
+            except StoreUnavailable:
+                pass  # the lease loops say so
+
+    async def keep_own_leases(self) -> None:
+        """Send our own heartbeats when our parent's do not reach Redis."""
+        while True:
+            await asyncio.sleep(1)
+            if monotonic_ms() - self.table.beat_ms < OWN_BEAT_AFTER_MS:
+                continue
+            for loop in self.loops:
+                held = [(attempt.task.id, attempt.task.token) for attempt in list(loop.running.values())]
+                try:
+                    if held:
+                        await self.store.tasks.extend(loop.shard, held, self.settings.lease_ms)
+                except StoreUnavailable:
+                    log.warning("heartbeat failed: Redis does not answer")
+
+    async def turn(self) -> None:
+        """Show that our loop turns."""
+        while True:
+            self.table.turn(monotonic_ms())
+            await asyncio.sleep(0.25)
+
+    # ------------------------------------------------------------ stopping
+
+    async def drain(self, ended: asyncio.Future[list[None]]) -> None:
+        """Let tasks run for `drain_seconds`, then hand back the rest without an attempt spent."""
+        for loop in self.loops:
+            loop.drain()
+        await asyncio.wait([ended], timeout=self.settings.drain_seconds)
+        if ended.done():
+            return
+        for loop in self.loops:
+            loop.stop_all()
+        await asyncio.wait([ended], timeout=STOP_SECONDS)
+        if not ended.done():
+            for loop in self.loops:
+                loop.hand_back_rest()
+            await asyncio.wait([ended], timeout=LAST_CALL_SECONDS)
+        if not ended.done():
+            log.warning("Redis did not take the last reports; the tasks come back when their leases end")
+            ended.cancel()
+
+
+def main() -> int:
+    """`python -m workers.child TABLE ROWS COMMANDS ANSWERS WORKER FIRST`: descriptors and names from the parent."""
+    table, rows, commands, answers, worker, first = sys.argv[1:]
+    for ignored in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ignored, signal.SIG_IGN)
+    settings = Settings.from_env()
+    configure(settings.log_level)
+    try:
+        registry = load(settings.handlers) if settings.handlers else Registry()
+    except (InvalidHandler, InvalidSetting) as exc:
+        log.error("%s", exc)
+        return BAD_HANDLERS
+    held = HeldTable(int(rows), int(table))
+    child = Child(settings, registry, held, (int(commands), int(answers)), worker, first == "1")
+    uvloop.run(child.run())
+    # Threads that a handler never gives back must not hold up the end.
+    logging.shutdown()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""
+What a worker process holds, in memory that its parent reads.
+
+The parent sends the heartbeats of all its children from here, so a handler that blocks its loop or holds the
+interpreter lock loses no lease; and it ends a child whose task has overstayed its hard limit. A row is written before
+its handler starts, and with one copy, so that a reader sees it whole.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import tempfile
+from dataclasses import dataclass
+
+ROW = struct.Struct("=B16s12sQ")  # held, id, token, deadline (monotonic ms)
+ROW_BYTES = 64
+HEAD = struct.Struct("=QQ")  # last beat that Redis acknowledged, last turn of the child's loop; monotonic ms
+FREE_ROW = bytes(ROW_BYTES)
+
+
+@dataclass(slots=True)
+class Held:
+    """A task in a child's hands."""
+
+    id: bytes
+    token: bytes
+    deadline_ms: int
+
+
+class HeldTable:
+    """A table of *rows* rows in shared memory; the parent makes it, the child opens it by descriptor."""
+
+    def __init__(self, rows: int, descriptor: int | None = None) -> None:
+        if descriptor is None:
+            file = tempfile.TemporaryFile()
+            file.truncate((rows + 1) * ROW_BYTES)
+            descriptor = os.dup(file.fileno())
+            file.close()
+        self.descriptor, self.rows = descriptor, rows
+        self.memory = mmap.mmap(descriptor, (rows + 1) * ROW_BYTES)
+        self.free = list(range(rows, 0, -1))
+
+    # ------------------------------------------------------------ the child
+
+    def hold(self, id_: bytes, token: bytes, deadline_ms: int) -> int:
+        """Note a task; answers its row."""
+        row = self.free.pop()
+        at = row * ROW_BYTES
+        self.memory[at : at + ROW.size] = ROW.pack(1, id_, token, deadline_ms)
+        return row
+
+    def drop(self, row: int) -> None:
+        """The task of *row* is held no longer."""
+        self.memory[row * ROW_BYTES] = 0
+        self.free.append(row)
+
+    def turn(self, now_ms: int) -> None:
+        """The child's loop has turned."""
+        struct.pack_into("=Q", self.memory, 8, now_ms)
+
+    @property
+    def beat_ms(self) -> int:
+        """When Redis last acknowledged a beat of the parent."""
+        return int(HEAD.unpack_from(self.memory)[0])
+
+    # ------------------------------------------------------------ the parent
+
+    def note_beat(self, now_ms: int) -> None:
+        struct.pack_into("=Q", self.memory, 0, now_ms)
+
+    @property
+    def turn_ms(self) -> int:
+        """When the child's loop last turned; 0 before the first time."""
+        return int(HEAD.unpack_from(self.memory)[1])
+
+    def held(self) -> list[Held]:
+        """All tasks the child holds now. A row that changes while it is read is left to the next look."""
+        found = []
+        for at in range(ROW_BYTES, (self.rows + 1) * ROW_BYTES, ROW_BYTES):
+            if self.memory[at]:
+                seen = self.memory[at : at + ROW.size]
+                is_held, id_, token, deadline_ms = ROW.unpack(seen)
+                if is_held and seen == self.memory[at : at + ROW.size]:
+                    found.append(Held(id_, token, deadline_ms))
+        return found
+
+    def close(self) -> None:
+        self.memory.close()
+        os.close(self.descriptor)

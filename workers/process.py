@@ -1,0 +1,96 @@
+"""
+One worker process as its parent sees it: started, told things, heard, killed; and what it holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+
+from service.children import bind_to_parent
+from service.settings import Settings
+from workers import frames
+from workers.frames import Frames
+from workers.held import Held, HeldTable
+
+Heard = Callable[["Process", int, int, int], None]
+
+
+class Process:
+    """A child and its table of held tasks. *heard* gets (process, kind, shard, lanes) of each frame it sends."""
+
+    def __init__(self, number: int, worker: str, settings: Settings, heard: Heard) -> None:
+        self.number, self.worker, self.settings, self.heard = number, worker, settings, heard
+        slots = settings.concurrency + settings.threads + settings.url_concurrency
+        self.rows = 2 * slots + 256  # what runs, and what has finished and is not recorded yet
+        self.table = HeldTable(self.rows)
+        self.child: asyncio.subprocess.Process | None = None
+        self.commands = -1
+        self.was_ready = False
+
+    async def start(self) -> None:
+        """Start the child, with a table and pipes of its own."""
+        self.table.close()
+        self.table = HeldTable(self.rows)
+        commands_read, self.commands = os.pipe()
+        answers, answers_write = os.pipe()
+        inherited = (self.table.descriptor, commands_read, answers_write)
+        command = [
+            sys.executable, "-m", "workers.child", str(self.table.descriptor), str(self.rows), str(commands_read),
+            str(answers_write), self.worker, "1" if self.number == 0 else "0",
+        ]  # fmt: skip
+        self.child = await asyncio.create_subprocess_exec(
+            *command, pass_fds=inherited, preexec_fn=bind_to_parent()
+        )
+        os.close(commands_read)
+        os.close(answers_write)
+        os.set_blocking(self.commands, False)
+        os.set_blocking(answers, False)
+        self.listen(answers)
+
+    def listen(self, answers: int) -> None:
+        """Hear the child until it ends."""
+        loop, received = asyncio.get_running_loop(), Frames()
+
+        def receive() -> None:
+            text = os.read(answers, 65536)
+            if not text:
+                loop.remove_reader(answers)
+                os.close(answers)
+                return
+            for kind, shard, lanes, _, _ in received.feed(text):
+                self.was_ready = self.was_ready or kind == frames.READY
+                self.heard(self, kind, shard, lanes)
+
+        loop.add_reader(answers, receive)
+
+    async def wait(self) -> int:
+        """The exit status, negative for a signal."""
+        child = self.child
+        assert child is not None
+        status = await child.wait()
+        os.close(self.commands)
+        self.commands = -1
+        return status
+
+    def tell(self, kind: int, shard: int = 0, id_: bytes = b"", token: bytes = b"") -> None:
+        """Send a frame; a child that is gone or does not read hears nothing, and is noticed by other means."""
+        if self.commands >= 0:
+            try:
+                os.write(self.commands, frames.pack(kind, shard, 0, id_, token))
+            except (BlockingIOError, BrokenPipeError):
+                pass
+
+    def kill(self) -> None:
+        """End the child at once."""
+        if self.child is not None and self.child.returncode is None:
+            self.child.kill()
+
+    def take_held(self) -> list[Held]:
+        """What the child held when it died; only once."""
+        held = self.table.held()
+        self.table.close()
+        self.table = HeldTable(self.rows)
+        return held

@@ -1,0 +1,196 @@
+"""
+One attempt, as a pipeline: find the handler, bind its arguments, call it, decide what the outcome means.
+
+Nothing here writes to Redis: the answer is a report that the lease loop sends. `decide` is pure.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from service.errors import InvalidArguments
+from service.retry import delay_seconds
+from service.settings import Settings
+from service.store.endings import Ending, Origin, again, report
+from service.task import Leased, encode_id, options_of
+from workers.context import Context, ReportProgress
+from workers.handler import Handler
+from workers.outcome import Cancelled, Deferred, Failed, Outcome, Succeeded, failed
+from workers.pools import Pool
+from workers.push.client import PushClient
+from workers.registry import Registry
+
+SHUTDOWN = "the worker is stopping"
+UNKNOWN_HANDLER_SECONDS = 2.0
+OPTION_NAMES = frozenset(options_of({}, None, Settings()))
+
+
+@dataclass(slots=True)
+class Again:
+    """The task runs again: `R` after a failure, `D` deferred, `B` handed back (see step.lua)."""
+
+    kind: bytes
+    delay_ms: int = 0
+    row: bytes | None = None
+
+
+Decision = Ending | Again
+
+
+class Attempt:
+    """An attempt in progress: the task, its limits, and the way to stop it."""
+
+    __slots__ = (
+        "ctx", "deadline_ms", "handler", "is_handed_back", "options", "progress", "slot", "stop_reason", "task",
+    )  # fmt: skip
+
+    def __init__(self, task: Leased, handler: Handler[..., Any] | None, options: Mapping[str, Any], slot: int) -> None:
+        self.task, self.handler, self.options, self.slot = task, handler, options, slot
+        self.deadline_ms = task.leased_ms + int(options["timeout_seconds"] * 1000)
+        self.progress: dict[str, Any] | None = None
+        self.ctx: Context | None = None
+        self.stop_reason = ""
+        self.is_handed_back = False
+
+    def context(self, report_progress: ReportProgress) -> Context:
+        """What its handler may know; made once."""
+        submission = self.task.submission
+        self.ctx = Context(
+            id=encode_id(self.task.id),
+            name=submission.get("name") or submission["url"],
+            queue=self.task.queue,
+            attempt=self.task.attempt,
+            retries=self.options["retries"],
+            metadata=submission.get("metadata"),
+            tags=submission.get("tags", ()),
+            deadline_ms=self.deadline_ms,
+            report_progress=report_progress,
+        )
+        return self.ctx
+
+
+class Pipeline:
+    """What attempts need: handlers, pools, the client for call-outs. One for each worker process."""
+
+    def __init__(
+        self, registry: Registry, pools: Mapping[str, Pool], push: PushClient, settings: Settings, worker: str
+    ) -> None:
+        self.registry, self.pools, self.push, self.settings, self.worker = registry, pools, push, settings, worker
+        self.defaults: dict[str, dict[str, Any]] = {}
+
+    def prepare(self, task: Leased, slot: int) -> Attempt:
+        """Find the handler and the options in force."""
+        submission = task.submission
+        name = submission.get("name", "")
+        handler = self.registry.find(name)
+        if OPTION_NAMES.isdisjoint(submission):
+            options = self.defaults.get(name)
+            if options is None:
+                published = handler.published() if handler else None
+                options = self.defaults[name] = options_of(submission, published, self.settings)
+        else:
+            options = options_of(submission, handler.published() if handler else None, self.settings)
+        return Attempt(task, handler, options, slot)
+
+    async def run_attempt(self, attempt: Attempt, report_progress: ReportProgress, now_ms: Callable[[], int]) -> Decision:
+        """Run *attempt* to its end, and decide."""
+        if attempt.task.lane == "url":
+            outcome = await self.push.call(
+                attempt.task, attempt.options, attempt.deadline_ms, attempt.context(report_progress)
+            )
+        elif attempt.handler is None:
+            return Again(b"D", int(UNKNOWN_HANDLER_SECONDS * 1000 * (0.5 + random.random())))
+        else:
+            outcome = await self.call_handler(attempt, attempt.handler, report_progress)
+        return decide(attempt.task, outcome, attempt.options, now_ms(), self.worker, random.random)
+
+    async def call_handler(self, attempt: Attempt, handler: Handler[..., Any], report_progress: ReportProgress) -> Outcome:
+        try:
+            kwargs = handler.bind(attempt.task.submission.get("args") or {})
+        except InvalidArguments as exc:
+            return failed("InvalidArguments", str(exc), retry=False)
+        options = attempt.options
+        ctx = attempt.context(report_progress)
+        return await self.pools[handler.lane].call(
+            handler, kwargs, ctx, options["timeout_seconds"], options["soft_timeout_seconds"]
+        )
+
+    def cancelled_row(self, attempt: Attempt, now_ms: int) -> bytes:
+        """The attempt of a task that was cancelled while it ran."""
+        return row_of(attempt.task, Cancelled(attempt.stop_reason), "cancelled", now_ms, self.worker)
+
+    def report(self, attempt: Attempt, decision: Decision, now_ms: int) -> list[bytes]:
+        """*decision* as step.lua takes it."""
+        if isinstance(decision, Again):
+            return again(attempt.task, decision.kind, decision.delay_ms, decision.row)
+        decision.progress = attempt.progress
+        return report(
+            Origin.of_leased(attempt.task, self.worker),
+            decision,
+            attempt.options,
+            now_ms=now_ms,
+            failure_ttl_s=self.settings.failure_ttl_seconds,
+        )
+
+
+def decide(
+    task: Leased, outcome: Outcome, options: Mapping[str, Any], now_ms: int, worker: str, chance: Callable[[], float]
+) -> Decision:
+    """What *outcome* means for the task: it ends, or runs again. Pure but for *chance*, a number from 0 up to 1."""
+    if isinstance(outcome, Succeeded):
+        row = None
+        if task.attempt > 1 or task.crashes or outcome.http:
+            row = row_of(task, outcome, "succeeded", now_ms, worker)
+        return Ending("succeeded", result=outcome.result_json, row=row)
+    if isinstance(outcome, Cancelled):
+        if outcome.reason == SHUTDOWN:
+            return Again(b"B")
+        return Ending("cancelled", row=row_of(task, outcome, "cancelled", now_ms, worker))
+    last_ms = task.due_ms + int(options["retry_for_seconds"] * 1000)
+    if isinstance(outcome, Deferred):
+        delay_ms = int(outcome.after_seconds * 1000)
+        if now_ms + delay_ms <= last_ms:
+            return Again(b"D", delay_ms, row_of(task, outcome, "deferred", now_ms, worker, now_ms + delay_ms))
+        outcome = Failed(too_late(options, outcome.reason), retry=False, http=outcome.http)
+    if outcome.retry and task.attempt <= options["retries"]:
+        after = outcome.after_seconds
+        if after is None:
+            after = delay_seconds(options["backoff"], task.attempt, chance)
+        delay_ms = int(after * 1000)
+        if now_ms + delay_ms <= last_ms:
+            return Again(b"R", delay_ms, row_of(task, outcome, "retried", now_ms, worker, now_ms + delay_ms))
+    return Ending("failed", error=outcome.error, row=row_of(task, outcome, "failed", now_ms, worker))
+
+
+def too_late(options: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    """The error of a task that would be deferred beyond its time."""
+    seconds = options["retry_for_seconds"]
+    message = f"it was to come back later than its retry_for_seconds, {seconds:g}, allow"
+    return {"type": "RetryTimeExceeded", "message": f"{message}: {reason}" if reason else message, "traceback": None}
+
+
+def row_of(
+    task: Leased, outcome: Outcome, named: str, now_ms: int, worker: str, retry_ms: int | None = None
+) -> bytes:
+    """The attempt as it is kept: JSON with times in ms."""
+    row: dict[str, Any] = {
+        "attempt": task.attempt,
+        "started_ms": task.leased_ms,
+        "finished_ms": now_ms,
+        "worker": worker,
+        "outcome": named,
+    }
+    if isinstance(outcome, Failed):
+        row["error"] = outcome.error
+    elif not isinstance(outcome, Succeeded) and outcome.reason:
+        row["error"] = {"type": type(outcome).__name__, "message": outcome.reason, "traceback": None}
+    if not isinstance(outcome, Cancelled) and outcome.http:
+        row["http"] = outcome.http
+    if retry_ms is not None:
+        row["retry_ms"] = retry_ms
+    return orjson.dumps(row)

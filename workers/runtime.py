@@ -1,0 +1,293 @@
+"""
+The lease loop of one worker process: lease what there is room for, run it, record what became of it.
+
+One round trip does all three (`step`), and carries what came together while the last was in flight. A call that got
+no answer is sent again, unchanged, until it is answered: results are never dropped because Redis was away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from service.errors import StoreFull, StoreUnavailable
+from service.settings import Settings
+from service.store import Store
+from service.store.endings import Ending
+from service.store.tasks import MOST_A_CALL, MOST_BYTES_A_CALL, Stepped
+from service.task import LANES, Leased, encode_id
+from workers.frames import LANE_BITS
+from workers.held import HeldTable
+from workers.outcome import Cancelled
+from workers.progress import ProgressReporter
+from workers.run import SHUTDOWN, Again, Attempt, Decision, Pipeline
+
+log = logging.getLogger("taskpost.worker")
+
+LOOK_SECONDS = 5.0
+SLOW_REPLY_MS = 5000
+OVERSTAY_MS = 10_000  # beyond a hard limit, until the parent ends the whole process
+
+
+def monotonic_ms() -> int:
+    return int(time.monotonic() * 1000)
+
+
+class Slots:
+    """How many more tasks each lane can take."""
+
+    def __init__(self, capacity: dict[str, int], busy_threads: Callable[[], int]) -> None:
+        self.capacity = {lane: many for lane, many in capacity.items() if many > 0}
+        self.used = dict.fromkeys(self.capacity, 0)
+        self.busy_threads = busy_threads
+
+    def free(self, lane: str) -> int:
+        used = self.used[lane]
+        if lane == "thread":  # a thread that outlived its time limit keeps its place
+            used = max(used, self.busy_threads())
+        return self.capacity[lane] - used
+
+    @property
+    def free_lanes(self) -> list[str]:
+        return [lane for lane in self.capacity if self.free(lane) > 0]
+
+
+class LeaseLoop:
+    """Leases from one shard, for one worker process."""
+
+    def __init__(
+        self,
+        store: Store,
+        shard: int,
+        pipeline: Pipeline,
+        slots: Slots,
+        table: HeldTable,
+        settings: Settings,
+        announce_idle: Callable[[int, int], None],
+    ) -> None:
+        self.store, self.shard, self.pipeline, self.slots, self.table = store, shard, pipeline, slots, table
+        self.settings, self.announce_idle = settings, announce_idle
+        self.session = os.urandom(8)
+        self.number = 0
+        self.queues: list[str] = []
+        self.running: dict[bytes, Attempt] = {}
+        self.tasks: dict[bytes, asyncio.Task[None]] = {}
+        self.finished: deque[tuple[Attempt, list[bytes]]] = deque()
+        self.event = asyncio.Event()
+        self.must_look = True
+        self.is_draining = False
+        self.due_timer: asyncio.TimerHandle | None = None
+        self.progress = ProgressReporter(store.tasks, shard)
+        self.siblings: Sequence[LeaseLoop] = ()
+
+    # ------------------------------------------------------------ the loop
+
+    async def run(self) -> None:
+        """Until told to drain, and everything is recorded."""
+        while True:
+            finished = self.take_finished()
+            wants = self.wants()
+            if not finished and not wants:
+                if self.is_draining and not self.running:
+                    return
+                await self.rest()
+                continue
+            rooms = {lane: room for _, lane, room in wants}
+            self.must_look = self.must_look and not wants
+            for lane, room in rooms.items():
+                self.slots.used[LANE_OF_LETTER[lane]] += room
+            try:
+                stepped = await self.step([report for _, report in finished], wants)
+            finally:
+                for lane, room in rooms.items():
+                    self.slots.used[LANE_OF_LETTER[lane]] -= room
+            self.settle(finished, stepped.statuses)
+            await self.start_all(stepped)
+
+    async def rest(self) -> None:
+        """Wait for something to record, a wake-up, the next due time; at most five seconds."""
+        self.event.clear()
+        if not self.must_look and not self.is_draining:
+            self.announce_idle(self.shard, sum(LANE_BITS[lane] for lane in self.slots.free_lanes))
+        try:
+            async with asyncio.timeout(LOOK_SECONDS * (0.8 + 0.2 * random.random())):
+                await self.event.wait()
+        except TimeoutError:
+            self.must_look = True
+
+    def look(self) -> None:
+        """There may be work."""
+        self.must_look = True
+        self.event.set()
+
+    def wants(self) -> list[tuple[str, str, int]]:
+        """(queue, lane, room) for what this process can take now; the queues in turn, so that none starves."""
+        if not self.must_look or self.is_draining or not self.queues:
+            return []
+        looking = sum(loop.must_look for loop in self.siblings) or 1
+        lanes = []
+        left = MOST_A_CALL
+        for lane in self.slots.free_lanes:
+            room = min(-(-self.slots.free(lane) // looking), left)
+            if room > 0:
+                lanes.append((LANES[lane].decode(), room))
+                left -= room
+        turn = self.number % len(self.queues)
+        return [(queue, lane, room) for queue in self.queues[turn:] + self.queues[:turn] for lane, room in lanes]
+
+    def take_finished(self) -> list[tuple[Attempt, list[bytes]]]:
+        """What one call can carry of what has finished."""
+        taken: list[tuple[Attempt, list[bytes]]] = []
+        size = 0
+        while self.finished and len(taken) < MOST_A_CALL and (size < MOST_BYTES_A_CALL or not taken):
+            taken.append(self.finished.popleft())
+            size += sum(map(len, taken[-1][1]))
+        return taken
+
+    async def step(self, finished: list[list[bytes]], wants: list[tuple[str, str, int]]) -> Stepped:
+        """One call, repeated with the same number until it is answered."""
+        self.number += 1
+        token = self.session + (self.number & 0xFFFFFFFF).to_bytes(4, "big")
+        pause = 0.1
+        while True:
+            asked_ms = monotonic_ms()
+            try:
+                stepped = await self.store.tasks.step(
+                    self.shard,
+                    token,
+                    self.pipeline.worker,
+                    lease_ms=self.settings.lease_ms,
+                    finished=finished,
+                    wants=wants,
+                )
+            except (StoreUnavailable, StoreFull) as exc:
+                log.warning("shard %d: %s Trying again.", self.shard, exc)
+                await asyncio.sleep(pause * (0.5 + random.random() / 2))
+                pause = min(pause * 2, 2.0)
+                continue
+            if stepped.leased and monotonic_ms() - asked_ms > SLOW_REPLY_MS:
+                await self.keep_alive(stepped)
+            return stepped
+
+    async def keep_alive(self, stepped: Stepped) -> None:
+        """Tasks that were long on their way keep only the leases that still hold."""
+        held = [(task.id, task.token) for task in stepped.leased]
+        statuses = await self.store.tasks.extend(self.shard, held, self.settings.lease_ms)
+        stepped.leased = [task for task, status in zip(stepped.leased, statuses, strict=True) if status != 48]
+
+    # ------------------------------------------------------------ attempts
+
+    async def start_all(self, stepped: Stepped) -> None:
+        """Start what was leased, and remember when to look again."""
+        if stepped.is_work_left:
+            self.must_look = True
+        for task in stepped.leased:
+            self.start(task)
+        if self.due_timer is not None:
+            self.due_timer.cancel()
+            self.due_timer = None
+        if stepped.next_due_ms is not None:
+            wait_ms = stepped.next_due_ms - self.store.tasks.clock.now_ms()
+            if wait_ms < LOOK_SECONDS * 1000:
+                self.due_timer = asyncio.get_running_loop().call_later(max(wait_ms, 0) / 1000 + 0.001, self.look)
+        if stepped.leased:
+            await asyncio.sleep(0)  # let them begin; what ends at once is recorded by the next call
+
+    def start(self, task: Leased) -> None:
+        """Start an attempt. It is noted as held before anything of it runs."""
+        attempt = self.pipeline.prepare(task, 0)
+        limit_ms = int(attempt.options["timeout_seconds"] * 1000) + OVERSTAY_MS
+        attempt.slot = self.table.hold(task.id, task.token, monotonic_ms() + limit_ms)
+        self.running[task.id] = attempt
+        self.slots.used[task.lane] += 1
+        self.tasks[task.id] = asyncio.create_task(self.attempt(attempt))
+
+    async def attempt(self, attempt: Attempt) -> None:
+        """Run one attempt to its end and queue its report."""
+        clock = self.store.tasks.clock.now_ms
+        try:
+            decision = await self.pipeline.run_attempt(attempt, self.progress.of(attempt), clock)
+        except asyncio.CancelledError:
+            decision = self.stopped(attempt)
+        except Exception:
+            log.exception("%s: a fault of ours; the task is handed back", encode_id(attempt.task.id))
+            decision = Again(b"D", 5000)
+        self.finish(attempt, decision)
+
+    def stopped(self, attempt: Attempt) -> Decision:
+        """How an attempt ends whose asyncio task was cancelled."""
+        if attempt.stop_reason == SHUTDOWN:
+            return Again(b"B")
+        return Ending("cancelled", row=self.pipeline.cancelled_row(attempt, self.store.tasks.clock.now_ms()))
+
+    def finish(self, attempt: Attempt, decision: Decision) -> None:
+        """The slot is free; the lease is kept until the report is recorded."""
+        if attempt.is_handed_back:
+            return
+        id_ = attempt.task.id
+        self.slots.used[attempt.task.lane] -= 1
+        self.progress.forget(id_)
+        del self.tasks[id_]
+        report = self.pipeline.report(attempt, decision, self.store.tasks.clock.now_ms())
+        self.finished.append((attempt, report))
+        self.event.set()
+        if len(self.siblings) > 1:
+            for loop in self.siblings:
+                if loop.must_look:
+                    loop.event.set()
+
+    def settle(self, finished: list[tuple[Attempt, list[bytes]]], statuses: bytes) -> None:
+        """What Redis said to the reports."""
+        for (attempt, _), status in zip(finished, statuses, strict=True):
+            task = attempt.task
+            if status == ord("2"):  # it was to run again, but cancellation was asked for in the meantime
+                ending = Ending("cancelled", row=self.pipeline.cancelled_row(attempt, self.store.tasks.clock.now_ms()))
+                report = self.pipeline.report(attempt, ending, self.store.tasks.clock.now_ms())
+                self.finished.append((attempt, report))
+                continue
+            if status == ord("0"):
+                log.warning("%s: its lease was lost, so this result is dropped", encode_id(task.id))
+            self.table.drop(attempt.slot)
+            del self.running[task.id]
+
+    # ------------------------------------------------------------ stopping
+
+    def stop(self, id_: bytes, token: bytes, reason: str) -> None:
+        """Stop the attempt of this task and token, if it still runs."""
+        attempt = self.running.get(id_)
+        if attempt is None or attempt.task.token != token or id_ not in self.tasks:
+            return
+        attempt.stop_reason = reason
+        if attempt.ctx is not None:
+            attempt.ctx.stop(Cancelled(reason))
+        else:
+            self.tasks[id_].cancel()
+
+    def drain(self) -> None:
+        """Take no more work."""
+        self.is_draining = True
+        self.event.set()
+
+    def stop_all(self) -> None:
+        """Stop every attempt; each is handed back without having spent anything."""
+        for attempt in list(self.running.values()):
+            self.stop(attempt.task.id, attempt.task.token, SHUTDOWN)
+
+    def hand_back_rest(self) -> None:
+        """Hand back attempts that did not stop; their handlers end with the process."""
+        for id_, task in list(self.tasks.items()):
+            attempt = self.running[id_]
+            attempt.is_handed_back = True
+            task.cancel()
+            report = self.pipeline.report(attempt, Again(b"B"), 0)
+            self.finished.append((attempt, report))
+            del self.tasks[id_]
+        self.event.set()
+
+
+LANE_OF_LETTER = {letter.decode(): lane for lane, letter in LANES.items()}
