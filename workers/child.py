@@ -71,14 +71,15 @@ class Child:
         self.listen()
         await self.publish()
         await self.set_queues()
+        self.table.say_hello(sorted(handler.name for handler in self.registry))
         self.say(frames.READY)
         background = [asyncio.create_task(one) for one in (self.refresh(), self.keep_own_leases(), self.turn())]
-        running = [asyncio.create_task(loop.run()) for loop in self.loops]
-        ended = asyncio.gather(*running)
+        ended = asyncio.gather(*(loop.run() for loop in self.loops))
         stopped = asyncio.create_task(self.stopping.wait())
-        await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
-        if ended.done():
-            ended.result()  # a loop never ends by itself: this raises what ended it
+        await asyncio.wait([ended, stopped, *background], return_when=asyncio.FIRST_COMPLETED)
+        for task in (ended, *background):
+            if task.done():
+                task.result()  # none of them ends by itself: this raises what ended it, and the parent starts anew
         await self.drain(ended)
         for task in background:
             task.cancel()

@@ -14,10 +14,12 @@ import struct
 import tempfile
 from dataclasses import dataclass
 
+import orjson
+
 ROW = struct.Struct("=B16s12sQ")  # held, id, token, deadline (monotonic ms)
 ROW_BYTES = 64
 HEAD = struct.Struct("=QQ")  # last beat that Redis acknowledged, last turn of the child's loop; monotonic ms
-FREE_ROW = bytes(ROW_BYTES)
+HELLO_BYTES = 256 * 1024  # what the child says of itself once, as JSON; the file is sparse
 
 
 @dataclass(slots=True)
@@ -35,11 +37,11 @@ class HeldTable:
     def __init__(self, rows: int, descriptor: int | None = None) -> None:
         if descriptor is None:
             file = tempfile.TemporaryFile()
-            file.truncate((rows + 1) * ROW_BYTES)
+            file.truncate((rows + 1) * ROW_BYTES + HELLO_BYTES)
             descriptor = os.dup(file.fileno())
             file.close()
         self.descriptor, self.rows = descriptor, rows
-        self.memory = mmap.mmap(descriptor, (rows + 1) * ROW_BYTES)
+        self.memory = mmap.mmap(descriptor, (rows + 1) * ROW_BYTES + HELLO_BYTES)
         self.free = list(range(rows, 0, -1))
 
     # ------------------------------------------------------------ the child
@@ -55,6 +57,16 @@ class HeldTable:
         """The task of *row* is held no longer."""
         self.memory[row * ROW_BYTES] = 0
         self.free.append(row)
+
+    def say_hello(self, handlers: list[str]) -> None:
+        """Tell the parent the names of the handlers, as many as fit."""
+        text = orjson.dumps(handlers)
+        while len(text) > HELLO_BYTES - 4:
+            handlers = handlers[: len(handlers) // 2]
+            text = orjson.dumps(handlers)
+        at = (self.rows + 1) * ROW_BYTES
+        self.memory[at + 4 : at + 4 + len(text)] = text
+        struct.pack_into("=I", self.memory, at, len(text))
 
     def turn(self, now_ms: int) -> None:
         """The child's loop has turned."""
@@ -74,6 +86,14 @@ class HeldTable:
     def turn_ms(self) -> int:
         """When the child's loop last turned; 0 before the first time."""
         return int(HEAD.unpack_from(self.memory)[1])
+
+    @property
+    def handlers(self) -> list[str]:
+        """The names that the child said hello with; empty before."""
+        at = (self.rows + 1) * ROW_BYTES
+        (length,) = struct.unpack_from("=I", self.memory, at)
+        names: list[str] = orjson.loads(self.memory[at + 4 : at + 4 + length]) if length else []
+        return names
 
     def held(self) -> list[Held]:
         """All tasks the child holds now. A row that changes while it is read is left to the next look."""

@@ -78,7 +78,13 @@ class Parent:
             asyncio.create_task(one)
             for one in (*self.wakes.watches(), self.beats.run(), self.keep_reaping(), self.keep_announcing())
         ]
-        await self.stopping.wait()
+        stopped = asyncio.create_task(self.stopping.wait())
+        await asyncio.wait([stopped, *background], return_when=asyncio.FIRST_COMPLETED)
+        for task in background:
+            if task.done() and (fault := task.exception()):
+                log.critical("a fault of ours ends this worker", exc_info=fault)
+                self.is_failed = True
+        self.stopping.set()
         await self.stop(supervised)
         for task in background:
             task.cancel()
@@ -182,7 +188,7 @@ class Parent:
             "started_ms": self.started_ms,
             "seen_ms": now_ms,
             "queues": [name for name in settings.queues.split(",") if name],
-            "handlers": sorted(self.processes[0].handlers) if self.processes else [],
+            "handlers": next((names for process in self.processes if (names := process.table.handlers)), []),
             "processes": many,
             "slots": {
                 "url": settings.url_concurrency * many,

@@ -81,6 +81,7 @@ class LeaseLoop:
         self.event = asyncio.Event()
         self.must_look = True
         self.is_draining = False
+        self.due_ms: int | None = None
         self.due_timer: asyncio.TimerHandle | None = None
         self.progress = ProgressReporter(store.tasks, shard)
         self.siblings: Sequence[LeaseLoop] = ()
@@ -107,6 +108,7 @@ class LeaseLoop:
                 for lane, room in rooms.items():
                     self.slots.used[LANE_OF_LETTER[lane]] -= room
             self.settle(finished, stepped.statuses)
+            self.remember_due(stepped.next_due_ms, has_looked=bool(wants))
             await self.start_all(stepped)
 
     async def rest(self) -> None:
@@ -183,20 +185,26 @@ class LeaseLoop:
     # ------------------------------------------------------------ attempts
 
     async def start_all(self, stepped: Stepped) -> None:
-        """Start what was leased, and remember when to look again."""
+        """Start what was leased."""
         if stepped.is_work_left:
             self.must_look = True
         for task in stepped.leased:
             self.start(task)
+        if stepped.leased:
+            await asyncio.sleep(0)  # let them begin; what ends at once is recorded by the next call
+
+    def remember_due(self, due_ms: int | None, *, has_looked: bool) -> None:
+        """Look again when the next task becomes due; a call that did not look knows only of those it made itself."""
+        if not has_looked and (due_ms is None or (self.due_ms is not None and self.due_ms <= due_ms)):
+            return
+        self.due_ms = due_ms
         if self.due_timer is not None:
             self.due_timer.cancel()
             self.due_timer = None
-        if stepped.next_due_ms is not None:
-            wait_ms = stepped.next_due_ms - self.store.tasks.clock.now_ms()
+        if due_ms is not None:
+            wait_ms = max(due_ms - self.store.tasks.clock.now_ms(), 0) + 1
             if wait_ms < LOOK_SECONDS * 1000:
-                self.due_timer = asyncio.get_running_loop().call_later(max(wait_ms, 0) / 1000 + 0.001, self.look)
-        if stepped.leased:
-            await asyncio.sleep(0)  # let them begin; what ends at once is recorded by the next call
+                self.due_timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self.look)
 
     def start(self, task: Leased) -> None:
         """Start an attempt. It is noted as held before anything of it runs."""
