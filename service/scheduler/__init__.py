@@ -1,0 +1,62 @@
+"""
+The scheduler process: does on time what no request and no worker brings about.
+
+APScheduler is the clock; each duty is a small file. Any number of schedulers may run: every duty is safe to be
+done twice, and none is owned by one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+import uvloop
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from service.errors import InvalidSetting
+from service.scheduler.duty import Duty
+from service.scheduler.forwarder import Forwarder
+from service.scheduler.janitor import Janitor
+from service.scheduler.recoverer import Recoverer
+from service.settings import Settings
+from service.store import Store
+
+log = logging.getLogger("taskpost.scheduler")
+
+
+async def keep(settings: Settings) -> None:
+    """Do the duties until SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    opening = asyncio.create_task(Store.open(settings))
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait([opening, stopped], return_when=asyncio.FIRST_COMPLETED)
+    if not opening.done():
+        opening.cancel()
+        return
+    store = opening.result()
+    clock = AsyncIOScheduler()
+    duties: list[Duty] = [Recoverer(store, settings), Forwarder(store), Janitor(store, settings)]
+    for duty in duties:
+        trigger = IntervalTrigger(seconds=duty.every_seconds, jitter=duty.every_seconds * 0.2)
+        clock.add_job(duty.run, trigger, max_instances=1, coalesce=True, misfire_grace_time=None)
+    clock.start()
+    log.info("scheduler: ready")
+    await stopped
+    clock.shutdown(wait=False)
+    await store.close()
+
+
+def run(settings: Settings) -> int:
+    """Run the scheduler until it is told to stop; the exit status."""
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s  %(message)s")
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    try:
+        uvloop.run(keep(settings))
+    except InvalidSetting as exc:
+        log.error("%s", exc)
+        return 2
+    return 0

@@ -1,0 +1,31 @@
+"""What a duty is: something done again and again, that may fail and be done the next time."""
+
+from __future__ import annotations
+
+import logging
+
+from service.errors import TaskpostError
+from service.store import Store
+
+log = logging.getLogger("taskpost.scheduler")
+
+
+class Duty:
+    """Done for every shard, every *every_seconds* with some jitter."""
+
+    every_seconds: float = 1.0
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def run(self) -> None:
+        """Do it once for all shards; what fails is said, and left to the next time."""
+        for shard in range(self.store.shards):
+            try:
+                await self.do(shard)
+            except TaskpostError as exc:
+                log.warning("%s, shard %d: %s", type(self).__name__.lower(), shard, exc)
+
+    async def do(self, shard: int) -> None:
+        """Do it for one shard."""
+        raise NotImplementedError

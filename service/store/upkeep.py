@@ -1,0 +1,74 @@
+"""
+Upkeep of a shard: due tasks promoted, old ones forgotten. Any number of processes may do it at once.
+"""
+
+from __future__ import annotations
+
+import os
+
+from service.settings import Settings
+from service.store import keys
+from service.store.pages import scored_pairs
+from service.store.queues import Queues
+from service.store.tasks import Tasks
+from service.task import LANES
+
+SLICE = 256
+RUNS_A_CALL = 64
+YOUNG_MS = 60_000  # records live at least this long
+EVENTS_MS = 3_600_000
+
+
+async def promote(tasks: Tasks, queues: Queues, shard: int) -> None:
+    """
+    Move due tasks of *shard* to their lists, and raise markers that got lost.
+
+    Workers do so for the queues they serve; this is for queues that nobody serves right now, and for the day
+    on which a marker is lost.
+    """
+    session = os.urandom(8)
+    for number, queue in enumerate(sorted(await queues.names())):
+        while True:
+            wants = [(queue, letter.decode(), 0) for letter in LANES.values()]
+            token = session + number.to_bytes(4, "big")
+            stepped = await tasks.step(shard, token, "", lease_ms=0, wants=wants)
+            if stepped.next_due_ms is None or stepped.next_due_ms > stepped.now_ms:
+                break
+
+
+async def sweep(tasks: Tasks, settings: Settings, shard: int) -> int:
+    """Let ended tasks leave the lists by age, number and their own time to live. Answers how many did."""
+    total = 0
+    while True:
+        removed: int = await tasks.scripts.call(
+            shard,
+            "sweep",
+            int(settings.result_ttl_seconds * 1000),
+            settings.max_finished,
+            int(settings.failure_ttl_seconds * 1000),
+            settings.max_failed,
+            EVENTS_MS,
+        )
+        total += removed
+        if removed < SLICE:
+            return total
+
+
+async def prune(tasks: Tasks, shard: int, place: int) -> int:
+    """
+    Take the ids of tasks that are gone out of the next bucket of the order of creation behind *place*.
+
+    Answers the place to go on from; 0 when the end was reached.
+    """
+    until = tasks.clock.now_ms() - YOUNG_MS
+    reply = await tasks.scripts.command(
+        "ZRANGEBYSCORE", keys.made(shard), f"({place}", until, "WITHSCORES", "LIMIT", 0, 1
+    )
+    if not reply:
+        return 0
+    [(opened_ms, bucket)] = scored_pairs(reply)
+    left = int(await tasks.scripts.command("LLEN", keys.made_bucket(shard, bucket)))
+    while left > 0:
+        await tasks.scripts.call(shard, "prune", bucket, RUNS_A_CALL)
+        left -= RUNS_A_CALL
+    return opened_ms
