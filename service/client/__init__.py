@@ -1,0 +1,77 @@
+"""
+The Python client of the HTTP API: `Taskpost` for synchronous code, `AsyncTaskpost` for asyncio.
+
+    from service.client import Taskpost
+
+    with Taskpost() as taskpost:
+        task = taskpost.submit("demo.add", {"a": 2, "b": 3}, wait=10)
+        print(task.state, task.result)
+
+Both find the API by TASKPOST_URL and TASKPOST_API_KEY unless told otherwise. `calls` and `many` know what is said,
+without a network; `blocking` and `asynchronous` only send and sleep. This package and `workers/push` are the door
+to httpx.
+
+The fact to know: a request that got no answer, or a 503, is repeated up to *retries* times. So that a repeated
+submission never makes a second task, each carries an idempotency key: yours, or one made up for that call. With
+`retries=0` nothing is repeated and no key is made up.
+"""
+
+from __future__ import annotations
+
+from service.client.asynchronous import AsyncTaskpost
+from service.client.blocking import Taskpost
+from service.client.errors import (
+    ApiError,
+    ClientError,
+    ConnectFailed,
+    NoAnswer,
+    NotFinished,
+    NotFound,
+    Refused,
+    ResultGone,
+    StateConflict,
+    TaskFailed,
+    Unauthorized,
+    Unavailable,
+    WaitTimedOut,
+)
+from service.client.types import (
+    Attempt,
+    Handler,
+    Options,
+    Progress,
+    Queue,
+    Receipt,
+    Submission,
+    Task,
+    TaskError,
+    Worker,
+)
+
+__all__ = [
+    "ApiError",
+    "AsyncTaskpost",
+    "Attempt",
+    "ClientError",
+    "ConnectFailed",
+    "Handler",
+    "NoAnswer",
+    "NotFinished",
+    "NotFound",
+    "Options",
+    "Progress",
+    "Queue",
+    "Receipt",
+    "Refused",
+    "ResultGone",
+    "StateConflict",
+    "Submission",
+    "Task",
+    "TaskError",
+    "TaskFailed",
+    "Taskpost",
+    "Unauthorized",
+    "Unavailable",
+    "WaitTimedOut",
+    "Worker",
+]

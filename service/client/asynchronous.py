@@ -1,0 +1,157 @@
+"""
+The client for asyncio: the same as `blocking`, awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from typing import Any, TypeVar, Unpack
+
+import httpx
+
+from service.client.calls import Answer, Pause, Steps
+from service.client.many import Listing, Window
+from service.client.shell import Shell, id_of
+from service.client.types import Attempt, Handler, Options, Queue, Receipt, Submission, Task, Worker
+
+T = TypeVar("T")
+List = builtins.list  # in the class below `list` is a method
+
+
+class AsyncTaskpost(Shell):
+    """
+    The API, for asyncio: the methods of `Taskpost`, to be awaited. Use it in one event loop, with `async with`.
+
+    For many requests at once give it a faster transport: `AsyncTaskpost(transport=httpx_aiohttp.AiohttpTransport())`.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout_seconds: float = 30,
+        retries: int = 3,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(url, api_key, timeout_seconds, retries)
+        self._http = httpx.AsyncClient(transport=transport, **self.options())
+
+    async def __aenter__(self) -> AsyncTaskpost:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _run(self, steps: Steps[T]) -> T:
+        """Do what *steps* ask for until they return."""
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                    step = steps.send(None)
+                    continue
+                try:
+                    got = await self._http.request(**self.sent(step))
+                except httpx.TransportError as exc:
+                    step = steps.throw(self.failed(step, exc))
+                else:
+                    step = steps.send(Answer(got.status_code, got.headers, got.content))
+        except StopIteration as end:
+            done: T = end.value
+            return done
+
+    async def submit(
+        self,
+        name: str | None = None,
+        args: Mapping[str, Any] | None = None,
+        *,
+        wait: float | None = None,
+        **options: Unpack[Options],
+    ) -> Task:
+        """As `Taskpost.submit`."""
+        return await self._run(self._calls.submit({"name": name, "args": args, **options}, wait))
+
+    async def submit_many(self, submissions: Iterable[Submission] | AsyncIterable[Submission]) -> List[Receipt]:
+        """As `Taskpost.submit_many`."""
+        return [one async for one in self._receipts(Window(self._calls, "batch"), submissions)]
+
+    def stream(self, submissions: Iterable[Submission] | AsyncIterable[Submission]) -> AsyncIterator[Receipt]:
+        """As `Taskpost.stream`; *submissions* may be an async iterable."""
+        return self._receipts(Window(self._calls, "stream"), submissions)
+
+    async def _receipts(
+        self, window: Window, submissions: Iterable[Submission] | AsyncIterable[Submission]
+    ) -> AsyncIterator[Receipt]:
+        async for one in each(submissions):
+            for receipt in await self._run(window.add(one)):
+                yield receipt
+        for receipt in await self._run(window.send()):
+            yield receipt
+
+    async def get(self, task: str | Task, *, wait: float | None = None) -> Task:
+        """As `Taskpost.get`."""
+        return await self._run(self._calls.get(id_of(task), wait))
+
+    async def wait(self, task: str | Task, timeout_seconds: float | None = None) -> Task:
+        """As `Taskpost.wait`."""
+        return await self._run(self._calls.wait(id_of(task), timeout_seconds))
+
+    async def result(self, task: str | Task, *, wait: float | None = None) -> Any:
+        """As `Taskpost.result`."""
+        return await self._run(self._calls.result(id_of(task), wait))
+
+    async def cancel(self, task: str | Task) -> Task:
+        """As `Taskpost.cancel`."""
+        return await self._run(self._calls.cancel(id_of(task)))
+
+    async def delete(self, task: str | Task) -> None:
+        """As `Taskpost.delete`."""
+        await self._run(self._calls.delete(id_of(task)))
+
+    async def attempts(self, task: str | Task) -> List[Attempt]:
+        """As `Taskpost.attempts`."""
+        return await self._run(self._calls.attempts(id_of(task)))
+
+    async def list(
+        self,
+        *,
+        state: str | None = None,
+        queue: str | None = None,
+        name: str | None = None,
+        tag: str | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[Task]:
+        """As `Taskpost.list`, with `async for`."""
+        listing = Listing(self._calls, {"state": state, "queue": queue, "name": name, "tag": tag}, limit)
+        while not listing.is_over:
+            for one in await self._run(listing.more()):
+                yield one
+
+    async def queues(self) -> List[Queue]:
+        """As `Taskpost.queues`."""
+        return await self._run(self._calls.everything(Queue, "/v1/queues"))
+
+    async def workers(self) -> List[Worker]:
+        """As `Taskpost.workers`."""
+        return await self._run(self._calls.everything(Worker, "/v1/workers"))
+
+    async def handlers(self) -> List[Handler]:
+        """As `Taskpost.handlers`."""
+        return await self._run(self._calls.everything(Handler, "/v1/handlers"))
+
+
+async def each(many: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    """The members of *many*, whichever kind of iterable it is."""
+    if isinstance(many, AsyncIterable):
+        async for one in many:
+            yield one
+    else:
+        for one in many:
+            yield one

@@ -1,0 +1,163 @@
+"""
+The client for synchronous code: sends what `calls` asks for, and sleeps where it pauses.
+"""
+
+from __future__ import annotations
+
+import builtins
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar, Unpack
+
+import httpx
+
+from service.client.calls import Answer, Pause, Steps
+from service.client.many import Listing, Window
+from service.client.shell import Shell, id_of
+from service.client.types import Attempt, Handler, Options, Queue, Receipt, Submission, Task, Worker
+
+T = TypeVar("T")
+List = builtins.list  # in the class below `list` is a method
+
+
+class Taskpost(Shell):
+    """
+    The API, for synchronous code. Safe to share between threads; close it, or use it with `with`.
+
+    *timeout_seconds* bounds one request, apart from the time it asks the API to wait; *retries* is how often one is
+    repeated. *transport* is for tests: `httpx.MockTransport`. Every method may raise `ConnectFailed`, `NoAnswer`
+    (nobody knows whether it was carried out) or an `ApiError`; the tree stands in `errors`.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout_seconds: float = 30,
+        retries: int = 3,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        super().__init__(url, api_key, timeout_seconds, retries)
+        self._http = httpx.Client(transport=transport, **self.options())
+
+    def __enter__(self) -> Taskpost:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _run(self, steps: Steps[T]) -> T:
+        """Do what *steps* ask for until they return."""
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                    step = steps.send(None)
+                    continue
+                try:
+                    got = self._http.request(**self.sent(step))
+                except httpx.TransportError as exc:
+                    step = steps.throw(self.failed(step, exc))
+                else:
+                    step = steps.send(Answer(got.status_code, got.headers, got.content))
+        except StopIteration as end:
+            done: T = end.value
+            return done
+
+    def submit(
+        self,
+        name: str | None = None,
+        args: Mapping[str, Any] | None = None,
+        *,
+        wait: float | None = None,
+        **options: Unpack[Options],
+    ) -> Task:
+        """
+        Submit one task: `submit("demo.add", {"a": 2, "b": 3}, queue="mail")`, `submit(url="https://…", body={…})`.
+
+        With *wait* the task is answered when it has ended, at the latest after that many seconds: then unfinished.
+
+        Raises:
+            Refused: the submission has faults, all listed; nothing was stored.
+        """
+        return self._run(self._calls.submit({"name": name, "args": args, **options}, wait))
+
+    def submit_many(self, submissions: Iterable[Submission]) -> List[Receipt]:
+        """
+        Submit many, up to 1,000 a request; a receipt for each, in the order given. A fault stops no other.
+
+        When a later request fails its error is raised, and the receipts of earlier ones are lost: where that matters
+        use `stream`, or keys of your own and call again.
+        """
+        return builtins.list(self._receipts(Window(self._calls, "batch"), submissions))
+
+    def stream(self, submissions: Iterable[Submission]) -> Iterator[Receipt]:
+        """Submit without end: takes from *submissions* as the receipts are taken, a window of 64 KiB at a time."""
+        return self._receipts(Window(self._calls, "stream"), submissions)
+
+    def _receipts(self, window: Window, submissions: Iterable[Submission]) -> Iterator[Receipt]:
+        for one in submissions:
+            yield from self._run(window.add(one))
+        yield from self._run(window.send())
+
+    def get(self, task: str | Task, *, wait: float | None = None) -> Task:
+        """The task as it stands; with *wait* as soon as it has ended, at the latest after that many seconds."""
+        return self._run(self._calls.get(id_of(task), wait))
+
+    def wait(self, task: str | Task, timeout_seconds: float | None = None) -> Task:
+        """The task once it has ended, however it did. Raises WaitTimedOut after *timeout_seconds*; None never."""
+        return self._run(self._calls.wait(id_of(task), timeout_seconds))
+
+    def result(self, task: str | Task, *, wait: float | None = None) -> Any:
+        """
+        The result: JSON as Python has it, text as str, anything else as bytes.
+
+        Raises:
+            NotFinished: not within *wait* seconds.
+            TaskFailed: the task failed, expired or was cancelled.
+            ResultGone: it succeeded, and its result was not kept.
+        """
+        return self._run(self._calls.result(id_of(task), wait))
+
+    def cancel(self, task: str | Task) -> Task:
+        """Stop a task; a running one reads as `cancelling` until it has. Raises StateConflict when it has ended."""
+        return self._run(self._calls.cancel(id_of(task)))
+
+    def delete(self, task: str | Task) -> None:
+        """Remove an ended task without a trace. Raises StateConflict when it has not ended."""
+        self._run(self._calls.delete(id_of(task)))
+
+    def attempts(self, task: str | Task) -> List[Attempt]:
+        """The runs of the task, oldest first."""
+        return self._run(self._calls.attempts(id_of(task)))
+
+    def list(
+        self,
+        *,
+        state: str | None = None,
+        queue: str | None = None,
+        name: str | None = None,
+        tag: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Task]:
+        """The tasks that match all filters, at most *limit* (None: all); pages are read as they are needed."""
+        listing = Listing(self._calls, {"state": state, "queue": queue, "name": name, "tag": tag}, limit)
+        while not listing.is_over:
+            yield from self._run(listing.more())
+
+    def queues(self) -> List[Queue]:
+        """The queues, by name, with what waits in them."""
+        return self._run(self._calls.everything(Queue, "/v1/queues"))
+
+    def workers(self) -> List[Worker]:
+        """The live workers, oldest first."""
+        return self._run(self._calls.everything(Worker, "/v1/workers"))
+
+    def handlers(self) -> List[Handler]:
+        """The handlers that workers have published, by name."""
+        return self._run(self._calls.everything(Handler, "/v1/handlers"))

@@ -1,0 +1,245 @@
+"""
+What the client says and what it makes of the answers, without a network: the sync and the async client drive this.
+
+Each operation is a generator: it yields a `Request` and is sent its `Answer` (or thrown `ConnectFailed`, `NoAnswer`),
+yields a `Pause` and is sent nothing, and returns what the caller gets. Nothing here opens a connection or sleeps.
+
+The fact to know: only what may be repeated is repeated. Reading, cancelling and deleting always may; a submission
+because it carries an idempotency key, made up here when it has none, so that a retry after a lost reply finds
+the first task and never makes a second.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+from urllib.parse import quote, urlencode, urlsplit
+from uuid import uuid4
+
+import orjson
+
+from service import __version__
+from service.client.errors import (
+    ApiError,
+    ClientError,
+    ConnectFailed,
+    NoAnswer,
+    NotFinished,
+    NotFound,
+    Unavailable,
+    WaitTimedOut,
+    read_problem,
+)
+from service.client.submission import document, encode
+from service.client.types import Attempt, Page, Task, View, view
+from service.errors import InvalidSetting
+from service.retry import delay_seconds
+
+T = TypeVar("T")
+V = TypeVar("V", bound=View)
+
+MOST_WAIT_SECONDS = 25.0  # the longest the API holds one answer
+MOST_PAUSE_SECONDS = 30.0  # a Retry-After over this is the caller's to wait for
+PAUSES = {"kind": "exponential", "base_seconds": 0.2, "cap_seconds": 5, "jitter": "equal"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. *wait_seconds*: how much longer than usual the API may take to answer."""
+
+    method: str
+    path: str
+    content: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    wait_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    seconds: float
+
+
+Steps = Generator[Request | Pause, Answer | None, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The operations of one API at *url*; *retries* are the repetitions of a request that got no good answer."""
+
+    url: str
+    api_key: str = field(repr=False)
+    retries: int
+
+    def __post_init__(self) -> None:
+        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
+            raise InvalidSetting(f"TASKPOST_URL={self.url}: needs http:// or https:// and a host")
+        if not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise InvalidSetting("TASKPOST_API_KEY: needs printable ASCII characters; is there a line break in it?")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request carries."""
+        key = {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        return {"user-agent": f"taskpost/{__version__}", "accept": "application/json, */*"} | key
+
+    # ------------------------------------------------------------ one request
+
+    def ask(self, request: Request, *, is_repeatable: bool = True) -> Steps[Answer]:
+        """The answer, a success. Raises ConnectFailed, NoAnswer or an ApiError when the retries are used up."""
+        attempt = 1
+        while True:
+            try:
+                answer = cast(Answer, (yield request))
+                if answer.status < 300:
+                    return answer
+                raise self._problem(request, answer)
+            except (ConnectFailed, NoAnswer, Unavailable) as exc:
+                is_safe = is_repeatable or isinstance(exc, ConnectFailed)
+                pause = delay_seconds(PAUSES, attempt, random.random)
+                if isinstance(exc, Unavailable):
+                    pause = max(pause, exc.retry_after or 0)
+                if not is_safe or attempt > self.retries or pause > MOST_PAUSE_SECONDS:
+                    raise
+            except NotFound:
+                # The first DELETE did it, and only its answer was lost.
+                if request.method == "DELETE" and attempt > 1:
+                    return Answer(204, {}, b"")
+                raise
+            yield Pause(pause)
+            attempt += 1
+
+    def _problem(self, request: Request, answer: Answer) -> ApiError:
+        return read_problem(
+            f"{request.method} {self.url.rstrip('/')}{request.path}",
+            answer.status,
+            answer.content_type,
+            answer.body,
+            answer.headers.get("retry-after"),
+        )
+
+    def _read(self, kind: type[V], request: Request) -> Steps[V]:
+        answer = yield from self.ask(request)
+        return view(kind, parsed(answer))
+
+    # ------------------------------------------------------------ one task
+
+    def submit(self, submission: Mapping[str, Any], wait: float | None) -> Steps[Task]:
+        """The stored task; ended, if it did so within *wait* seconds."""
+        end = time.monotonic() + (wait or 0)
+        body = self.with_key(submission)
+        held = min(wait or 0, MOST_WAIT_SECONDS)
+        headers = {"content-type": "application/json"} | ({"prefer": f"wait={held:.3f}"} if held else {})
+        request = Request("POST", "/v1/tasks", encode(body), headers, held)
+        answer = yield from self.ask(request, is_repeatable="idempotency_key" in body)
+        task = view(Task, parsed(answer))
+        if task.is_ended or not wait or (left := end - time.monotonic()) <= 0:
+            return task
+        return (yield from self.get(task.id, left))
+
+    def with_key(self, submission: Mapping[str, Any]) -> dict[str, Any]:
+        """The contract's submission, with an idempotency key unless nothing is ever repeated."""
+        body = document(submission)
+        if self.retries and "idempotency_key" not in body:
+            body["idempotency_key"] = f"client-{uuid4().hex}"
+        return body
+
+    def get(self, id_: str, wait: float | None) -> Steps[Task]:
+        """The task: as it stands, or as soon as it has ended, at the latest after *wait* seconds."""
+        end = time.monotonic() + (wait or 0)
+        while True:
+            task = yield from self._read(Task, waiting(task_path(id_), end))
+            if task.is_ended or time.monotonic() >= end:
+                return task
+
+    def wait(self, id_: str, timeout: float | None) -> Steps[Task]:
+        """The ended task. Raises WaitTimedOut when it has not ended *timeout* seconds (None: for ever) from now."""
+        while True:
+            task = yield from self.get(id_, MOST_WAIT_SECONDS if timeout is None else timeout)
+            if task.is_ended:
+                return task
+            if timeout is not None:
+                raise WaitTimedOut(task, timeout)
+
+    def result(self, id_: str, wait: float | None) -> Steps[Any]:
+        """The result: what JSON says, a str for text, bytes for anything else."""
+        end = time.monotonic() + (wait or 0)
+        while True:
+            try:
+                answer = yield from self.ask(waiting(f"{task_path(id_)}/result", end))
+                break
+            except NotFinished:
+                if time.monotonic() >= end:
+                    raise
+        kind = answer.content_type.partition(";")[0].strip()
+        if kind == "application/json":
+            return parsed(answer)
+        return answer.body.decode() if kind == "text/plain" else answer.body
+
+    def cancel(self, id_: str) -> Steps[Task]:
+        return (yield from self._read(Task, Request("POST", f"{task_path(id_)}/cancel")))
+
+    def delete(self, id_: str) -> Steps[None]:
+        yield from self.ask(Request("DELETE", task_path(id_)))
+
+    def attempts(self, id_: str) -> Steps[list[Attempt]]:
+        return (yield from self.everything(Attempt, f"{task_path(id_)}/attempts"))
+
+    # ------------------------------------------------------------ lists
+
+    def page(self, path: str, query: Mapping[str, Any]) -> Steps[Page]:
+        """One page of the list at *path*; what is None in *query* is not asked for."""
+        asked = urlencode({key: value for key, value in query.items() if value is not None}, quote_via=quote)
+        return (yield from self._read(Page, Request("GET", f"{path}?{asked}" if asked else path)))
+
+    def everything(self, kind: type[V], path: str) -> Steps[list[V]]:
+        """A list that the API answers whole; further pages are read if it ever has some."""
+        found: list[V] = []
+        cursor: str | None = None
+        while True:
+            page = yield from self.page(path, {"cursor": cursor})
+            found += [view(kind, one) for one in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+
+
+# ---------------------------------------------------------------- parts of requests and answers
+
+
+def task_path(id_: str) -> str:
+    if not id_:
+        raise ValueError("the id of a task is needed, not an empty text")
+    return f"/v1/tasks/{quote(id_, safe='')}"
+
+
+def waiting(path: str, end: float) -> Request:
+    """A GET that the API may hold until *end* on the monotonic clock, as long as it ever holds one."""
+    held = round(min(end - time.monotonic(), MOST_WAIT_SECONDS), 3)
+    return Request("GET", f"{path}?wait={held:g}", wait_seconds=held) if held > 0 else Request("GET", path)
+
+
+def parsed(answer: Answer, text: bytes | None = None) -> Any:
+    """The JSON of an answer, or of one line of it."""
+    try:
+        return orjson.loads(answer.body if text is None else text)
+    except orjson.JSONDecodeError as exc:
+        raise ClientError(
+            f"the API answered {answer.status} with something that is not JSON ({answer.content_type or 'no type'}); "
+            "is TASKPOST_URL right?"
+        ) from exc

@@ -1,0 +1,240 @@
+"""
+What the client hands out: typed, frozen views of the API's JSON.
+
+Owns the reading of answers into types. Refuses to know where they came from.
+The fact to know: each keeps its JSON in `raw`, so that a field which a later version of the API adds can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypedDict, TypeVar
+
+import msgspec
+
+from service.client.errors import ApiError, ClientError
+from service.task import ENDED
+
+Ending = Literal["succeeded", "failed", "cancelled", "expired"]
+Seconds = float | timedelta
+
+
+class Options(TypedDict, total=False):
+    """
+    The options of a submission, with the contract's own names; None is the same as left out.
+
+    Where the contract says seconds a timedelta will do, and for `run_at` a datetime with a zone; a `callback` may be
+    just its URL, a `backoff` just its list of delays.
+    """
+
+    url: str | None
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"] | None
+    headers: Mapping[str, str] | None
+    body: Any
+    queue: str | None
+    priority: int | None
+    delay_seconds: Seconds | None
+    run_at: datetime | str | None
+    timeout_seconds: Seconds | None
+    soft_timeout_seconds: Seconds | None
+    retries: int | None
+    retry_for_seconds: Seconds | None
+    max_crashes: int | None
+    backoff: Mapping[str, Any] | Iterable[Seconds] | None
+    idempotency_key: str | None
+    tags: Iterable[str] | None
+    metadata: Mapping[str, Any] | None
+    result_ttl_seconds: Seconds | None
+    callback: str | Mapping[str, Any] | None
+
+
+class Submission(Options, total=False):
+    """One submission of `submit_many` or `stream`: `{"name": "demo.add", "args": {"a": 2, "b": 3}}`."""
+
+    name: str | None
+    args: Mapping[str, Any] | None
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """A typed view of one JSON object."""
+
+    raw: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class TaskError(msgspec.Struct, frozen=True):
+    """Why an attempt failed."""
+
+    type: str
+    message: str
+    traceback: str | None = None
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """What the handler reported last. *total* and *message* are None when it did not say."""
+
+    current: float
+    total: float | None = None
+    message: str | None = None
+    at: datetime
+
+
+class Task(View, frozen=True, kw_only=True):
+    """A task as it stood when it was read; read it again to see it move."""
+
+    id: str
+    state: str
+    name: str | None = None
+    args: dict[str, Any] | None = None
+    url: str | None = None
+    method: str | None = None
+    headers: dict[str, str] | None = None
+    body: Any = None
+    queue: str = "default"
+    namespace: str = "default"
+    lane: str = ""
+    priority: int = 5
+    attempt: int = 0
+    retries: int = 0
+    crashes: int = 0
+    max_crashes: int = 0
+    created_at: datetime | None = None
+    run_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    timeout_seconds: float | None = None
+    soft_timeout_seconds: float | None = None
+    retry_for_seconds: float | None = None
+    result_ttl_seconds: float | None = None
+    backoff: dict[str, Any] | None = None
+    result: Any = None
+    error: TaskError | None = None
+    progress: Progress | None = None
+    tags: list[str] = []
+    metadata: dict[str, Any] = {}
+    idempotency_key: str | None = None
+    callback: dict[str, Any] | None = None
+    callback_of: str | None = None
+    worker: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Task {self.id} {self.what} {self.state}>"
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it will not run again. A state of a later version counts by `finished_at`."""
+        return self.state in ENDED or self.finished_at is not None
+
+    @property
+    def succeeded(self) -> bool:
+        return self.state == "succeeded"
+
+    @property
+    def has_result(self) -> bool:
+        """Whether `result` is one; a handler that returned None has one too."""
+        return "result" in self.raw
+
+    @property
+    def what(self) -> str:
+        """The handler, or the method and URL that is called."""
+        return self.name if self.name is not None else f"{self.method or 'POST'} {self.url}"
+
+
+class Receipt(View, frozen=True, kw_only=True):
+    """What became of one submission of many: either `task` or `problem` is set."""
+
+    index: int
+    status: int
+    task: Task | None = None
+    problem: ApiError | None = None
+
+    @property
+    def is_stored(self) -> bool:
+        return self.task is not None
+
+    def task_or_raise(self) -> Task:
+        """The task; raises the problem, an ApiError, when there is none."""
+        if self.task is None:
+            raise self.problem or ApiError({"status": self.status, "detail": "the receipt names no task"})
+        return self.task
+
+
+class Attempt(View, frozen=True, kw_only=True):
+    """One run of a task. *outcome* and *finished_at* are None while it runs."""
+
+    attempt: int
+    started_at: datetime
+    finished_at: datetime | None = None
+    worker: str = ""
+    outcome: str | None = None
+    error: TaskError | None = None
+    retry_at: datetime | None = None
+    http: dict[str, Any] | None = None
+
+
+class Queue(View, frozen=True, kw_only=True):
+    """A queue, and what waits in it. *oldest_seconds* is None when nothing is queued."""
+
+    name: str
+    queued: int = 0
+    scheduled: int = 0
+    running: int = 0
+    oldest_seconds: float | None = None
+
+
+class Worker(View, frozen=True, kw_only=True):
+    """A live worker. *slots* says by lane how many tasks it can run at once."""
+
+    id: str
+    host: str = ""
+    pid: int = 0
+    started_at: datetime
+    seen_at: datetime
+    queues: list[str] = []
+    handlers: list[str] = []
+    processes: int = 1
+    slots: dict[str, int] = {}
+    running: int = 0
+    version: str = ""
+
+
+class Handler(View, frozen=True, kw_only=True):
+    """A Python function that runs tasks, as its workers published it; options that it does not declare are None."""
+
+    name: str
+    lane: str = ""
+    queue: str = "default"
+    description: str | None = None
+    args_schema: dict[str, Any] = {}
+    workers: int = 0
+    retries: int | None = None
+    timeout_seconds: float | None = None
+    soft_timeout_seconds: float | None = None
+    max_crashes: int | None = None
+    backoff: dict[str, Any] | None = None
+    last_seen_at: datetime | None = None
+
+
+class Page(View, frozen=True, kw_only=True):
+    """Part of a list; it may be empty and still have a `next_cursor`."""
+
+    items: list[dict[str, Any]]
+    next_cursor: str | None = None
+
+
+V = TypeVar("V", bound=View)
+
+
+def view(kind: type[V], document: Any) -> V:
+    """
+    *document* as a *kind*.
+
+    Raises:
+        ClientError: it is none; the text says which field is not what the contract says.
+    """
+    try:
+        return msgspec.convert({**document, "raw": document} if isinstance(document, dict) else document, kind)
+    except msgspec.ValidationError as exc:
+        raise ClientError(
+            f"the answer is not a {kind.__name__} of Taskpost ({exc}); is TASKPOST_URL right, and the API no older?"
+        ) from exc
