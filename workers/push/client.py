@@ -1,0 +1,163 @@
+"""
+Calls the URL of a task once, and answers what came of it.
+
+One `PushClient` for each worker process, on its event loop. A call never takes longer than its limit,
+whatever the server does, and never holds more of an answer than a result may have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+
+import httpx
+
+from service.task import Leased, encode_id
+from workers.capture import clip, error_of
+from workers.context import Context
+from workers.outcome import Failed, Outcome, TimeLimitExceeded, failed
+from workers.push.answer import Answer, outcome_of
+from workers.push.request import Delivery, UnusableRequest, check_url, place_of, request_body, request_headers
+from workers.push.transport import AiohttpTransport
+
+LOGGER = logging.getLogger(__name__)
+MAX_ERROR_BODY_BYTES = 64 * 1024
+
+
+class PushClient:
+    """Calls URLs. Make it on the event loop; `aclose` it at the end."""
+
+    def __init__(
+        self,
+        *,
+        max_result_bytes: int,
+        concurrency: int = 100,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """
+        At most *concurrency* calls have a connection at once; *transport* replaces the network in tests.
+        """
+        # httpx logs each URL with its query, where secrets stand.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        self.max_result_bytes = max_result_bytes
+        self._client = httpx.AsyncClient(
+            transport=transport or AiohttpTransport(most_connections=concurrency),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,  # noqa: S113 - `call` limits the whole
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def call(
+        self, task: Leased, options: Mapping[str, Any], deadline_ms: int, ctx: Context | None = None
+    ) -> Outcome:
+        """
+        Call the URL of *task* with the limits of *options*. `ctx.stop` breaks the call off.
+
+        Raises:
+            asyncio.CancelledError: the caller itself was cancelled.
+        """
+        caller = asyncio.current_task()
+        if ctx is not None and caller is not None:
+            ctx.on_stop = partial(cancel, caller)
+        try:
+            return await self._call(task, options, deadline_ms)
+        except asyncio.CancelledError:
+            stopped = None if ctx is None else ctx.stop_requested
+            if stopped is None or caller is None or caller.uncancel() > 0:
+                raise
+            return stopped
+        finally:
+            if ctx is not None:
+                ctx.on_stop = None
+
+    async def _call(self, task: Leased, options: Mapping[str, Any], deadline_ms: int) -> Outcome:
+        submission = task.submission
+        place = place_of(submission["url"])
+        limit_seconds = options["timeout_seconds"]
+        try:
+            request = request_of(task, options, deadline_ms)
+            async with asyncio.timeout(limit_seconds):
+                answer = await self._answer(request, place)
+        except TimeoutError:
+            message = f"{place} gave no complete answer within the time limit of {limit_seconds:g} s"
+            return failed(TimeLimitExceeded.__name__, message, retry=True)
+        except httpx.HTTPError as exc:
+            can_recover = not isinstance(exc, httpx.UnsupportedProtocol)
+            return failed(type(exc).__name__, clip(f"{place}: {exc}", 1000), retry=can_recover)
+        except UnusableRequest as exc:
+            return failed("UnusableRequest", clip(f"{place}: {exc}", 1000), retry=False)
+        except Exception as exc:  # a fault of ours must not cost the worker
+            LOGGER.exception("%s: calling %s failed", encode_id(task.id), place)
+            return Failed(error_of(exc))
+        return outcome_of(answer, self.max_result_bytes, datetime.now(UTC))
+
+    async def _answer(self, request: httpx.Request, place: str) -> Answer:
+        """
+        Send *request*, and read as much of the answer as may be kept. The connection is closed if more
+        would come.
+        """
+        response = await self._client.send(request, stream=True)
+        try:
+            most_bytes = self.max_result_bytes if response.is_success else MAX_ERROR_BODY_BYTES
+            body, is_whole = await read_raw(response, most_bytes)
+        finally:
+            await response.aclose()
+        return Answer(response.status_code, response.headers, body, is_whole, place)
+
+
+def cancel(caller: asyncio.Task[Any]) -> None:
+    """Break off what *caller* does."""
+    caller.cancel()
+
+
+async def read_raw(response: httpx.Response, most_bytes: int) -> tuple[bytes, bool]:
+    """(up to *most_bytes* of the body as it came, whether that is all of it)."""
+    chunks = []
+    left = most_bytes
+    stream = response.stream  # below httpx's own decoding, which knows no bound
+    assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - an async client has no other
+    async for chunk in stream:
+        chunks.append(chunk[:left])
+        left -= len(chunk)
+        if left < 0:
+            return b"".join(chunks), False
+    return b"".join(chunks), True
+
+
+def request_of(task: Leased, options: Mapping[str, Any], deadline_ms: int) -> httpx.Request:
+    """
+    The request of *task*'s attempt.
+
+    Raises:
+        UnusableRequest: the submission holds a URL or a header that cannot be sent.
+    """
+    submission = task.submission
+    delivery = Delivery(
+        task_id=encode_id(task.id),
+        name=submission.get("name"),
+        attempt=task.attempt,
+        most_attempts=options["retries"] + 1,
+        sent_ms=time.time_ns() // 1_000_000,
+        deadline_ms=deadline_ms,
+    )
+    check_url(submission["url"])
+    try:
+        return httpx.Request(
+            submission.get("method", "POST"),
+            submission["url"],
+            headers=request_headers(submission, delivery),
+            content=request_body(submission),
+        )
+    except (httpx.InvalidURL, TypeError, ValueError) as exc:
+        raise UnusableRequest(str(exc)) from exc

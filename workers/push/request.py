@@ -1,0 +1,141 @@
+"""
+The request that a URL task makes: method, headers and body from the submission, and our own headers.
+
+Pure. `webhook-id` and `webhook-timestamp` are those of Standard Webhooks 1.0: the id is the task's and the
+same in each attempt, so that a receiver can tell a repetition.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from service.task import rfc3339
+
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")  # RFC 9110, 5.6.2
+VALUE = re.compile(r"[\t -~]{0,8192}")
+# They frame the message or belong to the connection; a submission that sets them could send two requests in one.
+FRAMING = frozenset(
+    (
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+OURS = ("webhook-", "taskpost-")
+
+
+class UnusableRequest(ValueError):
+    """A submission from which no request can be made; another attempt would not help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """
+    What the headers tell of the attempt. Times are ms since the epoch; *most_attempts* is the last that may
+    come.
+    """
+
+    task_id: str
+    name: str | None
+    attempt: int
+    most_attempts: int
+    sent_ms: int
+    deadline_ms: int
+
+
+def request_headers(submission: Mapping[str, Any], delivery: Delivery) -> dict[str, str]:
+    """
+    All headers of the call: the submission's, and those that tell of the attempt.
+
+    Raises:
+        UnusableRequest: a header that HTTP cannot carry, or that is not the submission's to set.
+    """
+    headers: dict[str, str] = {}
+    for name, value in (submission.get("headers") or {}).items():
+        check_header(name, value)
+        headers[name] = value
+    given = {name.lower() for name in headers}
+    if "body" in submission and "content-type" not in given:
+        headers["Content-Type"] = "application/json"
+    if "accept" not in given:
+        headers["Accept"] = "application/json, */*;q=0.9"
+    if "user-agent" not in given:
+        headers["User-Agent"] = "Taskpost"
+    if "accept-encoding" not in given:
+        headers["Accept-Encoding"] = "identity"  # a small answer is read whole either way, and cannot be a bomb
+    headers["webhook-id"] = delivery.task_id
+    headers["webhook-timestamp"] = str(delivery.sent_ms // 1000)
+    headers["Taskpost-Task"] = delivery.task_id
+    if delivery.name:
+        headers["Taskpost-Name"] = delivery.name
+    headers["Taskpost-Attempt"] = str(delivery.attempt)
+    headers["Taskpost-Max-Attempts"] = str(delivery.most_attempts)
+    headers["Taskpost-Deadline"] = rfc3339(delivery.deadline_ms)
+    return headers
+
+
+def request_body(submission: Mapping[str, Any]) -> bytes | None:
+    """
+    The body as JSON, or a string as it stands when the submission names another Content-Type; None without
+    one.
+    """
+    if "body" not in submission:
+        return None
+    body = submission["body"]
+    if isinstance(body, str):
+        headers = submission.get("headers") or {}
+        given = next((value for name, value in headers.items() if name.lower() == "content-type"), "application/json")
+        if not is_json(given):
+            return body.encode()
+    return orjson.dumps(body)
+
+
+def check_url(url: str) -> None:
+    """Raises UnusableRequest when *url* is none that can be called."""
+    try:
+        parts = urlsplit(url)
+        is_callable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError as exc:
+        raise UnusableRequest(f"this is not a URL that can be called: {exc}") from exc
+    if not is_callable:
+        raise UnusableRequest("this is not a URL that can be called: needs http:// or https:// and a host")
+
+
+def check_header(name: str, value: Any) -> None:
+    """Raises UnusableRequest when the submission's header *name* cannot be sent."""
+    if not TOKEN.fullmatch(name):
+        raise UnusableRequest(f"header {name!r}: needs the characters of an RFC 9110 token")
+    if name.lower() in FRAMING or name.lower().startswith(OURS):
+        raise UnusableRequest(f"header {name!r} is set by Taskpost: leave it out")
+    if not isinstance(value, str) or not VALUE.fullmatch(value):
+        raise UnusableRequest(f"the value of header {name!r}: needs up to 8192 characters of printable ASCII")
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type means JSON: `application/json`, `application/problem+json` and the like."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type in ("application/json", "text/json") or media_type.endswith("+json")
+
+
+def place_of(url: str) -> str:
+    """*url* as errors name it: without user, password and query, which may hold secrets."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "the URL"
+    return f"{parts.scheme}://{host}{parts.path}"
