@@ -67,6 +67,8 @@ class PushClient:
         Raises:
             asyncio.CancelledError: the caller itself was cancelled.
         """
+        if ctx is not None and ctx.stop_requested is not None:
+            return ctx.stop_requested
         caller = asyncio.current_task()
         if ctx is not None and caller is not None:
             ctx.on_stop = partial(cancel, caller)
