@@ -103,9 +103,7 @@ class Arguments:
     def _add(self, parameter: Parameter, function: Callable[..., Any], defaults: dict[str, Any]) -> None:
         name = parameter.name
         if parameter.kind is Parameter.POSITIONAL_ONLY:
-            raise self._refused(
-                f"the positional-only parameter `{name}`", "arguments come by name; remove the `/`"
-            )
+            raise self._refused(f"the positional-only parameter `{name}`", "arguments come by name; remove the `/`")
         if parameter.kind is Parameter.VAR_POSITIONAL:
             raise self._refused(f"`*{name}`", f"arguments come by name; take a list instead, `{name}: list`")
         if is_context(parameter.annotation, function):

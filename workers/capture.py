@@ -46,9 +46,7 @@ def stack_of(thread_id: int) -> str | None:
     if frame is None:
         return None
     kept = [one for one in traceback.extract_stack(frame, MAX_FRAMES) if not _is_own(one.filename)]
-    return clip(
-        "Stack (most recent call last):\n" + "".join(traceback.format_list(kept)), MAX_TRACEBACK_CHARS
-    )
+    return clip("Stack (most recent call last):\n" + "".join(traceback.format_list(kept)), MAX_TRACEBACK_CHARS)
 
 
 def clip(text: str, most: int) -> str:

@@ -108,9 +108,7 @@ class Context:
             self._log = TaskLog(LOGGER, {"task_id": self.id, "task_name": self.name, "attempt": self.attempt})
         return self._log
 
-    def progress(
-        self, current: float, total: float | None = None, message: str | None = None
-    ) -> Awaitable[None]:
+    def progress(self, current: float, total: float | None = None, message: str | None = None) -> Awaitable[None]:
         """
         Say how far the work is: `await ctx.progress(1, 3, "rendering")`; in a `def` handler without `await`.
 

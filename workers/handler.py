@@ -108,13 +108,9 @@ def lane_of(function: Callable[..., Any], name: str, pool: str | None) -> str:
     if isinstance(function, type) or not callable(function):
         raise InvalidHandler(f"handler {name!r}: needs a function, not {function!r}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise InvalidHandler(
-            f"handler {name!r}: a generator has no result; collect what it yields and return it"
-        )
+        raise InvalidHandler(f"handler {name!r}: a generator has no result; collect what it yields and return it")
     if next(iter(inspect.signature(function).parameters), "") in ("self", "cls"):
-        raise InvalidHandler(
-            f"handler {name!r}: a method has no object to run on; declare a function that makes one"
-        )
+        raise InvalidHandler(f"handler {name!r}: a method has no object to run on; declare a function that makes one")
     if pool == "process":
         raise InvalidHandler(
             f"handler {name!r}: pool='process' is not in this version; leave it out or say pool='thread': "
@@ -122,13 +118,9 @@ def lane_of(function: Callable[..., Any], name: str, pool: str | None) -> str:
         )
     is_async = inspect.iscoroutinefunction(function)
     if is_async and pool == "thread":
-        raise InvalidHandler(
-            f"handler {name!r}: an `async def` runs on the event loop; use `def` with pool='thread'"
-        )
+        raise InvalidHandler(f"handler {name!r}: an `async def` runs on the event loop; use `def` with pool='thread'")
     if not is_async and pool == "async":
-        raise InvalidHandler(
-            f"handler {name!r}: pool='async' needs `async def`; a `def` would block all other tasks"
-        )
+        raise InvalidHandler(f"handler {name!r}: pool='async' needs `async def`; a `def` would block all other tasks")
     return "async" if is_async else "thread"
 
 

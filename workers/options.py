@@ -78,9 +78,7 @@ def read_options(handler: str, given: Mapping[str, Any]) -> Options:
                 faults.append(f"{name}={value!r}: {exc}")
     soft, hard = chosen.get("soft_timeout"), chosen.get("timeout")
     if soft is not None and hard is not None and soft >= hard:
-        faults.append(
-            f"soft_timeout={soft:g}: needs less than timeout={hard:g}, or it would never be reached"
-        )
+        faults.append(f"soft_timeout={soft:g}: needs less than timeout={hard:g}, or it would never be reached")
     if faults:
         raise InvalidHandler(f"handler {handler!r}: " + "; ".join(faults))
     return Options(**chosen)
@@ -142,9 +140,7 @@ def _whole(value: Any, most: int) -> int:
 def _seconds(value: Any, most: float, *, zero: bool) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or value < 0 or value > most or (value == 0 and not zero):
-        raise ValueError(
-            f"needs a number of seconds, {'0 or more' if zero else 'more than 0'}, at most {most:g}"
-        )
+        raise ValueError(f"needs a number of seconds, {'0 or more' if zero else 'more than 0'}, at most {most:g}")
     return float(value)
 
 
@@ -161,9 +157,7 @@ def _backoff(value: Any) -> dict[str, Any]:
     if isinstance(value, Sequence) and not isinstance(value, str):
         value = {"delays_seconds": list(value)}
     if not isinstance(value, Mapping):
-        raise ValueError(
-            "needs a list of delays in seconds, or a dict such as {'kind': 'linear', 'base_seconds': 2}"
-        )
+        raise ValueError("needs a list of delays in seconds, or a dict such as {'kind': 'linear', 'base_seconds': 2}")
     if "delays_seconds" in value and len(value) > 1:
         raise ValueError("delays_seconds stands alone")
     return {key: _backoff_field(key, one) for key, one in value.items()}
@@ -171,9 +165,7 @@ def _backoff(value: Any) -> dict[str, Any]:
 
 def _backoff_field(key: Any, value: Any) -> Any:
     if key not in retry.FIELDS:
-        near = get_close_matches(str(key), retry.FIELDS, 1) or get_close_matches(
-            f"{key}_seconds", retry.FIELDS, 1
-        )
+        near = get_close_matches(str(key), retry.FIELDS, 1) or get_close_matches(f"{key}_seconds", retry.FIELDS, 1)
         hint = f": did you mean {near[0]!r}?" if near else f"; there are {', '.join(retry.FIELDS)}"
         raise ValueError(f"{key!r} is unknown{hint}")
     if key == "delays_seconds":

@@ -61,8 +61,7 @@ class Registry:
         known = self._handlers.get(handler.name)
         if known is not None and known is not handler and known.place != handler.place:
             raise InvalidHandler(
-                f"handler {handler.name!r} is declared twice, at {known.place} and at {handler.place}: "
-                "rename one"
+                f"handler {handler.name!r} is declared twice, at {known.place} and at {handler.place}: rename one"
             )
         self._handlers[handler.name] = handler
 
@@ -156,9 +155,7 @@ def _import(name: str, place: str) -> ModuleType:
 def _import_failed(place: str, exc: BaseException) -> InvalidHandler:
     """The error with its traceback from the first frame of the user's on."""
     steps = exc.__traceback__
-    while steps is not None and (
-        "importlib" in (file := steps.tb_frame.f_code.co_filename) or file == __file__
-    ):
+    while steps is not None and ("importlib" in (file := steps.tb_frame.f_code.co_filename) or file == __file__):
         steps = steps.tb_next
     told = "".join(traceback.format_exception(type(exc), exc, steps))
     return InvalidHandler(f"handlers {place!r}: importing it failed\n\n{told}")
@@ -181,8 +178,7 @@ def _handlers_of(module: ModuleType, attr: str, place: str) -> Iterable[Handler[
     is_many = isinstance(handlers, Registry | list | tuple | set)
     if not is_many or not all(isinstance(one, Handler) for one in handlers):
         raise InvalidHandler(
-            f"handlers {place!r}: {attr!r} is {type(value).__name__}; "
-            "needs a Registry, a handler or a list of handlers"
+            f"handlers {place!r}: {attr!r} is {type(value).__name__}; needs a Registry, a handler or a list of handlers"
         )
     if not len(handlers):
         raise InvalidHandler(f"handlers {place!r}: {attr!r} holds no handlers")

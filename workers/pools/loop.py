@@ -65,9 +65,7 @@ class LoopPool:
             return out_of_time(handler, timeout, None, "; it went on after that and returned")
         return ctx.stopped_as or succeeded(result, self.max_result_bytes)
 
-    def _ended_badly(
-        self, handler: Handler[..., Any], running: Running, exc: BaseException, timeout: float
-    ) -> Outcome:
+    def _ended_badly(self, handler: Handler[..., Any], running: Running, exc: BaseException, timeout: float) -> Outcome:
         if running.is_out_of_time:
             note = "" if not running.is_abandoned else "; it did not stop when asked to, and was closed"
             return out_of_time(handler, timeout, traceback_of(exc), note)
@@ -102,9 +100,7 @@ class Running:
         "is_out_of_time",
     )
 
-    def __init__(
-        self, coroutine: Coroutine[Any, Any, Any], awaited: Any, ctx: Context, grace_seconds: float
-    ) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], awaited: Any, ctx: Context, grace_seconds: float) -> None:
         self.ctx = ctx
         self.is_out_of_time = False
         self.is_abandoned = False

@@ -124,9 +124,7 @@ class ThreadPool:
         if not call.outcome.done() and outcome is not None:
             call.outcome.set_result(call.ctx.stopped_as or outcome)
         elif call.is_given_up and call.thread_id is not None:
-            LOGGER.warning(
-                "%s: the thread of %s, given up before, has returned", call.ctx.id, call.handler.name
-            )
+            LOGGER.warning("%s: the thread of %s, given up before, has returned", call.ctx.id, call.handler.name)
 
     # ------------------------------------------------------------ on the threads
 
