@@ -134,8 +134,8 @@ class Record:
 def pack_header(
     *, state: bytes, priority: int, lane: str, time_ms: int, max_crashes: int, queue: str, generation: int = 0
 ) -> bytes:
-    """The header of a record; *queue* is the stored name (at most 255 bytes of ASCII)."""
-    name = queue.encode()
+    """The header of a record; *queue* is the stored name (at most 255 bytes of ASCII), left out when it is `default`."""
+    name = b"" if queue == DEFAULT_QUEUE else queue.encode()
     return b"%c%b%c%d%b%b%c%c%b" % (
         FORMAT, state, generation, priority, LANES[lane], time_ms.to_bytes(6, "big"), max_crashes, len(name), name,
     )  # fmt: skip
@@ -162,7 +162,7 @@ def parse_record(raw: bytes, large_outcome: bytes | None = None) -> Record:
     start, submission = submission_of(raw)
     end = start + len(submission)
     outcome = large_outcome if large_outcome is not None else raw[end + 1 :]
-    namespace, queue = split_queue(raw[HEADER_BYTES:start].decode())
+    namespace, queue = split_queue(raw[HEADER_BYTES:start].decode() or DEFAULT_QUEUE)
     return Record(
         state=raw[1:2],
         generation=raw[2],

@@ -77,10 +77,10 @@ class Store:
             try:
                 await self.agree()
                 break
-            except StoreUnavailable:
+            except StoreUnavailable as exc:
                 if loop.time() + pause > deadline:
                     raise
-                log.warning("Redis does not answer yet; trying again")
+                log.warning("Redis does not answer yet (%s); trying again", exc.__cause__)
                 await asyncio.sleep(pause * (0.5 + random.random() / 2))
                 pause = min(pause * 2, 2.0)
         self.is_ready = True

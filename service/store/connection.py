@@ -88,7 +88,8 @@ def hosts_of(url: str) -> list[tuple[str, int]]:
 
 def translated(exc: Exception) -> TaskpostError:
     """What *exc*, raised by the Redis library, means to the rest of the house. Raise it `from exc`."""
-    text = str(exc)
+    # The library takes the code off the front of the errors it knows, and keeps it beside them.
+    text = f"{getattr(exc, 'status_code', None) or ''} {exc}".strip()
     if "OOM" in text[:64]:
         return StoreFull(
             "Redis has reached its memory limit; submissions are refused until running work has freed some.",

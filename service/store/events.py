@@ -2,7 +2,7 @@
 The event stream: what happened to which task, in order; and waiting for a task to end without polling.
 
 One reader for each process (on a cluster one a shard) serves all who wait. It runs only while somebody does.
-An entry is one script call; each transition in it is a letter (see `task.EVENTS`) and an id of 16 bytes.
+An entry is one script call; in it, a letter (see `task.EVENTS`) with a run of ids says that these tasks moved.
 """
 
 from __future__ import annotations
@@ -25,13 +25,21 @@ from service.task import ENDED, EVENTS
 log = logging.getLogger("taskpost.events")
 
 BLOCK_MS = 5000
+RUN_BYTES = 18
 ENDINGS = frozenset(ENDED.values())
 Transition = tuple[str, bytes]
 
 
 def transitions_of(payload: bytes) -> list[tuple[bytes, bytes]]:
-    """The (letter, id) pairs of one entry."""
-    return [(payload[at : at + 1], payload[at + 1 : at + 17]) for at in range(0, len(payload), 17)]
+    """The (letter, id) pairs of one entry: runs of a letter, a first id and how many follow it (1 byte)."""
+    pairs_ = []
+    for at in range(0, len(payload), RUN_BYTES):
+        letter, first, more = payload[at : at + 1], payload[at + 1 : at + 17], payload[at + 17]
+        pairs_.append((letter, first))
+        if more:
+            stem, tail = first[:14], int.from_bytes(first[14:], "big")
+            pairs_ += [(letter, stem + (tail + n).to_bytes(2, "big")) for n in range(1, more + 1)]
+    return pairs_
 
 
 class Events:
@@ -70,9 +78,11 @@ class Events:
 
     async def start(self) -> None:
         """Start reading behind what is in the streams now."""
-        for shards in self.groups():
-            places = {keys.events(shard): await self.last(shard) for shard in shards}
-            self.readers.append(asyncio.create_task(self.read(places)))
+        self.readers = [asyncio.create_task(self.read(places)) for places in await self.ends()]
+
+    async def ends(self) -> list[dict[str, bytes]]:
+        """Where each group's streams end now; all of them, or an error."""
+        return [{keys.events(shard): await self.last(shard) for shard in shards} for shards in self.groups()]
 
     def groups(self) -> list[list[int]]:
         """Shards that one connection can read together."""
@@ -157,10 +167,7 @@ class Events:
             except StoreUnavailable as exc:
                 await queue.put(exc)
 
-        pumps = []
-        for shards in self.groups():
-            places = {keys.events(shard): await self.last(shard) for shard in shards}
-            pumps.append(asyncio.create_task(pump(places)))
+        pumps = [asyncio.create_task(pump(places)) for places in await self.ends()]
         try:
             while True:
                 got = await queue.get()

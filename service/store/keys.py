@@ -4,7 +4,8 @@ Every key name in Redis, and nothing else.
 All keys of a shard start with `tp:{<shard>}:`, so that a shard lives in one hash slot. Scripts build the
 names that depend on a task or a queue from that prefix; their headers list which.
 
-    conf                      hash    format, shards, longest lease: written at the first start
+    conf                      hash    format and shards, written at the first start; when the last reap ran, and until
+                                      when none may take a lease away; how far sweeps have come
     none                      -       never exists: a slot that is moving then refuses a whole call, not half of it
     t:<id>  o:<id>            string  record; outcome of a large one
     a:<id>  p:<id>            list, string   attempts other than a first that succeeded; progress
@@ -20,7 +21,6 @@ names that depend on a task or a queue from that prefix; their headers list whic
     made  made:<id>           zset, list   all tasks in order of creation, in buckets of runs of ids
     idem:<hash>               string  idempotency key -> task and fingerprint
     ev                        stream  transitions, one entry a script call
-    reap                      string  when the last reap ran; until when none may take a lease away
     worker:<id>  workers      string, zset   what a live worker says of itself (shard 0)
     handlers                  hash    what workers published of their handlers (shard 0)
 

@@ -46,7 +46,7 @@ class MemoryWatch:
                 if many
                 else self.client.info("memory")
             )
-            nodes = list(reply.values()) if many else [reply]
+            nodes = [reply] if "used_memory" in reply else list(reply.values())
             self.full = next((text for text in map(self.verdict, nodes) if text), None)
         except (RedisError, OSError, asyncio.TimeoutError):
             pass

@@ -18,7 +18,7 @@ from service.store.tasks import Tasks
 from service.store.workers import HandlerBook
 from service.task import Record, Run, options_of, parse_record, parse_run, shard_of
 
-log = logging.getLogger("taskpost.reaper")
+log = logging.getLogger("taskpost.store")
 
 
 async def reap(

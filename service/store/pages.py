@@ -18,7 +18,7 @@ import asyncio
 import base64
 import binascii
 import heapq
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +28,14 @@ from service.errors import InvalidQuery
 from service.store import keys
 from service.store.queues import Queues
 from service.store.tasks import Tasks
-from service.task import LANES, Snapshot, decode_id, encode_id, split_queue, stored_queue
+from service.task import LANES, Snapshot, created_ms, decode_id, encode_id, split_queue, stored_queue
 
 MOST_EXAMINED = 1000
 MOST_BYTES = 4 << 20
 CHUNK = 100
 MOST_ID = b"\xff" * 16
-SPREAD_MS = 3000
+LATE_MS = 8000  # how much later than its id says a task may come in: its submission is sent again for seconds
+AHEAD_MS = 1000  # how much earlier: by how much a submitter's clock may be ahead of Redis'
 LETTERS = [letter.decode() for letter in LANES.values()]
 
 Place = list[Any]
@@ -104,7 +105,7 @@ class Pages:
         try:
             source = self.source(query, place)
             return await self.collect(query, source, limit)
-        except (ValueError, TypeError, IndexError) as exc:
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as exc:
             if cursor is None:
                 raise
             raise InvalidQuery(
@@ -158,24 +159,30 @@ class Pages:
         """
         Ids of *shard* below *bound*, newest first.
 
-        Buckets follow each other in time but overlap by the spread of the submitters' clocks: what a bucket holds is
-        given out only when the next older one has been seen.
+        Buckets follow each other in time, but what is in them overlaps: an id has the time of its submitter's clock
+        and may have been sent again for seconds. So an id is given out only when all buckets have been seen that
+        were open when it, or a newer one, can have come in.
         """
         pool: list[bytes] = []
-        below: Any = "+inf" if bound == MOST_ID else int.from_bytes(bound[:6], "big") + SPREAD_MS
-        skip = 0
-        while buckets := await self.tasks.scripts.command(
-            "ZREVRANGEBYSCORE", keys.made(shard), below, "-inf", "LIMIT", skip, 2
-        ):
-            skip += len(buckets)
-            for bucket in buckets:
+        below: Any = "+inf" if bound == MOST_ID else created_ms(bound) + LATE_MS
+        seen: list[tuple[int, bytes]] = []
+        while True:
+            reply = await self.tasks.scripts.command(
+                "ZREVRANGEBYSCORE", keys.made(shard), below, "-inf", "WITHSCORES", "LIMIT", 0, 4 + len(seen)
+            )
+            buckets = [pair for pair in scored_pairs(reply) if pair not in seen]
+            if not buckets:
+                break
+            for opened_ms, bucket in buckets:
                 runs = await self.tasks.scripts.command("LRANGE", keys.made_bucket(shard, bucket), 0, -1)
-                ids = [id_ for id_ in expanded(runs) if id_ < bound]
-                newest = max(ids, default=MOST_ID)
-                for id_ in sorted((id_ for id_ in pool if id_ > newest), reverse=True):
+                pool += [run for run in runs if run[:16] < bound]
+                newer = sorted((run for run in pool if created_ms(run) > opened_ms + AHEAD_MS), reverse=True)
+                for id_ in expanded(newer, bound):
                     yield id_
-                pool = [id_ for id_ in pool if id_ <= newest] + ids
-        for id_ in sorted(pool, reverse=True):
+                pool = [run for run in pool if created_ms(run) <= opened_ms + AHEAD_MS]
+            below = buckets[-1][0]
+            seen = [pair for pair in seen + buckets if pair[0] == below]
+        for id_ in expanded(sorted(pool, reverse=True), bound):
             yield id_
 
     async def running(self, place: Place | None) -> Candidates:
@@ -199,7 +206,7 @@ class Pages:
         bound = (int(place[0]), place[1].encode("latin-1")) if place else None
         streams = [
             self.scored(keys.due(shard, stored), bound, False)
-            for stored in await self.stored_queues(query)
+            for stored in await self.stored_queues(query, "scheduled")
             for shard in range(self.tasks.shards)
         ]
         async for score, entry in merged(streams, lambda pair: pair):
@@ -209,7 +216,7 @@ class Pages:
         """Ready tasks as workers will take them: list after list."""
         lists = [
             (stored, priority, shard, letter)
-            for stored in await self.stored_queues(query)
+            for stored in await self.stored_queues(query, "queued")
             for priority in range(9, -1, -1)
             for shard in range(self.tasks.shards)
             for letter in LETTERS
@@ -233,52 +240,94 @@ class Pages:
 
     # ------------------------------------------------------------ reading Redis
 
-    async def stored_queues(self, query: Query) -> list[str]:
+    async def stored_queues(self, query: Query, state: str) -> list[str]:
+        """The queues to look into; without one named, those of the namespace that hold tasks in *state*."""
         if query.queue is not None:
             return [stored_queue(query.namespace, query.queue)]
-        return sorted(name for name in await self.queues.names() if split_queue(name)[0] == query.namespace)
+        counts = await self.queues.counts()
+        return sorted(
+            name for name, counted in counts.items() if counted[state] and split_queue(name)[0] == query.namespace
+        )
 
     async def listed(self, key: str, seen: bytes) -> AsyncIterator[bytes]:
-        """
-        Entries of a list behind *seen*, in order. When *seen* has left the list, so has all that stood before it:
-        then all that is left is behind it.
-        """
-        start = 0
-        if seen:
-            found = await self.tasks.scripts.command("LPOS", key, seen)
-            start = 0 if found is None else found + 1
-        while entries := await self.tasks.scripts.command("LRANGE", key, start, start + CHUNK - 1):
-            start += len(entries)
+        """Entries of a list behind *seen*, in order."""
+        place = 0
+        while True:
+            entries, place = await self.entries_behind(key, seen, place)
             for entry in entries:
                 yield entry
+            if not entries:
+                return
+            seen, place = entries[-1], place + len(entries) - 1
+
+    async def entries_behind(self, key: str, seen: bytes, place: int) -> tuple[list[bytes], int]:
+        """
+        The next entries behind *seen*, which stood at *place* when last met, and where the first of them stands.
+
+        Workers take from the head meanwhile. When *seen* has left the list, so has all that stood before it: then
+        all that is left is behind it.
+        """
+        command = self.tasks.scripts.command
+        found: int | None = place if seen else None
+        while found is not None:
+            entries = await command("LRANGE", key, found, found + CHUNK)
+            if entries and entries[0] == seen:
+                return entries[1:], found + 1
+            found = await command("LPOS", key, seen)
+        return await command("LRANGE", key, 0, CHUNK - 1), 0
 
     async def scored(
         self, key: str, bound: tuple[int, bytes] | None, newest: bool
     ) -> AsyncIterator[tuple[int, bytes]]:
         """(score, member) of a sorted set behind *bound*, by score and then member, upwards or (*newest*) downwards."""
-        command, skip = ("ZREVRANGEBYSCORE" if newest else "ZRANGEBYSCORE"), 0
-        first: Any = bound[0] if bound else ("+inf" if newest else "-inf")
-        last = "-inf" if newest else "+inf"
+        while pairs := await self.pairs_behind(key, bound, newest):
+            for pair in pairs:
+                yield pair
+            bound = pairs[-1]
+
+    async def pairs_behind(
+        self, key: str, bound: tuple[int, bytes] | None, newest: bool
+    ) -> list[tuple[int, bytes]]:
+        """The next of them; empty at the end."""
+        anchor = bound
         while True:
-            reply = await self.tasks.scripts.command(
-                command, key, first, last, "WITHSCORES", "LIMIT", skip, CHUNK
-            )
-            members = scored_pairs(reply)
-            if not members:
-                return
-            skip += len(members)
-            for pair in members:
-                if bound is None or (pair < bound if newest else pair > bound):
-                    yield pair
+            pairs = await self.pairs_from(key, anchor, newest)
+            behind = [
+                pair for pair in pairs if bound is None or (pair < bound if newest else pair > bound)
+            ]
+            if behind or not pairs:
+                return behind
+            anchor = pairs[-1]
+
+    async def pairs_from(
+        self, key: str, anchor: tuple[int, bytes] | None, newest: bool
+    ) -> list[tuple[int, bytes]]:
+        """
+        What follows *anchor*, found by its rank, since others may leave the set meanwhile; where it has left
+        itself, what has its score and follows.
+        """
+        command = self.tasks.scripts.command
+        by_rank = "ZREVRANGE" if newest else "ZRANGE"
+        if anchor is None:
+            return scored_pairs(await command(by_rank, key, 0, CHUNK - 1, "WITHSCORES"))
+        while (rank := await command("ZREVRANK" if newest else "ZRANK", key, anchor[1])) is not None:
+            pairs = scored_pairs(await command(by_rank, key, rank, rank + CHUNK, "WITHSCORES"))
+            if pairs and pairs[0] == anchor:
+                return pairs[1:]
+            if pairs and pairs[0][1] == anchor[1]:
+                break  # it came back at another place
+        by_score, end = ("ZREVRANGEBYSCORE", "-inf") if newest else ("ZRANGEBYSCORE", "+inf")
+        return scored_pairs(await command(by_score, key, anchor[0], end, "WITHSCORES", "LIMIT", 0, CHUNK))
 
 
-def expanded(runs: list[bytes]) -> list[bytes]:
-    """All ids of runs: the first id (16 bytes), and how many follow it (1 byte)."""
-    ids = []
+def expanded(runs: list[bytes], bound: bytes = MOST_ID) -> Iterator[bytes]:
+    """The ids of runs, each run's last first, below *bound*. A run: its first id (16 bytes), how many follow (1)."""
     for run in runs:
         first = int.from_bytes(run[14:16], "big")
-        ids += [run[:14] + (first + n).to_bytes(2, "big") for n in range(run[16] + 1)]
-    return ids
+        for tail in range(first + run[16], first - 1, -1):
+            id_ = run[:14] + tail.to_bytes(2, "big")
+            if id_ < bound:
+                yield id_
 
 
 def newest_first(id_: bytes) -> int:

@@ -20,7 +20,7 @@ from service.store import keys
 from service.store.connection import Client, is_noscript, translated
 
 FOLDER = Path(__file__).parent / "lua"
-NAMES = ("submit", "step", "extend", "reap", "end", "progress", "read", "forget", "sweep", "prune")
+NAMES = ("submit", "step", "extend", "reap", "end", "progress", "read", "forget", "sweep", "retire", "prune")
 # Finishing needs memory too: only scripts that take in work may be refused for want of it.
 ADDS_WORK = ("submit",)
 

@@ -22,6 +22,7 @@ from service.store.collector import Collector
 from service.store.memory import MemoryWatch
 from service.store.scripts import Scripts
 from service.task import (
+    DEFAULT_QUEUE,
     Leased,
     Record,
     Snapshot,
@@ -259,10 +260,12 @@ class Tasks:
         found: list[Snapshot | None] = [None] * len(ids)
 
         async def read_some(shard: int, places: list[int]) -> None:
-            reply = await self.scripts.call(shard, "read", *[ids[place] for place in places])
-            self.clock.hear(reply[0])
-            for n, place in enumerate(places):
-                found[place] = snapshot_of(ids[place], reply[0], *reply[1 + 4 * n : 5 + 4 * n])
+            while places:  # large tasks come a few at a time
+                reply = await self.scripts.call(shard, "read", *[ids[place] for place in places])
+                self.clock.hear(reply[0])
+                answered, places = places[: len(reply) // 4], places[len(reply) // 4 :]
+                for n, place in enumerate(answered):
+                    found[place] = snapshot_of(ids[place], reply[0], *reply[1 + 4 * n : 5 + 4 * n])
 
         calls = [
             read_some(shard, places[start : start + MOST_A_CALL])
@@ -306,7 +309,7 @@ def leased_of(packed: bytes, token: bytes, now_ms: int) -> Leased:
     stored = raw[13:start]
     named = QUEUES.get(stored)
     if named is None:
-        named = QUEUES[stored] = split_queue(stored.decode())
+        named = QUEUES[stored] = split_queue(stored.decode() or DEFAULT_QUEUE)
     return Leased(
         packed[:16], token, raw, orjson.loads(submission), named[1], named[0], raw[3] - 48, LANE[raw[4]],
         packed[16] << 8 | packed[17], packed[18], now_ms,

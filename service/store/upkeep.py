@@ -13,7 +13,6 @@ from service.store.queues import Queues
 from service.store.tasks import Tasks
 from service.task import LANES
 
-SLICE = 256
 RUNS_A_CALL = 64
 YOUNG_MS = 60_000  # records live at least this long
 EVENTS_MS = 3_600_000
@@ -37,10 +36,13 @@ async def promote(tasks: Tasks, queues: Queues, shard: int) -> None:
 
 
 async def sweep(tasks: Tasks, settings: Settings, shard: int) -> int:
-    """Let ended tasks leave the lists by age, number and their own time to live. Answers how many did."""
+    """
+    Let ended tasks leave the lists by age, number and their own time to live, and empty queues go. Answers how
+    many tasks did.
+    """
     total = 0
     while True:
-        removed: int = await tasks.scripts.call(
+        removed, more_ended = await tasks.scripts.call(
             shard,
             "sweep",
             int(settings.result_ttl_seconds * 1000),
@@ -49,8 +51,9 @@ async def sweep(tasks: Tasks, settings: Settings, shard: int) -> int:
             settings.max_failed,
             EVENTS_MS,
         )
+        more_entries = await tasks.scripts.call(shard, "retire")
         total += removed
-        if removed < SLICE:
+        if not more_ended and not more_entries:
             return total
 
 
@@ -69,6 +72,6 @@ async def prune(tasks: Tasks, shard: int, place: int) -> int:
     [(opened_ms, bucket)] = scored_pairs(reply)
     left = int(await tasks.scripts.command("LLEN", keys.made_bucket(shard, bucket)))
     while left > 0:
-        await tasks.scripts.call(shard, "prune", bucket, RUNS_A_CALL)
-        left -= RUNS_A_CALL
+        length, seen = await tasks.scripts.call(shard, "prune", bucket, RUNS_A_CALL)
+        left = left - seen if length else 0
     return opened_ms

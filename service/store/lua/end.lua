@@ -10,13 +10,13 @@
 local at, reports = 2, {}
 while at <= #ARGV do reports[#reports + 1], at = read_report(at) end
 
-local statuses, endings, stops, unscheduled = {}, {}, {}, {}
+local statuses, endings, stops, unscheduled, met = {}, {}, {}, {}, {}
 for i, report in ipairs(reports) do
   local record = redis.call('GETRANGE', prefix .. 't:' .. report.id, 0, 267)
   local packed = redis.call('HGET', prefix .. 'run', report.id)
   local run, head = packed and read_run(packed), #record > 13 and header(record)
   statuses[i] = '0'
-  if head and head.state ~= 'W' then
+  if head and (head.state ~= 'W' or met[report.id]) then
     statuses[i] = '3'
   elseif head and report.token ~= NO_TOKEN then
     local deadline = redis.call('ZSCORE', prefix .. 'lease', report.id)
@@ -38,6 +38,7 @@ for i, report in ipairs(reports) do
     end
   end
   if report.from then
+    met[report.id] = true
     report.queue, report.ran, report.progressed = head.queue, run and true, true
     endings[#endings + 1] = report
   end
@@ -46,7 +47,9 @@ for _, stop in ipairs(stops) do
   local run = stop.run
   redis.call('HSET', prefix .. 'run', stop.id, pack_run(
     run.token, run.attempt, run.crashes, run.undelivered, run.flags + CANCELLING, run.started, run.worker))
-  woken[prefix .. 'wake:@' .. run.worker] = true
+  -- A worker that is gone never takes its marker away.
+  redis.call('ZADD', prefix .. 'wake:@' .. run.worker, 0, '')
+  redis.call('PEXPIRE', prefix .. 'wake:@' .. run.worker, 60000)
   emit('k', stop.id)
 end
 finish(endings)

@@ -5,7 +5,7 @@
 -- ARGV[1]  key prefix
 -- ARGV[2]  id
 -- ARGV[3]  hash of its idempotency key, or empty
--- Touches  t: o: a: p: idem: done dead exp made made:
+-- Touches  t: o: a: p: q: idem: done dead exp made made:
 -- Returns  1 removed | 0 no such task | -1 it has not ended
 
 local id, key = ARGV[2], prefix .. 't:' .. ARGV[2]
@@ -13,15 +13,11 @@ local state = redis.call('GETRANGE', key, 1, 1)
 if state == '' then return 0 end
 if state == 'W' then return -1 end
 
--- Its run of ids lies in the bucket that was open when it was created, or in one opened shortly after.
+-- Its run of ids lies in the bucket that was open when it was taken in: at the time in its id by its submitter's clock,
+-- or seconds later when the submission had to be sent again. The nearest buckets come first.
 local high, low = struct.unpack('>I2I4', id)
-local created = high * 4294967296 + low
-local buckets = redis.call('ZREVRANGEBYSCORE', prefix .. 'made', created, '-inf', 'LIMIT', 0, 1)
-for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'made', '(' .. created, '+inf', 'LIMIT', 0, 3)) do
-  buckets[#buckets + 1] = bucket
-end
-local tail = id:byte(15) * 256 + id:byte(16)
-for _, bucket in ipairs(buckets) do
+local created, tail = high * 4294967296 + low, id:byte(15) * 256 + id:byte(16)
+local function leave(bucket)
   local bucket_key = prefix .. 'made:' .. bucket
   for _, run in ipairs(redis.call('LRANGE', bucket_key, 0, -1)) do
     local place = tail - run:byte(15) * 256 - run:byte(16)
@@ -32,8 +28,23 @@ for _, bucket in ipairs(buckets) do
       end
       redis.call('LREM', bucket_key, 1, run)
       if redis.call('EXISTS', bucket_key) == 0 then redis.call('ZREM', prefix .. 'made', bucket) end
+      return true
     end
   end
+end
+local found = false
+for _, range in ipairs({ { 'ZREVRANGEBYSCORE', created, '-inf', 1 }, { 'ZRANGEBYSCORE', created, created + 10000, 256 },
+  { 'ZREVRANGEBYSCORE', created, created - 10000, 256 } }) do
+  if not found then
+    for _, bucket in ipairs(redis.call(range[1], prefix .. 'made', range[2], range[3], 'LIMIT', 0, range[4])) do
+      found = found or leave(bucket)
+    end
+  end
+end
+-- One that was cancelled while it was ready may still have its entry in a list.
+if state == 'C' or state == 'X' then
+  local head = header(redis.call('GETRANGE', key, 0, 267))
+  redis.call('LREM', prefix .. 'q:' .. head.queue .. ':' .. head.lane .. ':' .. head.priority, 0, 'T' .. head.generation .. id)
 end
 redis.call('UNLINK', key, prefix .. 'o:' .. id, prefix .. 'a:' .. id, prefix .. 'p:' .. id)
 if ARGV[3] ~= '' then redis.call('UNLINK', prefix .. 'idem:' .. ARGV[3]) end

@@ -6,7 +6,7 @@
 -- ARGV[2]  bucket: its first id
 -- ARGV[3]  how many runs of ids to look at
 -- Touches  t: made made:
--- Returns  how many runs the bucket still has; 0: the bucket is gone
+-- Returns  {how many runs the bucket still has, how many were looked at}; 0: the bucket is gone
 
 local bucket = prefix .. 'made:' .. ARGV[2]
 local kept, examined, seen = {}, 0, 0
@@ -34,4 +34,4 @@ if seen > 0 then
 end
 local length = redis.call('LLEN', bucket)
 if length == 0 then redis.call('ZREM', prefix .. 'made', ARGV[2]) end
-return length
+return {length, seen}

@@ -5,9 +5,10 @@
 -- ARGV[1]  key prefix
 -- ARGV[2+] id (16) of each task
 -- Touches  t: o: p: run
--- Returns  {now ms, record, run, large outcome, progress; repeated}, false for what is not there
+-- Returns  {now ms, record, run, large outcome, progress; repeated}, false for what is not there. Fewer tasks than were
+--          asked for when they are over 1 MB together: ask for the others again
 
-local reply = {now}
+local reply, bytes = {now}, 0
 for i = 2, #ARGV do
   local id = ARGV[i]
   local record = redis.call('GET', prefix .. 't:' .. id)
@@ -18,7 +19,9 @@ for i = 2, #ARGV do
   elseif record then
     outcome = redis.call('GET', prefix .. 'o:' .. id)
   end
-  local place = #reply
+  local place = 4 * i - 7
   reply[place + 1], reply[place + 2], reply[place + 3], reply[place + 4] = record, run, outcome, progress
+  bytes = bytes + (record and #record or 0) + (outcome and #outcome or 0)
+  if bytes > 1048576 then break end
 end
 return reply

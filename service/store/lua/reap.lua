@@ -26,7 +26,7 @@ else
 end
 if #lost == 0 then return {0} end
 
-local runs, given_back, ending, doomed = redis.call('HMGET', prefix .. 'run', unpack(lost)), {}, {}, {}
+local runs, given_back, ending, doomed, stray = redis.call('HMGET', prefix .. 'run', unpack(lost)), {}, {}, {}, {}
 for i, id in ipairs(lost) do
   local known = runs[i] and (#ARGV == 2 or runs[i]:sub(1, 12) == ARGV[i + 2]:sub(17))
   local run, record = known and read_run(runs[i]), redis.call('GETRANGE', prefix .. 't:' .. id, 0, 267)
@@ -41,8 +41,11 @@ for i, id in ipairs(lost) do
     else
       given_back[#given_back + 1] = { id = id, run = run, head = head, crashed = crashed and 1 or 0 }
     end
+  elseif #ARGV == 2 then
+    stray[#stray + 1] = id -- no script leaves one; were there one, it must not be met at every reap
   end
 end
+if #stray > 0 then redis.call('ZREM', prefix .. 'lease', unpack(stray)) end
 for _, task in ipairs(given_back) do
   local run, id = task.run, task.id
   redis.call('RPUSH', prefix .. 'a:' .. id, string.format(

@@ -26,7 +26,7 @@ local function header(record)
   local length = record:byte(13)
   return {
     state = record:sub(2, 2), generation = record:sub(3, 3), priority = record:sub(4, 4), lane = record:sub(5, 5),
-    due = read48(record, 6), max_crashes = record:byte(12), queue = record:sub(14, 13 + length),
+    due = read48(record, 6), max_crashes = record:byte(12), queue = length > 0 and record:sub(14, 13 + length) or 'default',
   }
 end
 
@@ -50,8 +50,18 @@ local NO_TOKEN = string.rep('\0', 12)
 -- Collected writes.
 local events, counts, ready, front, due, woken, made = {}, {}, {}, {}, {}, {}, {}
 
+-- Transitions of one call: letter, first id, how many ids follow it. Ids of one submission mostly move together.
+local run_letter, run_stem, run_next, run_length
 local function emit(letter, id)
-  events[#events + 1] = letter .. id
+  local tail = id:byte(15) * 256 + id:byte(16)
+  if letter == run_letter and tail == run_next and run_length < 256 and id:sub(1, 14) == run_stem then
+    events[#events] = string.char(run_length)
+    run_length, run_next = run_length + 1, tail + 1
+  else
+    run_letter, run_stem, run_next, run_length = letter, id:sub(1, 14), tail + 1, 1
+    events[#events + 1] = letter .. id
+    events[#events + 1] = '\0'
+  end
 end
 
 local function tally(field, change)
@@ -141,11 +151,15 @@ local function write_collected()
   write_due()
   write_made()
   for key, entries in pairs(ready) do redis.call('RPUSH', key, unpack(entries)) end
-  for key, entries in pairs(front) do redis.call('LPUSH', key, unpack(entries)) end
-  for field, change in pairs(counts) do
-    if change ~= 0 and redis.call('HINCRBY', prefix .. 'count', field, change) == change then
-      woken[prefix .. 'wake:@queues'] = true
+  for key, entries in pairs(front) do
+    for i = #entries, 1, -1 do redis.call('LPUSH', key, entries[i]) end -- what came first stays first
+  end
+  if next(counts) then
+    local known = redis.call('HLEN', prefix .. 'count')
+    for field, change in pairs(counts) do
+      if change ~= 0 then redis.call('HINCRBY', prefix .. 'count', field, change) end
     end
+    if redis.call('HLEN', prefix .. 'count') > known then woken[prefix .. 'wake:@queues'] = true end
   end
   for key in pairs(woken) do redis.call('ZADD', key, 0, '') end
   if #events > 0 then
@@ -177,7 +191,7 @@ local function queue_of(report)
   else
     named = redis.call('GETRANGE', prefix .. 't:' .. report.id, 12, 267)
   end
-  return named:sub(2, 1 + named:byte(1))
+  return named:byte(1) > 0 and named:sub(2, 1 + named:byte(1)) or 'default'
 end
 
 -- End the tasks of *endings*: reports that were found good, each with `queue`, `from` ('r', 'q' or 's'), and `ran`
@@ -198,7 +212,7 @@ local function finish(endings)
     if report.keeps then append(lists, 'exp', now + report.ms) append(lists, 'exp', id) end
     if report.row then redis.call('RPUSH', prefix .. 'a:' .. id, report.row) end
     if report.row or report.ran then redis.call('PEXPIRE', prefix .. 'a:' .. id, report.ms) end
-    if report.progressed then redis.call('UNLINK', prefix .. 'p:' .. id) end
+    if report.progressed or report.ran then redis.call('UNLINK', prefix .. 'p:' .. id) end
     if report.callback then ids[#ids + 1], records[#records + 1] = report.callback, report.callback_record end
     gone[#gone + 1] = id
     tally(report.from .. ':' .. report.queue, -1)

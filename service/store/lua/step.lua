@@ -14,32 +14,24 @@
 -- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind,
 --           id .. attempt (2 bytes) .. crashes (1 byte) .. record of each leased task ...}
 --          1 recorded | 0 lease lost | 2 not recorded: cancellation was asked for, end it as cancelled
--- The same session and number again answer what they answered first.
+-- The same session and number again answer what they answered first; a lower number than the last comes too late
+-- and does nothing.
 
 local session, worker, lease_ms = ARGV[2]:sub(1, 8), ARGV[3], tonumber(ARGV[4])
 local session_key = prefix .. 'sess:' .. session
 
-local function answer(statuses, next_due, left, ids)
-  local reply = {now, statuses, next_due, left}
-  if #ids > 0 then
-    local keys = {}
-    for i, id in ipairs(ids) do keys[i] = prefix .. 't:' .. id end
-    local records, runs = redis.call('MGET', unpack(keys)), redis.call('HMGET', prefix .. 'run', unpack(ids))
-    for i, id in ipairs(ids) do
-      if records[i] and runs[i] and runs[i]:sub(1, 12) == ARGV[2] then
-        reply[#reply + 1] = id .. runs[i]:sub(13, 15) .. records[i]
-      end
-    end
-  end
-  return reply
-end
-
 local before = redis.call('GET', session_key)
 if before and before:sub(1, 12) == ARGV[2] then
   local length = struct.unpack('>I2', before, 13)
-  local ids = {}
-  for at = 15 + length, #before, 16 do ids[#ids + 1] = before:sub(at, at + 15) end
-  return answer(before:sub(15, 14 + length), now, 1, ids)
+  local reply = {now, before:sub(15, 14 + length), now, 1}
+  for at = 15 + length, #before, 16 do
+    local id = before:sub(at, at + 15)
+    local record, run = redis.call('GET', prefix .. 't:' .. id), redis.call('HGET', prefix .. 'run', id)
+    if record and run and run:sub(1, 12) == ARGV[2] then reply[#reply + 1] = id .. run:sub(13, 15) .. record end
+  end
+  return reply
+elseif before and struct.unpack('>I4', before, 9) > struct.unpack('>I4', ARGV[2], 9) then
+  return {now, string.rep('0', ARGV[5]), -1, 0}
 end
 
 -- Read and check everything; write behind that.
@@ -83,11 +75,12 @@ for i = at, #ARGV, 3 do
 end
 
 -- Candidates of a want, best priority first. An entry whose task moved on is skipped and taken off the list.
+-- Few are read at first, so that large records are not read for nothing.
 local leased, taken, runs_to_set, leases, trims, bytes, examined = {}, {}, {}, {}, {}, 0, 0
 local function take(want, priority)
-  local key, skipped = prefix .. 'q:' .. want.queue .. ':' .. want.lane .. ':' .. priority, 0
+  local key, skipped, most = prefix .. 'q:' .. want.queue .. ':' .. want.lane .. ':' .. priority, 0, 4
   while true do
-    local entries = redis.call('LRANGE', key, skipped, skipped + rooms[want.lane])
+    local entries = redis.call('LRANGE', key, skipped, skipped + math.min(rooms[want.lane], most))
     if #entries == 0 then break end
     local entry_ids, keys = {}, {}
     for i, entry in ipairs(entries) do
@@ -103,25 +96,30 @@ local function take(want, priority)
         return
       end
       local id, record, run = entry_ids[i], records[i], entry_runs[i] and read_run(entry_runs[i])
-      skipped, examined = skipped + 1, examined + 1
+      skipped, examined, bytes = skipped + 1, examined + 1, bytes + (record and #record or 0)
       if record and record:sub(2, 3) == 'W' .. entry:sub(2, 2) and not (run and run.held) and not taken[id] then
-        taken[id] = true
         run = run or { attempt = 0, crashes = 0, undelivered = 0 }
+        local packed = pack_run(ARGV[2], run.attempt + 1, run.crashes, run.undelivered, HELD, now, worker)
+        taken[id] = id .. packed:sub(13, 15) .. record
         leased[#leased + 1] = id
-        runs_to_set[#runs_to_set + 1] = id
-        runs_to_set[#runs_to_set + 1] = pack_run(ARGV[2], run.attempt + 1, run.crashes, run.undelivered, HELD, now, worker)
+        runs_to_set[#runs_to_set + 1], runs_to_set[#runs_to_set + 2] = id, packed
         leases[#leases + 1], leases[#leases + 2] = now + lease_ms, id
-        rooms[want.lane], bytes = rooms[want.lane] - 1, bytes + #record
+        rooms[want.lane] = rooms[want.lane] - 1
         tally('q:' .. want.queue, -1)
         tally('r:' .. want.queue, 1)
         emit('r', id)
       end
     end
+    most = math.min(most * 4, 128)
   end
   trims[key] = skipped
 end
 for _, want in ipairs(wants) do
   for priority = 9, 0, -1 do take(want, priority) end
+  if bytes > 1048576 or examined >= 1024 then
+    left = 1
+    break
+  end
 end
 
 -- Writes. What was taken from lists goes last.
@@ -164,4 +162,6 @@ end
 for key, skipped in pairs(trims) do
   if skipped > 0 then redis.call('LTRIM', key, skipped, -1) end
 end
-return answer(status, next_due < math.huge and next_due or -1, left, leased)
+local reply = {now, status, next_due < math.huge and next_due or -1, left}
+for i, id in ipairs(leased) do reply[4 + i] = taken[id] end
+return reply
