@@ -1,0 +1,134 @@
+"""
+The ASGI application: which path and method leads where.
+
+Submitting goes past Starlette, straight to raw endpoints; everything else is a function of what was `Asked`.
+The fact to know: a test holds `ROUTES` and `Api.raw` to the paths and methods of the contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from difflib import get_close_matches
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.api import health, queues, results, tasks, workers
+from service.api.auth import Gate
+from service.api.intake import Intake
+from service.api.problems import response_of, send_problem, unexpected
+from service.api.queries import check_query
+from service.api.runtime import Asked, Runtime
+from service.api.streams import Stream
+from service.api.submit import Submit
+from service.errors import MethodNotAllowed, NotFound, Problem
+from service.settings import Settings
+from service.submission import shortened
+
+Endpoint = Callable[[Asked], Awaitable[Response]]
+
+ROUTES: dict[str, dict[str, Endpoint]] = {
+    "/v1/tasks": {"GET": tasks.list_tasks},
+    "/v1/tasks/batch": {},
+    "/v1/tasks/stream": {},
+    "/v1/tasks/{id}": {"GET": tasks.get_task, "DELETE": tasks.delete_task},
+    "/v1/tasks/{id}/result": {"GET": results.get_result},
+    "/v1/tasks/{id}/attempts": {"GET": tasks.list_attempts},
+    "/v1/tasks/{id}/cancel": {"POST": tasks.cancel_task},
+    "/v1/queues": {"GET": queues.list_queues},
+    "/v1/queues/{queue}": {"GET": queues.get_queue},
+    "/v1/workers": {"GET": workers.list_workers},
+    "/v1/handlers": {"GET": workers.list_handlers},
+    "/livez": {"GET": health.get_liveness},
+    "/readyz": {"GET": health.get_readiness},
+    "/openapi.json": {"GET": health.get_contract_json},
+    "/openapi.yaml": {"GET": health.get_contract_yaml},
+}
+OPEN = frozenset(("/livez", "/readyz", "/openapi.json", "/openapi.yaml"))
+
+
+class Api:
+    """One API process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.runtime = Runtime(settings)
+        gate, intake = Gate(settings), Intake(self.runtime)
+        submit = Submit(intake, gate)
+        self.raw: dict[tuple[str, str], ASGIApp] = {
+            ("POST", "/v1/tasks"): submit.one,
+            ("POST", "/v1/tasks/batch"): submit.batch,
+            ("POST", "/v1/tasks/stream"): Stream(intake, gate),
+        }
+        routes = [
+            Route(path, Resource(self.runtime, gate, path, endpoints, self.methods(path)))
+            for path, endpoints in ROUTES.items()
+        ]
+        self.router = Router(routes, redirect_slashes=False, default=nothing_here)
+
+    def methods(self, path: str) -> list[str]:
+        """The methods that *path* has, in the order in which Allow names them."""
+        offered = {*ROUTES[path], *(method for method, one in self.raw if one == path)}
+        return sorted(offered | ({"HEAD"} if "GET" in offered else set()))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            raw = self.raw.get((scope["method"], scope["path"]))
+            await (self.router if raw is None else raw)(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self.live(receive, send)
+
+    async def live(self, receive: Receive, send: Send) -> None:
+        """The ASGI lifespan: connect, and close in the end."""
+        await receive()
+        await self.runtime.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.runtime.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class Resource:
+    """All methods of one path."""
+
+    def __init__(
+        self, runtime: Runtime, gate: Gate, path: str, endpoints: dict[str, Endpoint], methods: list[str]
+    ) -> None:
+        self.runtime, self.gate, self.path = runtime, gate, path
+        self.endpoints, self.methods = endpoints, methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self.answer(request)
+        except Problem as problem:
+            response = response_of(problem)
+        except ClientDisconnect:
+            return
+        except Exception as exc:
+            response = response_of(unexpected(exc, scope))
+        await response(scope, receive, send)
+
+    async def answer(self, request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        endpoint = self.endpoints.get(method)
+        if endpoint is None:
+            allowed = ", ".join(self.methods)
+            raise MethodNotAllowed(
+                f"{shortened(request.method)} is not offered by {self.path}, only {allowed}", headers={"Allow": allowed}
+            )
+        if self.path not in OPEN:
+            raw = request.scope["headers"]
+            self.gate.check(raw, dict(raw))
+        query = check_query(request.scope, self.path, method)
+        return await endpoint(Asked(self.runtime, request.path_params, query, request.receive))
+
+
+async def nothing_here(scope: Scope, _: Receive, send: Send) -> None:
+    """The answer where no route leads."""
+    if scope["type"] != "http":
+        return
+    near = get_close_matches(scope["path"][:200].rstrip("/"), ROUTES, 1)
+    hint = f"; did you mean {near[0]}?" if near else "; /openapi.json lists what there is"
+    await send_problem(send, NotFound(f"there is nothing at {shortened(scope['path'])}{hint}"))

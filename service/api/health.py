@@ -1,0 +1,46 @@
+"""
+`/livez`, `/readyz`, and the contract as it is served.
+
+The fact to know: /livez never asks the store, so that an outage of Redis restarts no process.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import orjson
+from starlette.responses import Response
+
+from service.api.answers import json_answer
+from service.api.runtime import RETRY_AFTER, Asked
+from service.contract import contract, contract_text
+from service.errors import StoreUnavailable
+
+
+async def get_liveness(_: Asked) -> Response:
+    return json_answer({"status": "ok"})
+
+
+async def get_readiness(asked: Asked) -> Response:
+    checks = {"process": "stopping" if asked.runtime.stopped.done() else "ok", "store": "ok"}
+    detail = "this process is stopping"
+    try:
+        await asked.runtime.within(asked.runtime.require_store().ping())
+    except StoreUnavailable as exc:
+        checks["store"], detail = "unavailable", exc.detail
+    if set(checks.values()) != {"ok"}:
+        raise StoreUnavailable(detail, headers=RETRY_AFTER, extensions={"checks": checks})
+    return json_answer({"status": "ok", "checks": checks})
+
+
+@cache
+def contract_json() -> bytes:
+    return orjson.dumps(contract())
+
+
+async def get_contract_json(_: Asked) -> Response:
+    return Response(contract_json(), media_type="application/json")
+
+
+async def get_contract_yaml(_: Asked) -> Response:
+    return Response(contract_text(), media_type="application/yaml")

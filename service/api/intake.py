@@ -1,0 +1,235 @@
+"""
+From a decoded submission to a stored task and its receipt; the same for one task, a batch and a stream.
+
+Owns the order of checks: schema, fields together, handler, arguments. Refuses to know HTTP.
+The fact to know: a fresh task's answer is made from what is known of it, without reading it back; a test holds it
+to what a read shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.api.known import Known
+from service.api.runtime import Runtime
+from service.contract import validator_of
+from service.errors import IdempotencyMismatch, InvalidSubmission, Problem, UnknownHandler
+from service.store.tasks import New, Taken, idempotency_of
+from service.submission import PLAIN, Packed, canonical, counted, faults_of, pack, with_whole_numbers
+from service.task import Snapshot, created_ms, encode_id, options_of, rfc3339, show_callback, target_of
+
+OPTIONS = frozenset((
+    "retries", "timeout_seconds", "soft_timeout_seconds", "retry_for_seconds", "max_crashes", "backoff",
+    "result_ttl_seconds",
+))  # fmt: skip
+WHOLE = frozenset(("priority", "retries", "max_crashes"))
+FULL_OPTIONS = ("soft_timeout_seconds", "backoff")
+
+
+@dataclass(slots=True)
+class Ready:
+    """A submission that passed all checks."""
+
+    new: New
+    packed: Packed
+    known: Known
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What became of a submission; *task* is as the contract shows it."""
+
+    status: int
+    task: dict[str, Any]
+    id: bytes
+    has_ended: bool = False
+
+
+class Intake:
+    """Takes submissions in. One for each `Runtime`."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime, self.settings, self.namespace = runtime, runtime.settings, runtime.namespace
+        self.is_valid = validator_of("Submission").is_valid
+        self.created = (0, "")
+
+    # ------------------------------------------------------------ checks
+
+    def prepare(self, submission: Any) -> Ready:
+        """
+        Check *submission* and pack it; it belongs to the intake from here on, unless its handler is unknown.
+
+        Raises:
+            InvalidSubmission: with every fault.
+            UnknownHandler: nothing was changed; it may be tried again once the book was read.
+            InvalidTaskArguments: with every fault.
+        """
+        runtime = self.runtime
+        now_ms = runtime.store.tasks.clock.now_ms()
+        if not self.is_valid(submission):
+            raise self.refusal(submission, now_ms)
+        is_plain = PLAIN.issuperset(submission) and "name" in submission
+        if not is_plain and faults_of(submission, now_ms, self.settings):
+            raise self.refusal(submission, now_ms)
+        known = self.target(submission)
+        if not WHOLE.isdisjoint(submission):
+            with_whole_numbers(submission)
+        key = submission.get("idempotency_key")
+        idempotency = idempotency_of(self.namespace, key, canonical(submission)) if key else b""
+        packed = pack(
+            submission, self.namespace, queue=known.queue, lane=known.lane, max_crashes=known.max_crashes, now_ms=now_ms
+        )
+        return Ready(New(packed.record, idempotency), packed, known)
+
+    def refusal(self, submission: Any, now_ms: int) -> InvalidSubmission:
+        faults = faults_of(submission, now_ms, self.settings)
+        return InvalidSubmission(counted(faults, "the submission"), errors=faults)
+
+    def target(self, submission: dict[str, Any]) -> Known:
+        """The handler, with `args` that it takes; or the calls of URLs."""
+        handlers = self.runtime.handlers
+        if "name" not in submission:
+            return handlers.url
+        known = handlers.find(submission["name"])
+        if not known.is_valid(args := submission.get("args", {})):
+            raise known.argument_problem(args)
+        soft = submission.get("soft_timeout_seconds")
+        hard = submission.get("timeout_seconds", known.options["timeout_seconds"])
+        if soft is not None and soft >= hard:
+            detail = f"{soft:g} needs to be less than the timeout_seconds of {known.name}, which is {hard:g}"
+            fault = {"pointer": "/soft_timeout_seconds", "detail": detail}
+            raise InvalidSubmission(counted([fault], "the submission"), errors=[fault])
+        return known
+
+    def attempt(self, submission: Any) -> Ready | Problem:
+        """`prepare`, with a refusal as a value. A Problem given is handed on."""
+        if isinstance(submission, Problem):
+            return submission
+        try:
+            return self.prepare(submission)
+        except Problem as problem:
+            return problem
+
+    async def prepare_all(self, submissions: Sequence[Any]) -> list[Ready | Problem]:
+        """`prepare` each; for unknown handlers the book is read again first."""
+        made = [self.attempt(one) for one in submissions]
+        strangers = [place for place, one in enumerate(made) if isinstance(one, UnknownHandler)]
+        if strangers:
+            await self.runtime.handlers.look_again()
+            for place in strangers:
+                made[place] = self.attempt(submissions[place])
+        return made
+
+    async def prepare_one(self, submission: Any) -> Ready:
+        """`prepare`; for an unknown handler the book is read again first. Raises as `prepare`."""
+        try:
+            return self.prepare(submission)
+        except UnknownHandler:
+            await self.runtime.handlers.look_again()
+            return self.prepare(submission)
+
+    # ------------------------------------------------------------ storing
+
+    async def submit_one(self, ready: Ready) -> Receipt:
+        """
+        Store one task.
+
+        Raises:
+            IdempotencyMismatch, StoreUnavailable, StoreFull
+        """
+        tasks = self.runtime.require_store().tasks
+        tasks.memory.check()
+        new = ready.new
+        (taken,) = await self.runtime.patience.wait(tasks.put(tasks.shard_for(new), [new]))
+        if not taken.is_earlier:
+            return Receipt(201, self.fresh(ready, taken), taken.id)
+        if taken.is_mismatch:
+            raise mismatch(ready)
+        return self.replay(ready, await self.runtime.read(taken.id))
+
+    async def submit_all(self, made: Sequence[Ready | Problem]) -> list[Receipt | Problem]:
+        """Store those that are ready; each has its own receipt or problem."""
+        ready = [one for one in made if isinstance(one, Ready)]
+        if not ready:
+            return [one for one in made if isinstance(one, Problem)]
+        try:
+            store = self.runtime.require_store()
+            taken = await self.runtime.within(store.tasks.submit([one.new for one in ready]))
+            earlier = [one.id for one in taken if one.is_earlier and not one.is_mismatch]
+            found = await self.runtime.within(store.tasks.read(earlier)) if earlier else []
+        except Problem as problem:
+            return [one if isinstance(one, Problem) else problem for one in made]
+        snapshots, answers = iter(found), iter(zip(ready, taken, strict=True))
+        return [one if isinstance(one, Problem) else self.receipt(*next(answers), snapshots) for one in made]
+
+    def receipt(self, ready: Ready, taken: Taken, earlier: Any) -> Receipt | Problem:
+        if not taken.is_earlier:
+            return Receipt(201, self.fresh(ready, taken), taken.id)
+        if taken.is_mismatch:
+            return mismatch(ready)
+        try:
+            return self.replay(ready, next(earlier))
+        except Problem as problem:
+            return problem
+
+    def replay(self, ready: Ready, snapshot: Snapshot | None) -> Receipt:
+        """The receipt of a submission whose key was known: the task as it is now."""
+        if snapshot is None:
+            raise IdempotencyMismatch(
+                f'the task that the key "{key_of(ready)}" belongs to is no longer kept; give a new task a new key'
+            )
+        return Receipt(200, self.runtime.show(snapshot), snapshot.id, snapshot.record.has_ended)
+
+    # ------------------------------------------------------------ showing
+
+    def fresh(self, ready: Ready, taken: Taken) -> dict[str, Any]:
+        """What `task.show` would show of a task that was stored just now."""
+        packed = ready.packed
+        submission, known = packed.submission, ready.known
+        due_ms = taken.now_ms + packed.delay_ms if packed.delay_ms else packed.due_ms
+        made_ms = created_ms(taken.id)
+        if self.created[0] != made_ms:
+            self.created = (made_ms, rfc3339(made_ms))
+        created = self.created[1]
+        at_ms = due_ms or packed.first_ms
+        shown = {
+            "id": encode_id(taken.id),
+            **target_of(submission),
+            "queue": packed.queue,
+            "namespace": self.namespace,
+            "lane": packed.lane,
+            "state": "scheduled" if due_ms > taken.now_ms else "queued",
+            "priority": packed.priority,
+            "attempt": 0,
+            "crashes": 0,
+            "created_at": created,
+            "run_at": rfc3339(at_ms) if at_ms or "run_at" in submission else created,
+            "started_at": None,
+            "finished_at": None,
+            "tags": submission.get("tags", []),
+            "metadata": submission.get("metadata", {}),
+        }
+        options = known.options
+        if not OPTIONS.isdisjoint(submission):
+            options = options_of(submission, known.published, self.settings)
+        shown |= options
+        for name in FULL_OPTIONS:
+            if shown[name] is None:
+                del shown[name]
+        if "idempotency_key" in submission:
+            shown["idempotency_key"] = submission["idempotency_key"]
+        if "callback" in submission:
+            shown["callback"] = show_callback(submission["callback"], None)
+        return shown
+
+
+def key_of(ready: Ready) -> str:
+    return str(ready.packed.submission.get("idempotency_key"))
+
+
+def mismatch(ready: Ready) -> IdempotencyMismatch:
+    return IdempotencyMismatch(
+        f'the key "{key_of(ready)}" belongs to another submission; give each submission its own key'
+    )

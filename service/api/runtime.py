@@ -1,0 +1,175 @@
+"""
+What every endpoint of one API process shares: settings, store, the handlers it knows, and whether it is stopping.
+
+Owns the bound on waiting for the store: whoever asks is answered within two seconds, with 503 when need be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.types import Receive
+
+from service.api.known import Handlers
+from service.errors import InvalidSetting, StoreUnavailable, TaskNotFound
+from service.settings import Settings
+from service.store import Store
+from service.task import DEFAULT_NAMESPACE, Snapshot, decode_id, show
+
+log = logging.getLogger("taskpost.api")
+
+Answer = TypeVar("Answer")
+PATIENCE_SECONDS = 1.8
+LOOK_SECONDS = 0.1
+RETRY_AFTER = {"Retry-After": "2"}
+NOT_IN_TIME = (
+    "Redis did not answer within 2 seconds. Whether the request took effect is unknown: send it again with the same "
+    "Idempotency-Key, and it takes effect once."
+)
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request that may be answered: what it named in the path, and its query, checked."""
+
+    runtime: Runtime
+    path: Mapping[str, str]
+    query: dict[str, Any]
+    receive: Receive
+
+
+class Runtime:
+    """One API process. `start` returns at once; until the store is there, requests that need it get 503."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.namespace = DEFAULT_NAMESPACE
+        self.when_broken: Callable[[], None] | None = None  # the store turned out to be of another deployment
+        self.stopping = asyncio.Event()
+        self.broken: InvalidSetting | None = None
+
+    async def start(self) -> None:
+        """Begin to connect. Call it on the event loop that serves."""
+        self.store = Store(self.settings)
+        self.handlers = Handlers(self.store.handlers, self.settings, self.namespace)
+        self.patience = Patience()
+        self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.starting = asyncio.create_task(self.connect())
+
+    async def connect(self) -> None:
+        try:
+            await self.store.start()
+        except InvalidSetting as exc:
+            log.error("%s", exc)
+            self.broken = exc
+            if self.when_broken is not None:
+                self.when_broken()
+
+    def stop(self) -> None:
+        """From now on nobody waits: long-polls answer, streams end, /readyz says 503."""
+        self.stopping.set()
+        if not self.stopped.done():
+            self.stopped.set_result(None)
+
+    async def close(self) -> None:
+        self.stop()
+        self.starting.cancel()
+        self.patience.close()
+        await self.store.close()
+
+    def require_store(self) -> Store:
+        """The store. Raises StoreUnavailable before it has been reached for the first time."""
+        if not self.store.is_ready:
+            raise StoreUnavailable("Redis has not been reached since this process started.", headers=RETRY_AFTER)
+        return self.store
+
+    async def within(self, asking: Coroutine[Any, Any, Answer] | Awaitable[Answer]) -> Answer:
+        """What *asking* of the store answers. Raises StoreUnavailable when that takes over 1.8 seconds."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await asking
+        except TimeoutError as exc:
+            raise StoreUnavailable(NOT_IN_TIME, headers=RETRY_AFTER) from exc
+
+    async def read(self, id_: bytes) -> Snapshot | None:
+        """The task as it stands, None when there is none in this namespace."""
+        (snapshot,) = await self.within(self.require_store().tasks.read([id_]))
+        return snapshot if snapshot is not None and snapshot.record.namespace == self.namespace else None
+
+    async def task(self, text: str) -> Snapshot:
+        """The task of the id *text*. Raises TaskNotFound."""
+        snapshot = await self.read(task_id(text))
+        if snapshot is None:
+            raise not_found(text)
+        return snapshot
+
+    def show(self, snapshot: Snapshot) -> dict[str, Any]:
+        """The task as the contract shows it."""
+        return show(snapshot, self.handlers.options(snapshot.record.submission))
+
+
+def task_id(text: str) -> bytes:
+    """The id that *text* is. Raises TaskNotFound, since nothing else can have such an id."""
+    try:
+        return decode_id(text)
+    except ValueError as exc:
+        raise TaskNotFound(f"{exc}") from exc
+
+
+def not_found(text: str) -> TaskNotFound:
+    return TaskNotFound(f"there is no task {text[:40]}; ended tasks are kept for their result_ttl_seconds")
+
+
+class Patience:
+    """
+    Gives up futures that take too long, many thousands a second: one timer for all, since they have one patience and
+    so the oldest is always the first.
+    """
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.waiting: dict[asyncio.Future[Any], float] = {}
+        self.given_up: set[asyncio.Future[Any]] = set()
+        self.timer: asyncio.TimerHandle | None = None
+
+    async def wait(self, future: asyncio.Future[Answer]) -> Answer:
+        """
+        What *future* answers.
+
+        Raises:
+            StoreUnavailable: it took over 1.8 seconds, and was cancelled.
+        """
+        self.waiting[future] = self.loop.time() + PATIENCE_SECONDS
+        if self.timer is None:
+            self.timer = self.loop.call_later(LOOK_SECONDS, self.look)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future not in self.given_up:
+                raise
+            raise StoreUnavailable(NOT_IN_TIME, headers=RETRY_AFTER) from None
+        finally:
+            del self.waiting[future]
+            self.given_up.discard(future)
+
+    def look(self) -> None:
+        """Give up what is due, and look again while anything waits."""
+        now = self.loop.time()
+        for future, deadline in list(self.waiting.items()) if self.is_late(now) else ():
+            if deadline > now:
+                break
+            if not future.done():
+                self.given_up.add(future)
+                future.cancel()
+        self.timer = self.loop.call_later(LOOK_SECONDS, self.look) if self.waiting else None
+
+    def is_late(self, now: float) -> bool:
+        return bool(self.waiting) and next(iter(self.waiting.values())) <= now
+
+    def close(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()

@@ -1,0 +1,120 @@
+"""
+`POST /v1/tasks/stream`: lines of submissions in, a receipt line out for each, for as long as the client likes.
+
+Owns the pace: a group is what has arrived, at most 128 lines and 1 MiB; its receipts are taken by the client's
+connection before more is read, so a slow reader holds back its own lines and nothing else.
+The fact to know: a client that sends for ever and never reads comes to a stop, and is dropped after a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from starlette.types import Message, Receive, Scope, Send
+
+from service.api import bodies
+from service.api.auth import Gate
+from service.api.intake import Intake
+from service.api.lines import Lines
+from service.api.problems import send_problem, unexpected
+from service.api.submit import shown_receipt
+from service.errors import Problem
+
+log = logging.getLogger("taskpost.api")
+
+MOST_LINES = 128
+MOST_BYTES = 1 << 20
+STALL_SECONDS = 60.0
+LINES = (b"content-type", b"application/x-ndjson")
+START: Message = {"type": "http.response.start", "status": 200, "headers": [LINES, (b"x-accel-buffering", b"no")]}
+
+
+class Stream:
+    """The endpoint."""
+
+    def __init__(self, intake: Intake, gate: Gate) -> None:
+        self.intake, self.gate, self.runtime = intake, gate, intake.runtime
+        self.settings = intake.settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            headers = dict(scope["headers"])
+            self.gate.check(scope["headers"], headers)
+            bodies.check_media_type(headers, is_lines=True)
+            self.runtime.require_store()
+        except Problem as problem:
+            await send_problem(send, problem)
+            return
+        try:
+            await self.run(receive, send)
+        except TimeoutError:
+            log.warning("a stream's receipts were not read for %g s; the connection is closed", STALL_SECONDS)
+            raise
+        except Exception as exc:
+            unexpected(exc, scope)
+            raise  # the answer has begun: the server can only break the connection
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Receipts until the client has sent all, is gone, or this process stops."""
+        lines, index = Lines(self.settings.max_line_bytes), 0
+        reading: asyncio.Future[Any] = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)  # lets `receive` say 100 Continue, which must come before the answer
+        await send(START)
+        more = True
+        try:
+            while more:
+                either: set[asyncio.Future[Any]] = {reading, self.runtime.stopped}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    break
+                message = reading.result()
+                if message["type"] == "http.disconnect":
+                    return
+                more = message.get("more_body", False)
+                arrived = lines.feed(message.get("body", b""))
+                if not more:
+                    arrived += lines.end()
+                for group in groups(arrived):
+                    await self.answer(send, index, group)
+                    index += len(group)
+                if more:
+                    reading = asyncio.ensure_future(receive())
+        finally:
+            reading.cancel()
+        await send({"type": "http.response.body", "body": b""})
+
+    async def answer(self, send: Send, index: int, group: list[bytes | None]) -> None:
+        """Store a group and send its receipts."""
+        submissions = [self.parse(line) for line in group]
+        receipts = await self.intake.submit_all(await self.intake.prepare_all(submissions))
+        text = b"".join([orjson.dumps(shown_receipt(index + n, one)) + b"\n" for n, one in enumerate(receipts)])
+        async with asyncio.timeout(STALL_SECONDS):
+            await send({"type": "http.response.body", "body": text, "more_body": True})
+
+    def parse(self, line: bytes | None) -> Any:
+        """The submission of a line, or the Problem that it has."""
+        if line is None:
+            return bodies.too_large(self.settings.max_line_bytes, "line")
+        try:
+            return bodies.parse(line, self.settings.max_depth)
+        except Problem as problem:
+            return problem
+
+
+def groups(lines: list[bytes | None]) -> Iterator[list[bytes | None]]:
+    """*lines* in order, in groups of at most 128 and, but for a single longer one, 1 MiB."""
+    group: list[bytes | None] = []
+    size = 0
+    for line in lines:
+        length = len(line or b"")
+        if group and (len(group) >= MOST_LINES or size + length > MOST_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(line)
+        size += length
+    if group:
+        yield group

@@ -1,0 +1,109 @@
+"""
+Reading, cancelling and deleting tasks: everything under /v1/tasks but submitting.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from service.api.answers import json_answer, listed, with_times
+from service.api.runtime import Asked, not_found, task_id
+from service.api.waits import until_ended
+from service.errors import StateConflict
+from service.store.outside import cancel
+from service.store.pages import Query
+from service.task import Snapshot
+
+
+async def list_tasks(asked: Asked) -> Response:
+    """`GET /v1/tasks`"""
+    runtime, given = asked.runtime, asked.query
+    filters = {name: given.get(name) for name in ("state", "queue", "name", "tag")}
+    paging = runtime.require_store().pages.page(
+        Query(runtime.namespace, **filters), given["limit"], given.get("cursor")
+    )
+    found, cursor = await runtime.within(paging)
+    return listed([runtime.show(one) for one in found], cursor)
+
+
+async def get_task(asked: Asked) -> Response:
+    """`GET /v1/tasks/{id}`"""
+    return json_answer(asked.runtime.show(await waited(asked)))
+
+
+async def waited(asked: Asked) -> Snapshot:
+    """The task of a request, after waiting for its end as long as the request says. Raises TaskNotFound."""
+    text, seconds = asked.path["id"], asked.query["wait"]
+    if seconds <= 0:
+        return await asked.runtime.task(text)
+    snapshot = await until_ended(asked.runtime, task_id(text), seconds, asked.receive)
+    if snapshot is None:
+        raise not_found(text)
+    return snapshot
+
+
+async def list_attempts(asked: Asked) -> Response:
+    """`GET /v1/tasks/{id}/attempts`"""
+    snapshot = await asked.runtime.task(asked.path["id"])
+    rows = await asked.runtime.within(asked.runtime.require_store().tasks.attempts(snapshot.id))
+    return listed([shown_attempt(row) for row in [*rows, *unnoted_attempts(snapshot, rows)]])
+
+
+def shown_attempt(row: dict[str, Any]) -> dict[str, Any]:
+    """The contract's `Attempt` of a row as workers note it."""
+    return {"outcome": None, "finished_at": None, "retry_at": None, **with_times(row)}
+
+
+def unnoted_attempts(snapshot: Snapshot, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The attempts that have no row: one that runs now, and a first one that succeeded."""
+    run, outcome = snapshot.run, snapshot.record.outcome
+    if run is not None and run.is_held:
+        return [{"attempt": run.attempt, "started_ms": run.started_ms, "worker": run.worker}]
+    if snapshot.state != "succeeded" or not outcome or (rows and rows[-1].get("outcome") == "succeeded"):
+        return []
+    return [
+        {
+            "attempt": outcome["attempt"],
+            "started_ms": outcome.get("started_ms", snapshot.record.time_ms),
+            "finished_ms": snapshot.record.time_ms,
+            "worker": outcome.get("worker", ""),
+            "outcome": "succeeded",
+        }
+    ]
+
+
+async def cancel_task(asked: Asked) -> Response:
+    """`POST /v1/tasks/{id}/cancel`"""
+    text = asked.path["id"]
+    before = await asked.runtime.task(text)
+    store = asked.runtime.require_store()
+    done = await asked.runtime.within(cancel(store.tasks, store.handlers, asked.runtime.settings, before.id))
+    snapshot = await asked.runtime.task(text)
+    if done == "over" and snapshot.state != "cancelled":
+        raise StateConflict(
+            f"the task has {ended_words(snapshot.state)}; only scheduled, queued and running tasks can be cancelled",
+            extensions={"state": snapshot.state},
+        )
+    return json_answer(asked.runtime.show(snapshot), 200 if snapshot.record.has_ended else 202)
+
+
+def ended_words(state: str) -> str:
+    return {"succeeded": "succeeded", "failed": "failed", "expired": "expired"}.get(state, f"ended as {state}")
+
+
+async def delete_task(asked: Asked) -> Response:
+    """`DELETE /v1/tasks/{id}`"""
+    text = asked.path["id"]
+    snapshot = await asked.runtime.task(text)
+    tasks = asked.runtime.require_store().tasks
+    done = await asked.runtime.within(tasks.forget(snapshot.id, snapshot.record))
+    if done == 0:
+        raise not_found(text)
+    if done < 0:
+        raise StateConflict(
+            f"the task is {snapshot.state}; only ended tasks can be deleted: cancel it first",
+            extensions={"state": snapshot.state},
+        )
+    return Response(status_code=204)

@@ -1,0 +1,278 @@
+"""
+What a submission must be beyond its schema, and how it becomes a record.
+
+Pure: no Redis, no HTTP, no clock; the time is given. The schema of the contract is asked first; here stand the
+rules for fields that go together, which a schema of flat optional fields cannot say.
+The fact to know: a stored submission is the user's own object without `queue` and `priority`, which the header holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+from urllib.parse import urlsplit
+
+import jsonschema_rs
+import orjson
+
+from service.contract import contract, validator_of
+from service.settings import Settings
+from service.task import (
+    DEFAULT_PRIORITY,
+    RELATIVE,
+    WAITING,
+    epoch_ms,
+    pack_header,
+    rfc3339,
+    stored_queue,
+)
+
+Fault = dict[str, Any]
+Submission = dict[str, Any]
+
+MOST_FAULTS = 200
+LONGEST_DETAIL = 400
+TEN_YEARS_MS = 3653 * 86_400_000
+ONLY_NAME = ("args", "soft_timeout_seconds")
+ONLY_URL = ("method", "headers", "body")
+WHOLE_NUMBERS = ("priority", "retries", "max_crashes")
+# Fields that need no look beyond the schema, when `name` is among them and `url` is not.
+PLAIN = frozenset((
+    "name", "args", "queue", "priority", "delay_seconds", "timeout_seconds", "retries", "retry_for_seconds",
+    "max_crashes", "idempotency_key", "tags", "metadata", "result_ttl_seconds",
+))  # fmt: skip
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+# What the connection says of itself, or what the caller's client computes.
+OUR_HEADERS = frozenset((
+    "host", "content-length", "connection", "transfer-encoding", "keep-alive", "proxy-connection", "te", "trailer",
+    "upgrade", "expect",
+))  # fmt: skip
+
+
+def faults_of(submission: Any, now_ms: int, settings: Settings) -> list[Fault]:
+    """Everything that is wrong with *submission*, each `{pointer, detail, hint?}`; the handler is not looked at."""
+    faults = list(islice(schema_faults(submission), MOST_FAULTS))
+    if not isinstance(submission, dict):
+        return faults
+    known_bad = {fault["pointer"].split("/")[1] for fault in faults if fault["pointer"]}
+    faults += together_faults(submission)
+    sound = {name: value for name, value in submission.items() if name not in known_bad}
+    faults += value_faults(sound, now_ms, settings)
+    return faults
+
+
+def schema_faults(submission: Any) -> Iterator[Fault]:
+    """What the contract's schema has against *submission*."""
+    for error in validator_of("Submission").iter_errors(submission):
+        yield from faults_of_error(error, "")
+
+
+def faults_of_error(
+    error: jsonschema_rs.ValidationError, prefix: str, known: list[str] | None = None
+) -> Iterator[Fault]:
+    """
+    One error of a schema as faults: unknown fields one by one, with the nearest of *known* (by default what the
+    contract knows at that place).
+    """
+    pointer = prefix + "".join(f"/{escaped(str(step))}" for step in error.instance_path)
+    unexpected = getattr(error.kind, "unexpected", None)
+    if unexpected is None:
+        yield {"pointer": pointer, "detail": shortened(error.message)}
+        return
+    fields = fields_at(error.schema_path) if known is None else known
+    for name in unexpected:
+        near = get_close_matches(name, fields, 1)
+        fault = {"pointer": f"{pointer}/{escaped(name)}", "detail": shortened(f'unknown field "{name}"')}
+        if near:
+            fault["detail"] += f'; did you mean "{near[0]}"?'
+            fault["hint"] = near[0]
+        yield fault
+
+
+def fields_at(schema_path: list[str | int]) -> list[str]:
+    """The fields that the contract's schema knows where an `additionalProperties` refused one."""
+    node: Any = contract()
+    for step in schema_path[:-1]:
+        node = node[step] if "$ref" not in node else node
+    return list(node.get("properties", ()))
+
+
+def together_faults(submission: Submission) -> Iterator[Fault]:
+    """Fields that are missing, or do not go together."""
+    has_name, has_url = "name" in submission, "url" in submission
+    if not (has_name or has_url):
+        yield {"pointer": "", "detail": "needs `name`, the handler that does it, or `url`, the URL to call"}
+    if has_name and has_url:
+        yield {"pointer": "/url", "detail": "not together with `name`: send one of the two"}
+    elif has_name or has_url:
+        given, refused = ("name", ONLY_URL) if has_name else ("url", ONLY_NAME)
+        other = "url" if has_name else "name"
+        for name in refused:
+            if name in submission:
+                yield {"pointer": f"/{name}", "detail": f"goes with `{other}` only, and this task has `{given}`"}
+    if "delay_seconds" in submission and "run_at" in submission:
+        yield {"pointer": "/run_at", "detail": "not together with `delay_seconds`: send one of the two"}
+    backoff = submission.get("backoff")
+    if isinstance(backoff, dict) and "delays_seconds" in backoff and len(backoff) > 1:
+        others = ", ".join(sorted(name for name in backoff if name != "delays_seconds"))
+        yield {"pointer": "/backoff/delays_seconds", "detail": f"stands alone; leave it out, or leave out: {others}"}
+
+
+def value_faults(submission: Submission, now_ms: int, settings: Settings) -> Iterator[Fault]:
+    """Values that fit the schema and still cannot be used. Fields that do not fit it are not in *submission*."""
+    if (run_at := submission.get("run_at")) is not None:
+        due_ms, _ = due_of(run_at)
+        if due_ms > now_ms + TEN_YEARS_MS:
+            yield {"pointer": "/run_at", "detail": f"{run_at} is more than ten years ahead; at most ten are taken"}
+    soft, hard = submission.get("soft_timeout_seconds"), submission.get("timeout_seconds")
+    if soft is not None and hard is not None and soft >= hard:
+        yield {
+            "pointer": "/soft_timeout_seconds",
+            "detail": f"{soft:g} needs to be less than timeout_seconds, which is {hard:g}",
+        }
+    yield from call_faults(submission, "", settings)
+    if isinstance(callback := submission.get("callback"), dict):
+        yield from call_faults(callback, "/callback", settings)
+
+
+def call_faults(call: Mapping[str, Any], place: str, settings: Settings) -> Iterator[Fault]:
+    """What is wrong with the `url` and the `headers` of a call to be made."""
+    if (url := call.get("url")) is not None and (wrong := url_fault(url)):
+        yield {"pointer": f"{place}/url", "detail": wrong}
+    headers = call.get("headers") or {}
+    for name in headers:
+        pointer = f"{place}/headers/{escaped(name)}"
+        if not TOKEN.fullmatch(name):
+            yield {"pointer": pointer, "detail": "not a header's name: letters, digits and !#$%&'*+-.^_`|~ only"}
+        elif name.lower() in OUR_HEADERS:
+            yield {"pointer": pointer, "detail": f"{name} is set by Taskpost; leave it out"}
+    size = sum(len(name) + len(value) + 4 for name, value in headers.items())
+    if size > settings.max_headers_bytes:
+        detail = f"the headers have {size} bytes altogether; at most {settings.max_headers_bytes} are taken"
+        yield {"pointer": f"{place}/headers", "detail": detail}
+
+
+def url_fault(url: str) -> str | None:
+    """Why *url* cannot be called, or None."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as exc:
+        return f"not a URL: {exc}"
+    if not host or "%" in host:
+        return "names no host; needs http://host/… or https://host/…"
+    if "@" in parts.netloc:
+        return "carries a user name or a password; send them in `headers`, as Authorization"
+    if "\\" in parts.netloc:
+        return "has a backslash in its host"
+    return None
+
+
+# ---------------------------------------------------------------- packing
+
+
+@dataclass(slots=True)
+class Packed:
+    """
+    A submission ready to be stored. *submission* is what the record holds; *delay_ms* counts from when it is stored,
+    *due_ms* is absolute and 0 for at once, *first_ms* is the time that `run_at` named, or 0.
+    """
+
+    record: bytes
+    submission: Submission
+    queue: str
+    priority: int
+    lane: str
+    delay_ms: int = 0
+    due_ms: int = 0
+    first_ms: int = 0
+
+
+@lru_cache(4096)
+def waiting_header(priority: int, lane: str, max_crashes: int, queue: str) -> bytes:
+    """The header of a task that may run at once; the same for most."""
+    return pack_header(state=WAITING, priority=priority, lane=lane, time_ms=0, max_crashes=max_crashes, queue=queue)
+
+
+def with_whole_numbers(submission: Submission) -> None:
+    """JSON has one kind of number: 5.0 is the integer 5."""
+    for name in WHOLE_NUMBERS:
+        if type(submission.get(name)) is float:
+            submission[name] = int(submission[name])
+
+
+def canonical(submission: Submission) -> bytes:
+    """The submission in one way of writing it, to tell whether two are the same."""
+    return orjson.dumps(submission, option=orjson.OPT_SORT_KEYS)
+
+
+def pack(submission: Submission, namespace: str, *, queue: str, lane: str, max_crashes: int, now_ms: int) -> Packed:
+    """
+    *submission*, which has no faults, as a record; it is changed. *queue* and *max_crashes* are those that apply
+    when it names none.
+    """
+    queue = submission.pop("queue", queue)
+    priority = submission.pop("priority", DEFAULT_PRIORITY)
+    max_crashes = submission.get("max_crashes", max_crashes)
+    stored = stored_queue(namespace, queue)
+    delay = submission.get("delay_seconds")
+    run_at = submission.get("run_at")
+    if not delay and run_at is None:
+        head = waiting_header(priority, lane, max_crashes, stored)
+        return Packed(head + orjson.dumps(submission), submission, queue, priority, lane)
+    delay_ms = due_ms = first_ms = 0
+    if delay:
+        delay_ms = int(delay * 1000)
+    else:
+        first_ms, submission["run_at"] = due_of(run_at)
+        due_ms = first_ms if first_ms > now_ms else 0
+    head = pack_header(
+        state=RELATIVE if delay_ms else WAITING, priority=priority, lane=lane, time_ms=delay_ms or due_ms,
+        max_crashes=max_crashes, queue=stored,
+    )  # fmt: skip
+    return Packed(head + orjson.dumps(submission), submission, queue, priority, lane, delay_ms, due_ms, first_ms)
+
+
+def due_of(run_at: Any) -> tuple[int, str]:
+    """
+    (ms since the epoch, text to store) of a `run_at` that the schema takes. What RFC 3339 allows and Python does not
+    read (a leap second, a small z, the year 0) is stored in a form that it does; nothing is due before 1970.
+    """
+    text = run_at.upper()
+    try:
+        due_ms = epoch_ms(text)
+    except (ValueError, OverflowError):
+        # 23:59:60 is the second before midnight as well as Python can tell; the year 0 has long passed.
+        leap = re.sub(r":60(?=[.Z+-])", ":59", text, count=1)
+        due_ms = 0 if text.startswith("0000") else epoch_ms(leap)
+        return max(0, due_ms), rfc3339(max(0, due_ms))
+    return (due_ms, text) if due_ms >= 0 else (0, rfc3339(0))
+
+
+# ---------------------------------------------------------------- words
+
+
+def escaped(step: str) -> str:
+    """A step of a JSON Pointer (RFC 6901)."""
+    return step.replace("~", "~0").replace("/", "~1")
+
+
+def shortened(text: str) -> str:
+    """*text* without its middle when it is long; messages quote what was given, which may be a megabyte."""
+    if len(text) <= LONGEST_DETAIL:
+        return text
+    half = LONGEST_DETAIL // 2
+    return f"{text[:half]} … {text[-half:]}"
+
+
+def counted(faults: list[Fault], what: str) -> str:
+    """`the submission has 2 faults: …` with the first of them, for those who read one line."""
+    first = faults[0]
+    place = first.get("pointer") or first.get("parameter") or first.get("header") or ""
+    many = f"{len(faults)} faults; the first" if len(faults) > 1 else "1 fault"
+    return f"{what} has {many}: {f'{place}: ' if place else ''}{first['detail']}"
