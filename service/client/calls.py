@@ -41,6 +41,7 @@ from service.retry import delay_seconds
 T = TypeVar("T")
 V = TypeVar("V", bound=View)
 
+MADE_UP_KEY = "client-"
 MOST_WAIT_SECONDS = 25.0  # the longest the API holds one answer
 MOST_PAUSE_SECONDS = 30.0  # a Retry-After over this is the caller's to wait for
 PAUSES = {"kind": "exponential", "base_seconds": 0.2, "cap_seconds": 5, "jitter": "equal"}
@@ -156,7 +157,7 @@ class Calls:
         """The contract's submission, with an idempotency key unless nothing is ever repeated."""
         body = document(submission)
         if self.retries and "idempotency_key" not in body:
-            body["idempotency_key"] = f"client-{uuid4().hex}"
+            body["idempotency_key"] = f"{MADE_UP_KEY}{uuid4().hex}"
         return body
 
     def get(self, id_: str, wait: float | None) -> Steps[Task]:

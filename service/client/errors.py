@@ -86,6 +86,9 @@ class Refused(ApiError):
 class Unauthorized(ApiError):
     """An API key is missing or wrong, or may not do this."""
 
+    def __str__(self) -> str:
+        return f"{super().__str__()}. The client reads its key from TASKPOST_API_KEY"
+
 
 class NotFound(ApiError):
     """There is no such task, or no longer."""

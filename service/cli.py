@@ -1,0 +1,152 @@
+"""
+The command `taskpost`: finds the command asked for, runs it, and says readably what went wrong.
+
+Owns the list of commands and the exit status of faults. Each command is defined and run by a module of its own that
+is imported only when it is asked for, so that `taskpost get` does not load a server.
+The fact to know: an error that we foresaw is a sentence on standard error, never a traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from shutil import get_terminal_size
+from typing import NamedTuple
+
+from service import __version__
+
+FAULT, INTERRUPTED = 2, 130
+
+
+class Command(NamedTuple):
+    """Where a command lives: *module* has its `define` and `run`, with *suffix* after them."""
+
+    module: str
+    suffix: str
+    about: str
+
+
+COMMANDS = {
+    "up": Command("service.cli_parts", "_up", "start everything on this machine; the place to begin"),
+    "web": Command("service.cli_parts", "_web", "start the API"),
+    "worker": Command("service.cli_parts", "_worker", "start a worker"),
+    "scheduler": Command("service.cli_parts", "_scheduler", "start the scheduler"),
+    "submit": Command("service.cli_submit", "", "submit a task"),
+    "get": Command("service.cli_tasks", "_get", "show tasks"),
+    "wait": Command("service.cli_tasks", "_wait", "wait until a task has ended, and show it"),
+    "cancel": Command("service.cli_tasks", "_cancel", "cancel tasks that have not ended"),
+    "delete": Command("service.cli_tasks", "_delete", "delete tasks that have ended"),
+    "list": Command("service.cli_tasks", "_list", "list tasks by state, queue, name, tag"),
+    "queues": Command("service.cli_tasks", "_queues", "list queues, with what waits in them"),
+    "workers": Command("service.cli_tasks", "_workers", "list live workers"),
+    "handlers": Command("service.cli_tasks", "_handlers", "list handlers, with their arguments"),
+}
+PARTS = ("up", "web", "worker", "scheduler")
+
+HELP = """\
+Taskpost: POST a task, and it gets done.
+
+usage: taskpost COMMAND [options]
+
+Start Taskpost:
+{parts}
+
+Use it:
+{uses}
+  version    print the version
+
+Begin:
+  taskpost up                                      in one terminal; then, in another:
+  taskpost submit demo.add a=2 b=3 --wait          a task for a handler, and its result
+  taskpost submit --url https://example.com/hook --body '{{"n": 1}}' --delay 90s
+  taskpost list --state failed                     what went wrong
+  taskpost wait ID && echo done                    exit status 0: it succeeded
+
+The commands that use it talk to the API at TASKPOST_URL (http://127.0.0.1:8080), with the key in
+TASKPOST_API_KEY if it asks for one. `taskpost COMMAND --help` has options and examples; --json
+prints JSON for programs. NO_COLOR is respected."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a question mark, not a traceback.
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="replace")
+    word = given[0] if given else "help"
+    if word in ("help", "-h", "--help"):
+        return main([given[1], "--help"]) if len(given) > 1 and given[1] in COMMANDS else show_help()
+    if word in ("version", "--version", "-V"):
+        print(f"taskpost {__version__}")
+        return 0
+    if word not in COMMANDS:
+        near = get_close_matches(word, COMMANDS, 1)
+        hint = f"did you mean {near[0]}?" if near else "`taskpost --help` lists the commands."
+        print(f"taskpost: there is no command {word!r}; {hint}", file=sys.stderr)
+        return FAULT
+    try:
+        return run(word, given[1:])
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        let_go()
+
+
+def show_help() -> int:
+    parts = [f"  {name:9}  {COMMANDS[name].about}" for name in PARTS]
+    uses = [f"  {name:9}  {command.about}" for name, command in COMMANDS.items() if name not in PARTS]
+    print(HELP.format(parts="\n".join(parts), uses="\n".join(uses)))
+    return 0
+
+
+def run(word: str, arguments: list[str]) -> int:
+    """Run one command; what goes wrong becomes a sentence and an exit status."""
+    from service.cli_screen import Screen
+    from service.errors import TaskpostError
+
+    env = dict(os.environ)
+    screen = Screen(sys.stdout, sys.stderr, env)
+    command = COMMANDS[word]
+    module = import_module(command.module)
+    define: Callable[[ArgumentParser], None] = getattr(module, f"define{command.suffix}")
+    act: Callable[[Namespace, Screen, Mapping[str, str]], int] = getattr(module, f"run{command.suffix}")
+    parser = ArgumentParser(f"taskpost {word}", formatter_class=Formatter, add_help=False)
+    define(parser)
+    parser.add_argument("-h", "--help", action="help", help="show this")
+    try:
+        return act(parsed(parser, word, arguments), screen, env)
+    except (ArgumentTypeError, TaskpostError) as exc:
+        screen.note(f"taskpost {word}: {exc}")
+        return FAULT
+
+
+def parsed(parser: ArgumentParser, word: str, arguments: list[str]) -> Namespace:
+    if word == "submit":
+        from service.cli_values import spelled_out
+
+        arguments = spelled_out(arguments, "--wait", "inf")
+    return parser.parse_intermixed_args(arguments)
+
+
+class Formatter(RawDescriptionHelpFormatter):
+    """Options in one column, examples as they are written."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=26, width=min(get_terminal_size().columns, 110))
+
+
+def let_go() -> None:
+    """Flush, and keep the interpreter from complaining at its end when nobody reads any more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""
+`taskpost up | web | worker | scheduler`: options made into settings, and the part started.
+
+Each option is a setting, and wins over its environment variable. The fact to know: the service never imports
+workers; `taskpost worker` becomes `python -m workers`, the same process under another program, with its settings
+in the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from service.cli_screen import Screen
+from service.settings import PREFIX, Settings
+
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"
+ROOT = Path(__file__).resolve().parent.parent
+ABOUT = {one.name: one.metadata["about"] for one in fields(Settings)}
+
+
+def define_up(parser: ArgumentParser) -> None:
+    parser.description = "Start everything on this machine: Valkey, the API, workers and the scheduler."
+    parser.epilog = (
+        "examples:\n"
+        "  taskpost up\n"
+        "  taskpost up --handlers shop.tasks --processes 4\n"
+        "  taskpost up --port 9000 --data /var/lib/taskpost\n"
+        "  REDIS_URL=redis://10.0.0.5:6379/0 taskpost up"
+    )
+    add_settings(parser, "host", "port", "insecure")
+    parser.add_argument(
+        "--data", metavar="DIR", default=".taskpost", help="where the embedded Valkey keeps its data (./.taskpost)"
+    )
+    add_settings(parser, "handlers", "processes", "redis")
+
+
+def run_up(options: Namespace, _screen: Screen, env: Mapping[str, str]) -> int:
+    from service.up import Options, up
+
+    settings = settings_of(options, env)
+    chosen = Options(
+        host=settings.host,
+        port=settings.port,
+        data=Path(options.data),
+        handlers=settings.handlers or Options().handlers,
+        processes=settings.processes,
+        redis_url=options.redis_url,
+        insecure=settings.insecure,
+    )
+    return asyncio.run(up(chosen))
+
+
+def define_web(parser: ArgumentParser) -> None:
+    parser.description = "Start the API."
+    add_settings(parser, "host", "port", "insecure", "web_processes", "redis", "log_level")
+
+
+def run_web(options: Namespace, _screen: Screen, env: Mapping[str, str]) -> int:
+    from service.api.web import serve
+
+    settings = settings_of(options, env)
+    logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
+    return serve(settings)
+
+
+def define_scheduler(parser: ArgumentParser) -> None:
+    parser.description = "Start the scheduler, which does what is due and keeps the house."
+    add_settings(parser, "redis", "log_level")
+
+
+def run_scheduler(options: Namespace, _screen: Screen, env: Mapping[str, str]) -> int:
+    from service.scheduler import run
+
+    return run(settings_of(options, env))
+
+
+def define_worker(parser: ArgumentParser) -> None:
+    parser.description = "Start a worker, which runs your handlers and calls URLs."
+    parser.epilog = (
+        "examples:\n"
+        "  taskpost worker --handlers shop.tasks\n"
+        "  taskpost worker --handlers shop.tasks,mail.tasks:registry --processes 4 --queues mail,default"
+    )
+    add_settings(parser, "handlers", "queues", "processes", "concurrency", "threads", "url_concurrency", "redis")
+    add_settings(parser, "log_level")
+
+
+def run_worker(options: Namespace, _screen: Screen, env: Mapping[str, str]) -> int:
+    settings_of(options, env)  # refuses what cannot be used, before the program changes
+    chosen = {name: value for name, value in vars(options).items() if name in ABOUT and value is not None}
+    passed = {f"{PREFIX}{name.upper()}": str(value) for name, value in chosen.items()}
+    # In a checkout the packages are found from here; elsewhere this folder must not come first, since a package
+    # called `workers` in it would be started instead.
+    is_checkout = Path.cwd() == ROOT
+    os.execve(  # noqa: S606  our own interpreter, without a shell
+        sys.executable, [sys.executable, *([] if is_checkout else ["-P"]), "-m", "workers"], {**env, **passed}
+    )
+
+
+# ---------------------------------------------------------------- settings as options
+
+
+def add_settings(parser: ArgumentParser, *names: str) -> None:
+    """An option for each of these settings; what is not given stays None, and the environment decides."""
+    for name in names:
+        setting = {"redis": "redis_url"}.get(name, name)
+        if setting == "insecure":
+            parser.add_argument("--insecure", action="store_true", default=None, help=ABOUT[setting])
+            continue
+        default = next(one.default for one in fields(Settings) if one.name == setting)
+        shown = f" ({default})" if default not in ("", None) and name != "redis" else ""
+        option = {"web_processes": "--processes"}.get(name, f"--{name.replace('_', '-')}")
+        metavar = {"redis": "URL", "host": "ADDRESS", "handlers": "MODULE[:ATTR]", "queues": "A,B"}.get(name, "N")
+        parser.add_argument(
+            option,
+            dest=setting,
+            metavar="LEVEL" if name == "log_level" else metavar,
+            type=type(default),
+            help=f"{ABOUT[setting]}{shown}".replace("`", "").replace("%", "%%"),
+        )
+
+
+def settings_of(options: Namespace, env: Mapping[str, str]) -> Settings:
+    """The settings of *env* and *options*. Raises InvalidSetting."""
+    given: dict[str, Any] = {name: value for name, value in vars(options).items() if name in ABOUT}
+    return Settings.from_env(env, **given)

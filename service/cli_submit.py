@@ -1,0 +1,162 @@
+"""
+`taskpost submit`: the words of the command line made into one submission.
+
+Owns which option means which field of the contract. Refuses to judge names and ranges: the API does, and says all.
+"""
+
+from __future__ import annotations
+
+import math
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from service import cli_values as values
+from service.cli_screen import Screen
+from service.cli_tasks import add_api, client, print_result, print_task
+from service.cli_wait import wait
+
+EPILOG = """\
+values: each is JSON when it is JSON, else text: a=2, ok=true, to=ada, ids='[1,2]', zip='"01234"'.
+    @file reads a value of --args, --body and --metadata from a file, - from standard input.
+durations: seconds, or a sum such as 250ms, 90s, 1h30m, 7d.
+
+examples:
+  taskpost submit demo.add a=2 b=3 --wait
+  taskpost submit email:send to=ada@example.com --delay 90s --retries 5 --tag customer-42
+  taskpost submit report:daily --at 18:30 --key report-2026-12-01 --callback https://example.com/done
+  taskpost submit --url https://example.com/hook --header 'X-Tenant: acme' --body '{"invoice": 4711}'
+  id=$(taskpost submit demo.sleep seconds=60 --quiet)
+
+exit status: 0 submitted, and with --wait succeeded; 1 ended in another way; 124 still going on after
+the time of --wait; 2 anything else."""
+
+
+def define(parser: ArgumentParser) -> None:
+    parser.description = "Submit a task: a call of a handler with arguments, or of a URL."
+    parser.usage = "taskpost submit HANDLER [key=value …] [options]\n       taskpost submit --url URL [options]"
+    parser.epilog = EPILOG
+    parser.add_argument("words", nargs="*", metavar="HANDLER key=value", help=SUPPRESS)
+    what = parser.add_argument_group("what to do")
+    what.add_argument("--args", metavar="JSON", type=values.mapping, help="the handler's arguments as one object")
+    what.add_argument("--url", help="call this URL instead of a handler")
+    what.add_argument("--method", metavar="METHOD", type=str.upper, help="method of the call (POST)")
+    what.add_argument(
+        "--header", metavar="'N: V'", type=values.header, action="append", help="header of the call; repeatable"
+    )
+    what.add_argument("--body", metavar="VALUE", type=values.body, help="body of the call")
+    define_when(parser)
+    define_labels(parser)
+    after = parser.add_argument_group("what to show")
+    after.add_argument(
+        "--wait",
+        metavar="TIME",
+        nargs="?",
+        const=math.inf,
+        type=lambda text: math.inf if text == "inf" else values.duration(text),
+        help="wait for the end, so long at the most",
+    )
+    after.add_argument("-q", "--quiet", action="store_true", help="print only the id; with --wait only the result")
+    add_api(parser)
+
+
+def define_when(parser: ArgumentParser) -> None:
+    when = parser.add_argument_group("when, and how often")
+    when.add_argument("--queue", help="queue it waits in (the handler's, else default)")
+    when.add_argument("--priority", metavar="0-9", type=int, help="9 goes first (5)")
+    when.add_argument("--delay", metavar="TIME", type=values.duration, help="start no earlier than in this time")
+    when.add_argument("--at", metavar="TIME", type=values.moment, help="start no earlier than at this time")
+    when.add_argument("--retries", metavar="N", type=int, help="tries after a failed one (3)")
+    when.add_argument("--backoff", metavar="TIMES", type=values.backoff, help="waits between them: 1s,5s,1m or JSON")
+    when.add_argument("--timeout", metavar="TIME", type=values.duration, help="time limit of an attempt")
+    when.add_argument("--soft-timeout", metavar="TIME", type=values.duration, help="warn the handler after this time")
+    when.add_argument("--retry-for", metavar="TIME", type=values.duration, help="no retry later than this (7d)")
+    when.add_argument("--max-crashes", metavar="N", type=int, help="lost workers it may outlive (3)")
+
+
+def define_labels(parser: ArgumentParser) -> None:
+    labels = parser.add_argument_group("labels, and what follows")
+    labels.add_argument("--key", help="idempotency key: the same key answers the same task")
+    labels.add_argument("--tag", action="append", help="word to find it by; repeatable")
+    labels.add_argument(
+        "--metadata", metavar="K=V", type=values.properties, action="append", help="kept with it; repeatable, or JSON"
+    )
+    labels.add_argument("--callback", metavar="URL", help="URL to POST to when it has ended")
+    labels.add_argument("--callback-on", metavar="ENDS", type=values.states, help="for these ends only: failed,expired")
+    labels.add_argument("--result-ttl", metavar="TIME", type=values.duration, help="how long its result is kept (1d)")
+
+
+def run(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
+    submission = submission_of(options)
+    status = 0
+    with client(options, env) as api:
+        task = api.submit(submission.pop("name", None), submission.pop("args", None), **submission)
+        if options.wait:
+            task, status = wait(api, screen, task, options.wait)
+    if options.quiet and not options.json:
+        print_result(screen, task) if options.wait else screen.line(task.id)
+    else:
+        print_task(options, screen, task)
+    return status
+
+
+def submission_of(options: Namespace) -> dict[str, Any]:
+    """
+    What is to be submitted, by the names of the contract.
+
+    Raises:
+        ArgumentTypeError: the words are not a handler and its arguments, or a URL.
+    """
+    name, url, args = target(options)
+    callback: dict[str, Any] | None = {"url": options.callback} if options.callback else None
+    if options.callback_on:
+        if callback is None:
+            raise ArgumentTypeError("--callback-on needs --callback URL, the URL to call")
+        callback["on"] = options.callback_on
+    metadata: dict[str, Any] = {}
+    for some in options.metadata or []:
+        metadata |= some
+    return {
+        "name": name,
+        "args": args or None,
+        "url": url,
+        "method": options.method,
+        "headers": dict(options.header) if options.header else None,
+        "body": options.body,
+        "queue": options.queue,
+        "priority": options.priority,
+        "delay_seconds": options.delay,
+        "run_at": options.at,
+        "timeout_seconds": options.timeout,
+        "soft_timeout_seconds": options.soft_timeout,
+        "retries": options.retries,
+        "retry_for_seconds": options.retry_for,
+        "max_crashes": options.max_crashes,
+        "backoff": options.backoff,
+        "idempotency_key": options.key,
+        "tags": options.tag,
+        "metadata": metadata or None,
+        "result_ttl_seconds": options.result_ttl,
+        "callback": callback,
+    }
+
+
+def target(options: Namespace) -> tuple[str | None, str | None, dict[str, Any]]:
+    """(handler, URL, arguments); one of the first two is None."""
+    words = list(options.words)
+    name = words.pop(0) if words and (is_url(words[0]) or "=" not in words[0]) else None
+    url = options.url
+    if name is not None and is_url(name):
+        name, url = None, url or name
+    args = {**(options.args or {}), **dict(values.pair(one) for one in words)}
+    if name is None and url is None:
+        raise ArgumentTypeError("what is to be done? Name a handler (`taskpost handlers` lists them), or say --url URL")
+    if name is not None and url is not None:
+        raise ArgumentTypeError(f"both the handler {name} and the URL {url} are given; a task is one of them")
+    if url is not None and args:
+        raise ArgumentTypeError("key=value and --args are for handlers; a URL is sent --body")
+    return name, url, args
+
+
+def is_url(word: str) -> bool:
+    return word.startswith(("http://", "https://"))
