@@ -172,7 +172,7 @@ def cut(text: str, width: int) -> str:
 def span(seconds: float) -> str:
     """A duration as people say it, in at most two units: `2 ms`, `1.5 s`, `3 min 5 s`, `2 d 4 h`."""
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.0f} ms" if seconds else "0 s"
     if seconds < 60:
         return f"{int(seconds * 10) / 10:g} s"
     for unit, size, part, part_size in (("d", 86_400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
@@ -189,7 +189,7 @@ def relative(at: datetime | None, now: datetime) -> str:
     seconds = (now - at).total_seconds()
     if abs(seconds) < 1:
         return "now"
-    whole = span(float(int(abs(seconds)))).split(" ")
+    whole = span(round(abs(seconds))).split(" ")
     coarse = " ".join(whole[:2])
     return f"{coarse} ago" if seconds > 0 else f"in {coarse}"
 

@@ -24,7 +24,7 @@ TASK_COLUMNS = (
     Column("STATE"),
     Column("TASK", shrinks=True),
     Column("QUEUE", shrinks=True),
-    Column("ATTEMPT", is_right=True),
+    Column("TRY", is_right=True),
     Column("WHEN"),
 )
 
@@ -59,7 +59,9 @@ def how_it_goes(task: Task, now: datetime) -> list[tuple[str, str]]:
     if task.state == "scheduled" and task.run_at is not None:
         rows.append(("due", f"{clock(task.run_at)} ({relative(task.run_at, now)})"))
     if task.started_at is not None:
-        rows.append(("started", f"{clock(task.started_at)} ({relative(task.started_at, now)})"))
+        late = (task.started_at - task.run_at).total_seconds() if task.run_at else -1.0
+        waited = f", {span(late)} after it was due" if late >= 0 else ""
+        rows.append(("started", f"{clock(task.started_at)} ({relative(task.started_at, now)}{waited})"))
     if task.finished_at is not None:
         took = f", took {span((task.finished_at - task.started_at).total_seconds())}" if task.started_at else ""
         rows.append(("finished", f"{clock(task.finished_at)} ({relative(task.finished_at, now)}{took})"))
@@ -141,14 +143,12 @@ def show_tasks(screen: Screen, tasks: Sequence[Task], now: datetime) -> None:
 
 
 def when(task: Task, now: datetime) -> str:
-    """The time that matters in the task's state: when it is due, began or ended."""
+    """The time that matters in the task's state: when it ended, began, or is due."""
     if task.is_ended:
         return relative(task.finished_at, now)
-    if task.state == "scheduled":
-        return f"due {relative(task.run_at, now)}"
     if task.state in ("running", "cancelling"):
-        return f"began {relative(task.started_at, now)}"
-    return f"since {relative(task.run_at, now).removesuffix(' ago')}"
+        return relative(task.started_at, now)
+    return relative(task.run_at, now)
 
 
 def show_queues(screen: Screen, queues: Sequence[Queue]) -> None:

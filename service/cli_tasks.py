@@ -51,7 +51,9 @@ def for_each(options: Namespace, screen: Screen, do: Callable[[str], None]) -> i
         try:
             do(id_)
         except ApiError as exc:
-            screen.note(f"{id_}: {exc}" if len(options.ids) > 1 else str(exc))
+            if len(options.ids) == 1:
+                raise
+            screen.note(f"{id_}: {exc}")
             status = FAULT
     return status
 
@@ -135,9 +137,9 @@ def print_result(screen: Screen, task: Task) -> None:
         is_text = isinstance(task.result, str)
         screen.line(clean(task.result) if is_text else orjson.dumps(task.result).decode())
     elif task.error is not None:
-        screen.note(f"task {task.id} {task.state}: {task.error.type}: {task.error.message}")
+        screen.note(f"task {task.id} has no result, it {task.state}: {task.error.type}: {task.error.message}")
     else:
-        screen.note(f"task {task.id} {task.state} without a result")
+        screen.note(f"task {task.id} has no result; its state is {task.state}")
 
 
 # ---------------------------------------------------------------- lists
@@ -180,7 +182,7 @@ def run_list(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
         return 0
     show_tasks(screen, shown, datetime.now(UTC))
     if has_more:
-        screen.note(f"There are more than these {len(shown)}: --limit N or --all shows them.")
+        screen.note("There are more: --limit N or --all shows them.")
     return 0
 
 

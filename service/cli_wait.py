@@ -68,7 +68,7 @@ def draw(screen: Screen, text: str) -> None:
 
 def bar(screen: Screen, task: Task, tick: str, elapsed_seconds: float) -> str:
     """One line: the state, how far the task is, and for how long this has been waiting."""
-    words = [tick, task.state, span(float(int(elapsed_seconds)) or 0)]
+    words = [tick, task.state, span(int(elapsed_seconds))]
     progress = task.progress
     if progress is not None:
         if progress.total:

@@ -76,7 +76,10 @@ class ApiError(ClientError):
         self.detail = str(problem.get("detail") or self.title or f"status {self.status}")
         self.errors: list[dict[str, Any]] = [one for one in problem.get("errors") or [] if isinstance(one, dict)]
         self.retry_after = retry_after
-        super().__init__("\n".join([self.detail, *(f"  {fault_line(one)}" for one in self.errors)]))
+        # A single fault is often told in the detail already.
+        is_told = len(self.errors) == 1 and str(self.errors[0].get("detail", "")) in self.detail
+        faults = [] if is_told else [f"  {fault_line(one)}" for one in self.errors]
+        super().__init__("\n".join([self.detail, *faults]))
 
 
 class Refused(ApiError):
@@ -134,8 +137,9 @@ def api_error(problem: Mapping[str, Any], retry_after: float | None = None) -> A
 def fault_line(fault: Mapping[str, Any]) -> str:
     """One fault as a line: where, what, and what was probably meant."""
     where = fault.get("pointer") or fault.get("parameter") or fault.get("header")
-    hint = f" (did you mean {fault['hint']}?)" if fault.get("hint") else ""
-    return f"{where}: {fault.get('detail', '')}{hint}" if where else f"{fault.get('detail', '')}{hint}"
+    detail, meant = str(fault.get("detail", "")), fault.get("hint")
+    hint = f" (did you mean {meant}?)" if meant and "did you mean" not in detail else ""
+    return f"{where}: {detail}{hint}" if where else f"{detail}{hint}"
 
 
 def read_problem(request: str, status: int, content_type: str, body: bytes, retry_after: str | None) -> ApiError:

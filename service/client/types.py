@@ -61,6 +61,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     raw: dict[str, Any] = msgspec.field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        shown = [f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "raw"]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
 
 class TaskError(msgspec.Struct, frozen=True):
     """Why an attempt failed."""
