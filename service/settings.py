@@ -74,7 +74,9 @@ class Settings:
     timeout_seconds: float = setting(1800, "time limit of an attempt of a handler", 0.001, 7 * DAY)
     url_timeout_seconds: float = setting(30, "time limit of an attempt of a URL task", 0.001, 7 * DAY)
     retry_for_seconds: float = setting(7 * DAY, "total time in which a task may be retried or deferred", 0)
-    max_crashes: int = setting(3, "lost workers a task may outlive; one more, and it fails as `worker_lost` (0: never run again after a crash)", 0, 100)
+    max_crashes: int = setting(
+        3, "lost workers a task may outlive; one more, and it fails as `worker_lost` (0: never run again)", 0, 100
+    )
     result_ttl_seconds: float = setting(DAY, "how long succeeded, cancelled and expired tasks are kept", 0)
     failure_ttl_seconds: float = setting(7 * DAY, "how long failed tasks are kept", 0)
     max_finished: int = setting(1_000_000, "most ended tasks listed in a shard, failed ones apart", 100)

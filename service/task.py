@@ -134,7 +134,7 @@ class Record:
 def pack_header(
     *, state: bytes, priority: int, lane: str, time_ms: int, max_crashes: int, queue: str, generation: int = 0
 ) -> bytes:
-    """The header of a record; *queue* is the stored name (at most 255 bytes of ASCII), left out when it is `default`."""
+    """The header of a record; *queue* is the stored name (at most 255 bytes of ASCII); `default` is left out."""
     name = b"" if queue == DEFAULT_QUEUE else queue.encode()
     return b"%c%b%c%d%b%b%c%c%b" % (
         FORMAT, state, generation, priority, LANES[lane], time_ms.to_bytes(6, "big"), max_crashes, len(name), name,

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from typing import Any
 
 import uvloop
 
@@ -24,6 +25,7 @@ from workers import frames
 from workers.frames import Frames
 from workers.held import HeldTable
 from workers.logs import configure
+from workers.pools import Pool
 from workers.pools.loop import LoopPool
 from workers.pools.thread import ThreadPool
 from workers.push.client import PushClient
@@ -57,7 +59,7 @@ class Child:
         settings = self.settings
         self.store = await Store.open(settings)
         threads = ThreadPool(settings.threads, max_result_bytes=settings.max_result_bytes)
-        pools = {"async": LoopPool(max_result_bytes=settings.max_result_bytes), "thread": threads}
+        pools: dict[str, Pool] = {"async": LoopPool(max_result_bytes=settings.max_result_bytes), "thread": threads}
         push = PushClient(max_result_bytes=settings.max_result_bytes, concurrency=max(settings.url_concurrency, 1))
         pipeline = Pipeline(self.registry, pools, push, settings, self.worker)
         capacity = {"url": settings.url_concurrency, "async": settings.concurrency, "thread": settings.threads}
@@ -76,10 +78,11 @@ class Child:
         background = [asyncio.create_task(one) for one in (self.refresh(), self.keep_own_leases(), self.turn())]
         ended = asyncio.gather(*(loop.run() for loop in self.loops))
         stopped = asyncio.create_task(self.stopping.wait())
-        await asyncio.wait([ended, stopped, *background], return_when=asyncio.FIRST_COMPLETED)
-        for task in (ended, *background):
-            if task.done():
-                task.result()  # none of them ends by itself: this raises what ended it, and the parent starts anew
+        waited: list[asyncio.Future[Any]] = [ended, stopped, *background]
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        for one in waited:
+            if one is not stopped and one.done():
+                one.result()  # none of them ends by itself: this raises what ended it, and the parent starts anew
         await self.drain(ended)
         for task in background:
             task.cancel()

@@ -125,7 +125,7 @@ class Store:
             return
         try:
             info = await self.client.info()
-        except (RedisError, OSError, asyncio.TimeoutError):
+        except (TimeoutError, RedisError, OSError):
             return
         if not int(info.get("aof_enabled", 0)):
             log.warning(

@@ -52,23 +52,23 @@ def connect(settings: Settings, *, wait_seconds: float = 0) -> Client:
         options["ssl_check_hostname"] = False
     if parts.scheme in ("redis", "rediss", "unix"):
         return redis.Redis.from_url(url, retry=quiet, **options)
-    secret = {"username": parts.username, "password": parts.password}
+    options |= {"username": parts.username, "password": parts.password}
     hosts = hosts_of(url)
     if parts.scheme in ("redis+cluster", "rediss+cluster"):
         nodes = [ClusterNode(host, port) for host, port in hosts]
-        tls = {"ssl": True} if parts.scheme.startswith("rediss") else {}
-        return RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **secret, **tls, **options)
+        options["ssl"] = parts.scheme.startswith("rediss")
+        return RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **options)
     if parts.scheme in ("redis+sentinel", "rediss+sentinel"):
         service, _, database = parts.path.strip("/").partition("/")
         asked = dict(parse_qsl(parts.query))
-        sentinel = Sentinel(
+        sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # the library gives it no types
             hosts,
             sentinel_kwargs={"password": asked.get("sentinel_password"), "socket_timeout": CONNECT_SECONDS},
             ssl=parts.scheme.startswith("rediss"),
-            **secret,
             **options,
         )
-        return sentinel.master_for(service or "mymaster", db=int(database or 0), retry=quiet)
+        master: redis.Redis = sentinel.master_for(service or "mymaster", db=int(database or 0), retry=quiet)
+        return master
     raise InvalidSetting(
         f"TASKPOST_REDIS_URL={url}: needs redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
     )

@@ -94,7 +94,7 @@ class Events:
         """The id of the newest entry, `0-0` before the first."""
         try:
             newest = await self.client.execute_command("XREVRANGE", keys.events(shard), "+", "-", "COUNT", 1)
-        except (RedisError, OSError, asyncio.TimeoutError) as exc:
+        except (TimeoutError, RedisError, OSError) as exc:
             raise translated(exc) from exc
         return newest[0][0] if newest else b"0-0"
 
@@ -125,14 +125,14 @@ class Events:
 
     async def next_entries(self, places: dict[str, bytes], block_ms: int = BLOCK_MS) -> list[bytes]:
         """The entries behind *places*, which move on; empty when none came in *block_ms*."""
-        command = ["XREAD", "COUNT", 500, "BLOCK", block_ms, "STREAMS", *places, *places.values()]
+        command: list[Any] = ["XREAD", "COUNT", 500, "BLOCK", block_ms, "STREAMS", *places, *places.values()]
         try:
             # On a cluster the library finds the node by the key, which stands late in XREAD.
             target: dict[str, Any] = {}
             if isinstance(self.client, RedisCluster):
                 target["target_nodes"] = self.client.get_node_from_key(next(iter(places)))
             reply = await self.client.execute_command(*command, **target)
-        except (RedisError, OSError, asyncio.TimeoutError) as exc:
+        except (TimeoutError, RedisError, OSError) as exc:
             raise translated(exc) from exc
         payloads = []
         for stream, entries in pairs(reply):

@@ -42,13 +42,13 @@ class MemoryWatch:
         try:
             many = isinstance(self.client, RedisCluster)
             reply: Any = await (
-                self.client.info("memory", target_nodes=RedisCluster.PRIMARIES)  # type: ignore[call-arg]
+                self.client.info("memory", target_nodes=RedisCluster.PRIMARIES)
                 if many
                 else self.client.info("memory")
             )
             nodes = [reply] if "used_memory" in reply else list(reply.values())
             self.full = next((text for text in map(self.verdict, nodes) if text), None)
-        except (RedisError, OSError, asyncio.TimeoutError):
+        except (TimeoutError, RedisError, OSError):
             pass
         finally:
             self.asking = None
@@ -59,6 +59,6 @@ class MemoryWatch:
         if not limit or used < limit * self.ratio:
             return None
         return (
-            f"Redis uses {used:,} of {limit:,} bytes, more than the share of {self.ratio:g} up to which tasks are taken "
-            "in. Wait until running work has freed some, raise maxmemory, or raise TASKPOST_MAX_MEMORY_RATIO."
+            f"Redis uses {used:,} of {limit:,} bytes, over the share of {self.ratio:g} up to which tasks are taken in. "
+            "Wait until running work has freed some, raise maxmemory, or raise TASKPOST_MAX_MEMORY_RATIO."
         )

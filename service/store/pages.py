@@ -72,6 +72,7 @@ def pack_cursor(query: Query, place: Place) -> str:
 def unpack_cursor(query: Query, cursor: str) -> Place:
     """Raises InvalidQuery for a cursor that was not made by `pack_cursor` for such a query."""
     try:
+        place: Place
         state, *place = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if state != query.state or not place:
             raise ValueError(cursor)

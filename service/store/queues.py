@@ -52,7 +52,7 @@ class Queues:
         return shown
 
     async def oldest_seconds(self, stored: str) -> float | None:
-        """How long the longest waiting queued task has been ready; None when none is. Looks at the heads of the lists."""
+        """How long the longest waiting task has been ready; None when none is. Looks at the heads of the lists."""
         heads = [
             self.tasks.scripts.command("LRANGE", keys.ready(shard, stored, letter.decode(), priority), 0, 4)
             for shard in range(self.tasks.shards)

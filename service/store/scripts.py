@@ -72,7 +72,7 @@ class Scripts:
         """A plain command that reads. Raises as `call` does."""
         try:
             return await self.client.execute_command(*args)
-        except (RedisError, OSError, asyncio.TimeoutError) as exc:
+        except (TimeoutError, RedisError, OSError) as exc:
             raise translated(exc) from exc
 
     async def once(self, script: Script, shard: int, args: tuple[Any, ...]) -> Any:
@@ -85,5 +85,5 @@ class Scripts:
                 if not is_noscript(exc):
                     raise
                 return await self.client.execute_command("EVAL", script.text, *named)
-        except (RedisError, OSError, asyncio.TimeoutError) as exc:
+        except (TimeoutError, RedisError, OSError) as exc:
             raise translated(exc) from exc

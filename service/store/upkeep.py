@@ -69,9 +69,9 @@ async def prune(tasks: Tasks, shard: int, place: int) -> int:
     )
     if not reply:
         return 0
-    [(opened_ms, bucket)] = scored_pairs(reply)
+    opened_ms, bucket = scored_pairs(reply)[0]
     left = int(await tasks.scripts.command("LLEN", keys.made_bucket(shard, bucket)))
     while left > 0:
         length, seen = await tasks.scripts.call(shard, "prune", bucket, RUNS_A_CALL)
         left = left - seen if length else 0
-    return opened_ms
+    return int(opened_ms)

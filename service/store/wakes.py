@@ -6,8 +6,6 @@ A marker carries nothing and means "work now"; losing one costs time, never a ta
 
 from __future__ import annotations
 
-import asyncio
-
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisError
 
@@ -50,7 +48,7 @@ class WakeReader:
         """
         try:
             reply = await self.client.execute_command("BZPOPMIN", *markers, BLOCK_SECONDS)
-        except (RedisError, OSError, asyncio.TimeoutError) as exc:
+        except (TimeoutError, RedisError, OSError) as exc:
             raise translated(exc) from exc
         return (reply[0].decode(), reply[1] == NUDGE) if reply else None
 
