@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from service.errors import StoreUnavailable
+
 Given = TypeVar("Given")
 Answer = TypeVar("Answer")
 
@@ -69,6 +71,12 @@ class Collector(Generic[Given, Answer]):
                 total += size
         return taken
 
+    def take_all(self) -> list[tuple[list[Given], asyncio.Future[list[Answer]]]]:
+        """All that waits."""
+        waiting = [(group, future) for group, _, future in self.waiting]
+        self.waiting.clear()
+        return waiting
+
     async def send(self, taken: list[tuple[list[Given], asyncio.Future[list[Answer]]]]) -> None:
         """One call, and its answers to those who wait for them."""
         if not taken:
@@ -76,6 +84,9 @@ class Collector(Generic[Given, Answer]):
         try:
             answers = await self.call([given for group, _ in taken for given in group])
         except BaseException as exc:
+            if isinstance(exc, StoreUnavailable):
+                # Those who came meanwhile have waited as long as a call may take; another try would double that.
+                taken += self.take_all()
             for _, future in taken:
                 if not future.done():
                     future.set_exception(exc)

@@ -23,6 +23,8 @@ FOLDER = Path(__file__).parent / "lua"
 NAMES = ("submit", "step", "extend", "reap", "end", "progress", "read", "forget", "sweep", "retire", "prune")
 # Finishing needs memory too: only scripts that take in work may be refused for want of it.
 ADDS_WORK = ("submit",)
+MOST_IN_FLIGHT = 64
+PATIENCE_SECONDS = 1.5  # who asks is answered within two seconds, also while Redis hangs
 
 
 class Script:
@@ -44,8 +46,10 @@ class Scripts:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        # The library refuses a command when its pool is used up; here it waits its turn instead.
+        self.turns = asyncio.Semaphore(MOST_IN_FLIGHT)
 
-    async def call(self, shard: int, name: str, *args: Any, patience_seconds: float = 1.5) -> Any:
+    async def call(self, shard: int, name: str, *args: Any, patience_seconds: float = PATIENCE_SECONDS) -> Any:
         """
         Run script *name* on *shard*; the same call is sent again, for *patience_seconds*, while Redis is away.
 
@@ -59,7 +63,7 @@ class Scripts:
         pause = 0.02
         while True:
             try:
-                return await self.once(script, shard, args)
+                return await self.once(script, shard, args, deadline)
             except StoreUnavailable:
                 # Full jitter: processes that lost Redis together must not return together.
                 nap = pause * random.random()
@@ -68,22 +72,24 @@ class Scripts:
                 await asyncio.sleep(nap)
                 pause = min(pause * 2, 0.5)
 
-    async def command(self, *args: Any) -> Any:
-        """A plain command that reads. Raises as `call` does."""
+    async def command(self, *args: Any, patience_seconds: float = PATIENCE_SECONDS) -> Any:
+        """A plain command, sent once. Raises as `call` does."""
         try:
-            return await self.client.execute_command(*args)
+            async with asyncio.timeout(patience_seconds), self.turns:
+                return await self.client.execute_command(*args)
         except (TimeoutError, RedisError, OSError) as exc:
             raise translated(exc) from exc
 
-    async def once(self, script: Script, shard: int, args: tuple[Any, ...]) -> Any:
+    async def once(self, script: Script, shard: int, args: tuple[Any, ...], deadline: float) -> Any:
         """Send the call once. Raises as `call` does."""
         named = (2, keys.conf(shard), keys.none(shard), keys.prefix(shard), *args)
         try:
-            try:
-                return await self.client.execute_command("EVALSHA", script.sha, *named)
-            except RedisError as exc:
-                if not is_noscript(exc):
-                    raise
-                return await self.client.execute_command("EVAL", script.text, *named)
+            async with asyncio.timeout_at(deadline), self.turns:
+                try:
+                    return await self.client.execute_command("EVALSHA", script.sha, *named)
+                except RedisError as exc:
+                    if not is_noscript(exc):
+                        raise
+                    return await self.client.execute_command("EVAL", script.text, *named)
         except (TimeoutError, RedisError, OSError) as exc:
             raise translated(exc) from exc

@@ -97,6 +97,7 @@ class Tasks:
         self.shards = 1
         self.next_shard = 0
         self.collectors: dict[int, Collector[New, Taken]] = {}
+        self.readers: dict[int, Collector[bytes, Snapshot | None]] = {}
 
     # ------------------------------------------------------------ submit
 
@@ -256,24 +257,39 @@ class Tasks:
         """The tasks of *ids*, in their order; None where there is none."""
         by_shard: dict[int, list[int]] = {}
         for place, id_ in enumerate(ids):
-            by_shard.setdefault(shard_of(id_), []).append(place)
+            if shard_of(id_) < self.shards:
+                by_shard.setdefault(shard_of(id_), []).append(place)
         found: list[Snapshot | None] = [None] * len(ids)
 
         async def read_some(shard: int, places: list[int]) -> None:
-            while places:  # large tasks come a few at a time
-                reply = await self.scripts.call(shard, "read", *[ids[place] for place in places])
-                self.clock.hear(reply[0])
-                answered, places = places[: len(reply) // 4], places[len(reply) // 4 :]
-                for n, place in enumerate(answered):
-                    found[place] = snapshot_of(ids[place], reply[0], *reply[1 + 4 * n : 5 + 4 * n])
+            wanted = [ids[place] for place in places]
+            some = await (self.reader(shard).put(wanted, 0) if len(ids) == 1 else self.read_calls(shard, wanted))
+            for place, snapshot in zip(places, some, strict=True):
+                found[place] = snapshot
 
-        calls = [
-            read_some(shard, places[start : start + MOST_A_CALL])
-            for shard, places in by_shard.items()
-            if shard < self.shards
-            for start in range(0, len(places), MOST_A_CALL)
-        ]
-        await asyncio.gather(*calls)
+        await asyncio.gather(*(read_some(shard, places) for shard, places in by_shard.items()))
+        return found
+
+    def reader(self, shard: int) -> Collector[bytes, Snapshot | None]:
+        """Readers of single tasks share their calls."""
+        collector = self.readers.get(shard)
+        if collector is None:
+
+            async def call(ids: list[bytes]) -> list[Snapshot | None]:
+                return await self.read_calls(shard, ids)
+
+            collector = self.readers[shard] = Collector(call, most=MOST_A_CALL)
+        return collector
+
+    async def read_calls(self, shard: int, ids: list[bytes]) -> list[Snapshot | None]:
+        """The tasks of *ids*, all of *shard*; large ones come a few a call."""
+        found: list[Snapshot | None] = []
+        while len(found) < len(ids):
+            part = ids[len(found) : len(found) + MOST_A_CALL]
+            reply = await self.scripts.call(shard, "read", *part)
+            self.clock.hear(reply[0])
+            answered = part[: len(reply) // 4]
+            found += [snapshot_of(id_, reply[0], *reply[1 + 4 * n : 5 + 4 * n]) for n, id_ in enumerate(answered)]
         return found
 
     async def packed_run(self, id_: bytes) -> bytes | None:

@@ -1,0 +1,64 @@
+"""
+Every test of the store runs on one server with 1 shard, with 16, and on a cluster; and leaves a keyspace in which
+everything agrees (`invariants.py`), unless a test says what it breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from service.store import Store
+from tests.store import deployments, invariants
+from tests.store.acting import Worker
+from tests.store.deployments import Deployment, Servers
+
+CLUSTER, FULL = pytest.mark.cluster, pytest.mark.full
+NAMES = [
+    "valkey-1",
+    "valkey-16",
+    pytest.param("valkey-cluster", marks=CLUSTER),
+    pytest.param("redis-1", marks=FULL),
+    pytest.param("redis-16", marks=FULL),
+    pytest.param("redis-cluster", marks=[CLUSTER, FULL]),
+]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "deployments(*names): says nothing more on others")
+    config.addinivalue_line("markers", "allows(*what): what the test breaks on purpose, see invariants.py")
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[Servers]:
+    servers = Servers()
+    with servers.stack:
+        yield servers
+
+
+@pytest.fixture(params=NAMES)
+def deployment(request: pytest.FixtureRequest, pool: Servers) -> Iterator[Deployment]:
+    """Empty servers; afterwards whatever is in them must agree."""
+    marker = request.node.get_closest_marker("deployments")
+    if marker is not None and request.param not in marker.args:
+        pytest.skip("says nothing more on this deployment")
+    made = deployments.of_name(pool, request.param)
+    made.empty()
+    yield made
+    allowed = request.node.get_closest_marker("allows")
+    faults = invariants.faults_of(made, allowed.args if allowed else ())
+    made.close()
+    assert [] == faults
+
+
+@pytest.fixture
+async def store(deployment: Deployment) -> AsyncIterator[Store]:
+    opened = await deployment.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def worker(store: Store) -> Worker:
+    return Worker(store)

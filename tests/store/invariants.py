@@ -1,0 +1,263 @@
+"""
+What must hold of the whole keyspace after every test: each task in exactly one state, counters equal to recounts,
+nothing left over.
+
+Reads everything, on every node, without any of Taskpost's own reading code but the record's and the run's layout.
+A test that moves clocks on purpose names what it breaks: `expired` (records may be gone before lists say so),
+`unlisted` (ended records may have left their list).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.task import DEFAULT_QUEUE, STATE_OF, created_ms, parse_run
+from tests.store.deployments import Deployment
+
+LEAST_TTL_MS = 60_000
+MAY_BE_LEFT = ("conf", "ev", "workers", "handlers")
+WAITING_LETTERS = b"qwrk"
+
+
+@dataclass
+class Shard:
+    """All keys of one shard, by what stands behind `tp:{n}:`."""
+
+    strings: dict[bytes, bytes] = field(default_factory=dict)
+    lists: dict[bytes, list[bytes]] = field(default_factory=dict)
+    zsets: dict[bytes, dict[bytes, int]] = field(default_factory=dict)
+    hashes: dict[bytes, dict[bytes, bytes]] = field(default_factory=dict)
+    ttl_ms: dict[bytes, int] = field(default_factory=dict)
+    events: list[bytes] = field(default_factory=list)
+
+    def ids(self, kind: bytes) -> list[bytes]:
+        """The ids for which there is a key `<kind>:<id>`."""
+        return [name[len(kind) + 1 :] for name in (*self.strings, *self.lists) if name.startswith(kind + b":")]
+
+
+def faults_of(deployment: Deployment, allowed: Collection[str] = ()) -> list[str]:
+    """Everything that does not agree, as sentences; empty when all is well."""
+    shards: dict[bytes, Shard] = defaultdict(Shard)
+    faults: list[str] = []
+    for client in deployment.clients:
+        for key in client.scan_iter(count=1000):
+            if key.startswith(b"tp:{"):
+                number, _, name = key[4:].partition(b"}:")
+                read(client, key, name, shards[number])
+            else:
+                faults.append(f"a key that is not ours: {key!r}")
+    for number, shard in sorted(shards.items()):
+        checker = Checker(shard, allowed)
+        checker.check()
+        faults += [f"shard {number.decode()}: {fault}" for fault in checker.faults]
+    return faults
+
+
+def read(client: Any, key: bytes, name: bytes, shard: Shard) -> None:
+    kind, ttl_ms = client.type(key), client.pttl(key)
+    if kind == b"none" or ttl_ms == -2:
+        return
+    if ttl_ms >= 0:
+        shard.ttl_ms[name] = ttl_ms
+    if kind == b"string":
+        shard.strings[name] = client.get(key)
+    elif kind == b"list":
+        shard.lists[name] = client.lrange(key, 0, -1)
+    elif kind == b"zset":
+        shard.zsets[name] = {member: int(score) for member, score in client.zrange(key, 0, -1, withscores=True)}
+    elif kind == b"hash":
+        shard.hashes[name] = client.hgetall(key)
+    elif kind == b"stream":
+        shard.events = [fields[b"e"] for _, fields in client.xrange(key)]
+
+
+class Checker:
+    """Holds one shard to its rules; `faults` says what is broken."""
+
+    def __init__(self, shard: Shard, allowed: Collection[str]) -> None:
+        self.shard, self.allowed = shard, allowed
+        self.faults: list[str] = []
+        self.records = {name[2:]: text for name, text in shard.strings.items() if name.startswith(b"t:")}
+        self.runs = {id_: parse_run(text) for id_, text in shard.hashes.get(b"run", {}).items()}
+        self.leases = shard.zsets.get(b"lease", {})
+        self.where: dict[bytes, str] = {}
+        self.now_ms = int(time.time() * 1000)
+
+    def fault(self, text: str) -> None:
+        self.faults.append(text)
+
+    def check(self) -> None:
+        entries = self.valid_entries()
+        for id_, record in self.records.items():
+            if record[1:2] == b"W":
+                self.check_waiting(id_, record, entries.get(id_, []))
+            else:
+                self.check_ended(id_, record)
+        self.check_orphans()
+        self.check_counts()
+        self.check_creation_order()
+        self.check_names()
+        self.check_events()
+
+    # ------------------------------------------------------------ tasks
+
+    def valid_entries(self) -> dict[bytes, list[tuple[bytes, bytes]]]:
+        """id -> (key, what the key must say of it) of entries whose generation is the record's."""
+        found: dict[bytes, list[tuple[bytes, bytes]]] = defaultdict(list)
+        for name, entries in self.shard.lists.items():
+            if name.startswith(b"q:"):
+                queue, lane, priority = name[2:].rsplit(b":", 2)
+                for entry in entries:
+                    self.note(found, entry[1:2], entry[2:18], name, b"%b:%b:%b" % (queue, lane, priority))
+        for name, members in self.shard.zsets.items():
+            if name.startswith(b"due:"):
+                for entry, due_ms in members.items():
+                    told = b"%b:%b:%b@%d" % (name[4:], entry[19:20], entry[18:19], due_ms)
+                    self.note(found, entry[1:2], entry[2:18], name, told)
+                    if entry[2:18] not in self.records:
+                        self.fault(f"{name!r} holds {entry[2:18].hex()}, which has no record")
+        return found
+
+    def note(self, found: dict[bytes, Any], generation: bytes, id_: bytes, name: bytes, told: bytes) -> None:
+        record = self.records.get(id_)
+        if record is not None and record[1:3] == b"W" + generation:
+            found[id_].append((name, told))
+
+    def check_waiting(self, id_: bytes, record: bytes, entries: list[tuple[bytes, bytes]]) -> None:
+        run = self.runs.get(id_)
+        task = id_.hex()
+        if f"t:{task}" in self.shard.ttl_ms or b"t:" + id_ in self.shard.ttl_ms:
+            self.fault(f"{task} waits, and its record expires")
+        if run is not None and run.is_held:
+            self.where[id_] = "cancelling" if run.is_cancelling else "running"
+            if id_ not in self.leases:
+                self.fault(f"{task} is held in `run` without a lease")
+            if entries:
+                self.fault(f"{task} runs, and has an entry in {entries}")
+            return
+        if id_ in self.leases:
+            self.fault(f"{task} has a lease, and `run` does not hold it")
+        if len(entries) != 1:
+            self.fault(f"{task} waits with {len(entries)} entries: {entries}")
+            return
+        name, told = entries[0]
+        expected = b"%b:%b:%b" % (queue_of(record), record[4:5], record[3:4])
+        if name.startswith(b"due:"):
+            self.where[id_] = "scheduled"
+            expected += b"@%d" % int.from_bytes(record[5:11], "big")
+        else:
+            self.where[id_] = "queued"
+        if told != expected:
+            self.fault(f"{task} stands as {told!r}, its record says {expected!r}")
+
+    def check_ended(self, id_: bytes, record: bytes) -> None:
+        task = id_.hex()
+        self.where[id_] = STATE_OF[record[1:2]]
+        if id_ in self.leases or id_ in self.runs:
+            self.fault(f"{task} has ended and is still in `lease` or `run`")
+        ended_ms, ttl_ms = int.from_bytes(record[5:11], "big"), self.shard.ttl_ms.get(b"t:" + id_)
+        if ttl_ms is None:
+            self.fault(f"{task} has ended and never expires")
+        elif ttl_ms + self.now_ms - ended_ms < LEAST_TTL_MS - 2000 and "expired" not in self.allowed:
+            self.fault(f"{task} has ended and is kept for less than a minute")
+        wanted, other = (b"dead", b"done") if record[1:2] == b"F" else (b"done", b"dead")
+        if id_ in self.shard.zsets.get(other, {}):
+            self.fault(f"{task} is in {other!r}, its state is {record[1:2]!r}")
+        if self.shard.zsets.get(wanted, {}).get(id_) != ended_ms and "unlisted" not in self.allowed:
+            self.fault(f"{task} is not in {wanted!r} at the time of its end")
+
+    # ------------------------------------------------------------ what belongs to tasks
+
+    def check_orphans(self) -> None:
+        for kind in (b"o", b"a", b"p"):
+            for id_ in self.shard.ids(kind):
+                if id_ not in self.records:
+                    self.fault(f"{kind.decode()}: of {id_.hex()}, which has no record")
+        for id_ in self.shard.ids(b"o"):
+            if self.records.get(id_, b"?W")[1:2] == b"W":
+                self.fault(f"{id_.hex()} has an outcome and has not ended")
+        for id_ in self.shard.ids(b"a"):
+            if self.records.get(id_, b"?W")[1:2] != b"W" and b"a:" + id_ not in self.shard.ttl_ms:
+                self.fault(f"the attempts of {id_.hex()} never expire")
+        for id_ in self.shard.ids(b"p"):
+            if self.records.get(id_, b"?W")[1:2] != b"W":
+                self.fault(f"{id_.hex()} has ended and its progress is left over")
+        for id_, run in self.runs.items():
+            if id_ not in self.records:
+                self.fault(f"`run` holds {id_.hex()}, which has no record")
+            if run.is_held and not any(run.token):
+                self.fault(f"{id_.hex()} is held without a token")
+        for id_ in self.leases:
+            if id_ not in self.runs:
+                self.fault(f"`lease` holds {id_.hex()}, which is not in `run`")
+        if "expired" not in self.allowed:
+            for name in (b"done", b"dead", b"exp"):
+                for id_ in self.shard.zsets.get(name, {}):
+                    if id_ not in self.records:
+                        self.fault(f"{name!r} holds {id_.hex()}, which has no record")
+
+    def check_counts(self) -> None:
+        letters = {"queued": b"q", "scheduled": b"s", "running": b"r", "cancelling": b"r"}
+        recount: Counter[bytes] = Counter()
+        for id_, place in self.where.items():
+            if place in letters:
+                recount[letters[place] + b":" + queue_of(self.records[id_])] += 1
+        counted = {name: int(value) for name, value in self.shard.hashes.get(b"count", {}).items()}
+        for name in sorted({*recount, *counted}):
+            if recount[name] != counted.get(name, 0):
+                self.fault(f"count {name!r} is {counted.get(name, 0)}, there are {recount[name]}")
+
+    def check_creation_order(self) -> None:
+        covered: Counter[bytes] = Counter()
+        buckets = {name[5:]: runs for name, runs in self.shard.lists.items() if name.startswith(b"made:")}
+        if set(buckets) != set(self.shard.zsets.get(b"made", {})):
+            self.fault("`made` and its buckets differ")
+        for runs in buckets.values():
+            for run in runs:
+                first = int.from_bytes(run[14:16], "big")
+                covered.update(run[:14] + (first + n).to_bytes(2, "big") for n in range(run[16] + 1))
+        for id_ in self.records:
+            if covered[id_] != 1:
+                self.fault(f"{id_.hex()} is {covered[id_]} times in the order of creation")
+
+    # ------------------------------------------------------------ the rest
+
+    def check_names(self) -> None:
+        known = (b"t:", b"o:", b"a:", b"p:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"sess:", b"worker:")
+        whole = (b"conf", b"count", b"lease", b"run", b"done", b"dead", b"exp", b"made", b"ev", b"workers", b"handlers")
+        shard = self.shard
+        for name in (*shard.strings, *shard.lists, *shard.zsets, *shard.hashes):
+            if name not in whole and not name.startswith(known):
+                self.fault(f"a key of no known kind: {name!r}")
+            if name.startswith((b"sess:", b"idem:")) and name not in shard.ttl_ms:
+                self.fault(f"{name!r} never expires")
+            if name.startswith(b"wake:@") and name != b"wake:@queues" and name not in shard.ttl_ms:
+                self.fault(f"the marker {name!r} outlives its worker")
+
+    def check_events(self) -> None:
+        """The last thing that was told of each task is what it is now."""
+        told: dict[bytes, bytes] = {}
+        for payload in self.shard.events:
+            if len(payload) % 18:
+                self.fault(f"an event of {len(payload)} bytes")
+            for at in range(0, len(payload), 18):
+                letter, stem, tail = payload[at : at + 1], payload[at + 1 : at + 15], payload[at + 15 : at + 17]
+                first = int.from_bytes(tail, "big")
+                for n in range(payload[at + 17] + 1 if letter != b"p" else 0):
+                    told[stem + (first + n).to_bytes(2, "big")] = letter
+        names = {b"w": "scheduled", b"q": "queued", b"r": "running", b"k": "cancelling", **STATE_OF}
+        if len(self.shard.events) > 4000:
+            return  # trimmed
+        for id_, place in self.where.items():
+            if id_ not in told:
+                self.fault(f"nothing was told of {id_.hex()}, created {self.now_ms - created_ms(id_)} ms ago")
+            elif names.get(told[id_]) != place:
+                self.fault(f"{id_.hex()} is {place}, and last told as {names.get(told[id_])}")
+
+
+def queue_of(record: bytes) -> bytes:
+    return record[13 : 13 + record[12]] or DEFAULT_QUEUE.encode()
