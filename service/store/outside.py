@@ -22,19 +22,23 @@ log = logging.getLogger("taskpost.store")
 
 
 async def reap(
-    tasks: Tasks, book: HandlerBook, settings: Settings, shard: int, lost: Sequence[tuple[bytes, bytes]] = ()
+    tasks: Tasks,
+    book: HandlerBook,
+    settings: Settings,
+    shard: int,
+    lost: Sequence[tuple[bytes, bytes]] = (),
+    together: int = 0,
 ) -> int:
     """
-    Give back or end the tasks of *shard* whose leases ended, or those of *lost*, at once. Answers how many.
+    Give back or end the tasks of *shard* whose leases ended, or those of *lost*, at once; *together* is how many
+    the process held that ended with them. Answers how many.
 
     Raises:
         StoreUnavailable: Redis did not answer; nothing is lost, the next reap does it.
     """
-    given_back, ending = await tasks.reap(shard, lost)
+    given_back, ending = await tasks.reap(shard, lost, together)
     if ending:
-        reports = [
-            made for id_, token in ending if (made := await lost_report(tasks, book, settings, id_, token))
-        ]
+        reports = [made for id_, token in ending if (made := await lost_report(tasks, book, settings, id_, token))]
         if reports:
             await tasks.end(shard, reports)
     if given_back or ending:
@@ -88,9 +92,7 @@ async def lost_report(
     if run.token != token or record.has_ended:
         return None
     now_ms = tasks.clock.now_ms()
-    origin = Origin(
-        id_, raw, record.submission, token, run.attempt, run.crashes + 1, run.started_ms, run.worker
-    )
+    origin = Origin(id_, raw, record.submission, token, run.attempt, run.crashes + 1, run.started_ms, run.worker)
     return ending_report(tasks, book, settings, origin, record, lost_ending(record, run, now_ms))
 
 

@@ -229,15 +229,16 @@ class Tasks:
         return statuses
 
     async def reap(
-        self, shard: int, lost: Sequence[tuple[bytes, bytes]] = ()
+        self, shard: int, lost: Sequence[tuple[bytes, bytes]] = (), together: int = 0
     ) -> tuple[int, list[tuple[bytes, bytes]]]:
         """
-        Give back the tasks whose leases have ended, or those of *lost* (id, token), which are known to be lost.
+        Give back the tasks whose leases have ended, or those of *lost* (id, token), which are known to be lost with
+        a process that held *together* tasks, in other shards too.
 
         Answers how many were given back, and the (id, token) of those that must end: see `outside.py`.
         """
         reply = await self.scripts.call(
-            shard, "reap", self.settings.lease_ms, *[id_ + token for id_, token in lost]
+            shard, "reap", self.settings.lease_ms, max(together, len(lost)), *[id_ + token for id_, token in lost]
         )
         return reply[0], [(packed[:16], packed[16:]) for packed in reply[1:]]
 

@@ -4,14 +4,17 @@
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
 -- ARGV[2]  lease length, ms
--- ARGV[3+] id (16) .. token (12) of tasks that are known lost, whatever their lease says; none: all expired leases
+-- ARGV[3]  0: all expired leases; else those that follow, which are known lost: how many tasks one process held when it ended
+-- ARGV[4+] id (16) .. token (12) of each
 -- Touches  t: run lease a: and, through shared.lua, q: due: count wake: ev
 -- Returns  {how many were given back, id .. token of each task that must end: its crashes are used up, or it was to be cancelled}
+-- Who crashed is decided fairly: a task that was lost alone did; of several lost together with a worker any may have, so none
+-- is blamed, up to nine times. One with max_crashes 0 ends either way, since it must not run twice.
 -- When nobody reaped for 5 s (Redis was away, its clock jumped), nothing is reaped for one lease length.
 
-local lease_ms, lost = tonumber(ARGV[2]), {}
-if #ARGV > 2 then
-  for i = 3, #ARGV do lost[i - 2] = ARGV[i]:sub(1, 16) end
+local lease_ms, together, lost = tonumber(ARGV[2]), tonumber(ARGV[3]), {}
+if together > 0 then
+  for i = 4, #ARGV do lost[i - 3] = ARGV[i]:sub(1, 16) end
 else
   local noted = redis.call('HMGET', KEYS[1], 'reaped', 'hold')
   local reaped, hold = tonumber(noted[1] or 0), tonumber(noted[2] or 0)
@@ -26,22 +29,26 @@ else
 end
 if #lost == 0 then return {0} end
 
-local runs, given_back, ending, doomed, stray = redis.call('HMGET', prefix .. 'run', unpack(lost)), {}, {}, {}, {}
+local runs, given_back, ending, doomed, stray, lost_with = redis.call('HMGET', prefix .. 'run', unpack(lost)), {}, {}, {}, {}, {}
+for i in ipairs(lost) do
+  runs[i] = runs[i] and (together == 0 or runs[i]:sub(1, 12) == ARGV[i + 3]:sub(17)) and read_run(runs[i])
+  if runs[i] then lost_with[runs[i].worker] = (lost_with[runs[i].worker] or 0) + 1 end
+end
 for i, id in ipairs(lost) do
-  local known = runs[i] and (#ARGV == 2 or runs[i]:sub(1, 12) == ARGV[i + 2]:sub(17))
-  local run, record = known and read_run(runs[i]), redis.call('GETRANGE', prefix .. 't:' .. id, 0, 267)
+  local run, record = runs[i], redis.call('GETRANGE', prefix .. 't:' .. id, 0, 267)
   if run and run.held and #record > 13 then
     -- A lease that nobody ever confirmed most likely never arrived; but a task that kills its worker
     -- before the first heartbeat must not loop for ever.
-    local crashed = run.confirmed or #ARGV > 2 or run.undelivered >= 9
-    local head = header(record)
-    if run.cancelling or (crashed and run.crashes >= head.max_crashes) then
+    local head, ran = header(record), run.confirmed or together > 0
+    local is_alone = together == 1 or together == 0 and lost_with[run.worker] == 1
+    local crashed = ran and is_alone or run.undelivered >= 9
+    if run.cancelling or head.max_crashes == 0 or (crashed and run.crashes >= head.max_crashes) then
       ending[#ending + 1] = id .. run.token
-      if #ARGV > 2 then doomed[#doomed + 1] = { id = id, run = run } end
+      if together > 0 then doomed[#doomed + 1] = { id = id, run = run } end
     else
-      given_back[#given_back + 1] = { id = id, run = run, head = head, crashed = crashed and 1 or 0 }
+      given_back[#given_back + 1] = { id = id, run = run, head = head, crashed = crashed and 1 or 0, ran = ran }
     end
-  elseif #ARGV == 2 then
+  elseif together == 0 then
     stray[#stray + 1] = id -- no script leaves one; were there one, it must not be met at every reap
   end
 end
@@ -50,7 +57,7 @@ for _, task in ipairs(given_back) do
   local run, id = task.run, task.id
   redis.call('RPUSH', prefix .. 'a:' .. id, string.format(
     '{"attempt":%d,"started_ms":%.0f,"finished_ms":%.0f,"worker":"%s","outcome":"%s"}',
-    run.attempt, run.started, now, run.worker, task.crashed == 1 and 'crashed' or 'undelivered'))
+    run.attempt, run.started, now, run.worker, task.ran and 'crashed' or 'undelivered'))
   redis.call('LTRIM', prefix .. 'a:' .. id, -100, -1)
   redis.call('HSET', prefix .. 'run', id, pack_run(
     NO_TOKEN, run.attempt - 1, run.crashes + task.crashed, run.undelivered + 1 - task.crashed, 0, run.started, run.worker))
