@@ -1,0 +1,134 @@
+"""The command line against a live API: what is printed, where, and with which exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from service import cli
+from service.client import Taskpost
+from tests.running import taskpost
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with taskpost(api_key="s3cret") as url:
+        yield url
+
+
+@pytest.fixture
+def run(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command line; its exit status, standard output and standard error."""
+    monkeypatch.setenv("TASKPOST_URL", url)
+    monkeypatch.setenv("TASKPOST_API_KEY", "s3cret")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = cli.main(arguments)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_a_submission_that_waits_shows_its_result(run: Run) -> None:
+    """Exit status 0, everything on standard output."""
+    status, out, err = run("submit", "demo.add", "a=2", "b=3", "--wait")
+    assert (0, "") == (status, err)
+    assert "✓ succeeded" in out.splitlines()[0]
+    assert out.splitlines()[-1].split() == ["result", "5"]
+
+
+def test_scripts_get_the_id_the_result_or_json(run: Run) -> None:
+    """--quiet and --json print nothing else."""
+    _, id_, _ = run("submit", "demo.add", "a=2", "b=3", "--quiet")
+    assert (0, "5\n", "") == run("wait", id_.strip(), "--quiet")
+    _, out, _ = run("get", id_.strip(), "--json")
+    assert (id_.strip(), 5) == (json.loads(out)["id"], json.loads(out)["result"])
+
+
+def test_exit_statuses_tell_the_ends_apart(run: Run) -> None:
+    """0 succeeded, 1 ended otherwise, 124 not ended in time, 2 anything else."""
+    assert 1 == run("submit", "demo.flaky", "fail_times=9", "--retries", "0", "--wait")[0]
+    status, out, err = run("submit", "demo.sleep", "seconds=600", "--wait", "0.1", "--json")
+    assert 124 == status
+    assert "after 0.1 s of waiting" in err
+    id_ = json.loads(out)["id"]
+    assert 124 == run("wait", id_, "--timeout", "0.1")[0]
+    assert 0 == run("cancel", id_)[0]
+    assert 1 == run("wait", id_)[0]
+    assert 0 == run("delete", id_)[0]
+    assert 2 == run("get", id_)[0]
+
+
+def test_each_fault_has_a_line(run: Run) -> None:
+    """A sentence, then every fault; nothing on standard output."""
+    status, out, err = run("submit", "demo.add", "a=one", "b=two")
+    assert (2, "") == (status, out)
+    assert [True, True] == [any(f"  /args/{name}: " in line for line in err.splitlines()) for name in "ab"]
+    assert err.startswith("taskpost submit: ")
+    assert "Traceback" not in err
+
+
+def test_a_wrong_key_and_nobody_there_are_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to do about it."""
+    monkeypatch.setenv("TASKPOST_API_KEY", "wrong")
+    assert "TASKPOST_API_KEY" in run("queues")[2]
+    status, _, err = run("queues", "--api", "http://127.0.0.1:1")
+    assert 2 == status
+    assert "nobody answers at http://127.0.0.1:1" in err
+    assert "taskpost up" in err
+
+
+def test_lists_are_tables_or_lines_of_json(run: Run) -> None:
+    """Filtered and limited; that there are more is said beside the answer."""
+    for number in range(3):
+        run("submit", "demo.add", f"a={number}", "b=1", "--tag", "mine", "--wait")
+    status, out, err = run("list", "--tag", "mine", "--limit", "2")
+    assert (0, 3) == (status, len(out.splitlines()))
+    assert "There are more" in err
+    _, out, err = run("list", "--tag", "mine", "--all", "--json")
+    assert [2, 1, 0] == [json.loads(line)["args"]["a"] for line in out.splitlines()]
+    assert (0, "", "no tasks match\n") == run("list", "--tag", "nobody's")
+
+
+@pytest.mark.parametrize(
+    ("command", "word"), [("queues", "default"), ("workers", "async"), ("handlers", "demo.add(a: int")]
+)
+def test_the_other_lists_are_tables_too(run: Run, command: str, word: str) -> None:
+    status, out, _ = run(command)
+    assert 0 == status
+    assert word in out
+    assert json.loads(run(command, "--json")[1].splitlines()[0])
+
+
+def test_progress_is_drawn_for_people_and_gone_at_the_end(url: str) -> None:
+    """On a terminal a bar moves while waiting; what is left is the answer."""
+    with Taskpost(url, "s3cret") as api:
+        task = api.submit("demo.progress", {"steps": 12})
+    leader, follower = pty.openpty()
+    env = os.environ | {"TASKPOST_URL": url, "TASKPOST_API_KEY": "s3cret", "TERM": "xterm", "PYTHONUTF8": "1"}
+    command = [sys.executable, "-m", "service.cli", "wait", task.id]
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=follower, stderr=follower, stdin=follower) as waiting:
+        os.close(follower)
+        shown = b""
+        try:
+            while part := os.read(leader, 4096):
+                shown += part
+        except OSError:  # the other side is closed
+            pass
+        os.close(leader)
+        assert 0 == waiting.wait(60)
+    bars, _, answer = shown.decode().rpartition("\033[K")
+    assert " of 12" in bars
+    assert "█" in bars
+    assert "succeeded" in answer
+    assert "█" not in answer
