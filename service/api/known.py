@@ -33,7 +33,18 @@ Validator = jsonschema_rs.Draft202012Validator
 class Known:
     """A handler, or the calls of URLs: what applies where a submission says nothing."""
 
-    __slots__ = ("args_schema", "is_valid", "lane", "max_crashes", "name", "options", "published", "queue", "validator")
+    __slots__ = (
+        "args_schema",
+        "is_valid",
+        "lane",
+        "max_crashes",
+        "name",
+        "options",
+        "published",
+        "queue",
+        "shown_options",
+        "validator",
+    )
 
     def __init__(
         self, published: Mapping[str, Any], options: dict[str, Any], validator: Validator | None = None
@@ -43,6 +54,7 @@ class Known:
         self.lane: str = published["lane"]
         self.queue: str = published.get("queue") or DEFAULT_QUEUE
         self.options = options
+        self.shown_options = without_none(options)
         self.max_crashes: int = min(options["max_crashes"], 100)
         self.args_schema: dict[str, Any] = published.get("args_schema") or {}
         self.validator = validator
@@ -56,6 +68,11 @@ class Known:
                 faults += faults_of_error(error, "/args", list(self.args_schema.get("properties", ())))
         faults = list(islice(faults, MOST_FAULTS)) or [{"pointer": "/args", "detail": "does not fit the handler"}]
         return InvalidTaskArguments(counted(faults, f"`args` of {self.name}"), errors=faults)
+
+
+def without_none(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a task shows them."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 class Handlers:

@@ -17,12 +17,15 @@ from service.api import bodies
 from service.api.auth import Gate
 from service.api.intake import Intake, Receipt
 from service.api.problems import RawHeaders, send_body, send_problem, unexpected
+from service.api.protocol import ANSWER
 from service.api.queries import check_query
 from service.api.waits import preferred_wait, until_ended
 from service.contract import validator_of
 from service.errors import InvalidRequest, InvalidSubmission, Problem
 
 JSON = (b"content-type", b"application/json")
+CREATED = b"HTTP/1.1 201 Created\r\ncontent-type: application/json\r\nlocation: /v1/tasks/%b\r\ncontent-length: %d\r\n"
+NONE: dict[str, Any] = {}
 
 
 class Submit:
@@ -49,13 +52,20 @@ class Submit:
             if b"prefer" in headers and (seconds := preferred_wait(all_of(scope["headers"], b"prefer"))):
                 await self.answer_later(send, receive, receipt, seconds)
             else:
-                await send_body(send, receipt.status, answer_headers(receipt), orjson.dumps(receipt.task))
+                await self.answer(scope, send, receipt, orjson.dumps(receipt.task))
         except Problem as problem:
             await send_problem(send, problem)
         except ClientDisconnect:
             pass
         except Exception as exc:
             await send_problem(send, unexpected(exc, scope))
+
+    async def answer(self, scope: Scope, send: Send, receipt: Receipt, body: bytes) -> None:
+        """Answer at once; in one write where the server can."""
+        answer = scope.get("extensions", NONE).get(ANSWER) if receipt.status == 201 else None
+        if answer is not None and answer(CREATED % (receipt.task["id"].encode(), len(body)), body):
+            return
+        await send_body(send, receipt.status, answer_headers(receipt), body)
 
     async def answer_later(self, send: Send, receive: Receive, receipt: Receipt, seconds: int) -> None:
         """Answer when the task has ended, or has not within *seconds*."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import ipaddress
 import logging
 import os
@@ -144,6 +145,9 @@ def config_of(api: Api) -> uvicorn.Config:
 def run_process(settings: Settings, listening: socket.socket) -> None:
     """Answer on *listening* until told to stop. Raises InvalidSetting."""
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # Requests leave no cycles behind; to look for them after each 700 objects costs a tenth of the speed.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     api = Api(settings)
     server = Server(api, config_of(api))
     api.runtime.when_broken = server.stop
