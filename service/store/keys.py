@@ -18,7 +18,7 @@ names that depend on a task or a queue from that prefix; their headers list whic
     wake:<queue>:<lane>       zset    a marker that means "work now"; wake:@<worker> "look at your leases now";
                                       wake:@queues "there is a new queue"
     done  dead  exp           zset    ended tasks by time; failed ones; ended ones with a time to live of their own
-    made  made:<id>           zset, list   all tasks in order of creation, in buckets of runs of ids
+    made  made:<opened>       zset, list   all tasks in order of creation, in buckets of runs of ids
     idem:<hash>               string  idempotency key -> task and fingerprint
     ev                        stream  transitions, one entry a script call
     worker:<id>  workers      string, zset   what a live worker says of itself (shard 0)
@@ -85,8 +85,8 @@ def made(shard: int) -> str:
     return prefix(shard) + "made"
 
 
-def made_bucket(shard: int, first: bytes) -> bytes:
-    return prefix(shard).encode() + b"made:" + first
+def made_bucket(shard: int, opened: bytes) -> bytes:
+    return prefix(shard).encode() + b"made:" + opened
 
 
 def wake(shard: int, queue: str, lane: str) -> str:

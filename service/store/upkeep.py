@@ -52,7 +52,7 @@ async def sweep(tasks: Tasks, settings: Settings, shard: int) -> int:
             EVENTS_MS,
         )
         more_entries = await tasks.scripts.call(shard, "retire")
-        total += removed
+        total += int(removed)
         if not more_ended and not more_entries:
             return total
 

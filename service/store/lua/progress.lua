@@ -11,8 +11,13 @@
 local statuses = {}
 for i = 3, #ARGV, 2 do
   local id = ARGV[i]:sub(1, 16)
-  local run = redis.call('HGET', prefix .. 'run', id)
-  if run and run:sub(1, 12) == ARGV[i]:sub(17) and read_run(run).held then
+  local packed = redis.call('HGET', prefix .. 'run', id)
+  local run = packed and packed:sub(1, 12) == ARGV[i]:sub(17) and read_run(packed)
+  if run and run.held then
+    if not run.progressed then
+      redis.call('HSET', prefix .. 'run', id, pack_run(
+        run.token, run.attempt, run.crashes, run.undelivered, run.flags + PROGRESSED, run.started, run.worker))
+    end
     redis.call('SET', prefix .. 'p:' .. id, ARGV[i + 1], 'PX', ARGV[2])
     emit('p', id)
     statuses[#statuses + 1] = '1'

@@ -3,7 +3,7 @@
 -- Moves    nothing
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
--- ARGV[2]  bucket: its first id
+-- ARGV[2]  bucket: its name
 -- ARGV[3]  how many runs of ids to look at
 -- Touches  t: made made:
 -- Returns  {how many runs the bucket still has, how many were looked at}; 0: the bucket is gone

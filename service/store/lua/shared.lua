@@ -8,7 +8,7 @@ local prefix = ARGV[1]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
-local HELD, CONFIRMED, CANCELLING = 1, 2, 4
+local HELD, CONFIRMED, CANCELLING, PROGRESSED = 1, 2, 4, 8
 
 local function pack48(ms)
   return struct.pack('>I2I4', math.floor(ms / 4294967296), ms % 4294967296)
@@ -36,6 +36,7 @@ local function read_run(text)
   return {
     token = text:sub(1, 12), attempt = attempt, crashes = crashes, undelivered = undelivered, flags = flags,
     held = flags % 2 == 1, confirmed = flags % 4 >= 2, cancelling = flags % 8 >= 4,
+    progressed = flags % 16 >= 8,
     started = high * 4294967296 + low, worker = text:sub(24),
   }
 end
@@ -111,7 +112,8 @@ local function create(ids, records)
   redis.call('MSET', unpack(pairs_of))
 end
 
--- The order of creation: runs of ids (first id, how many follow it) in buckets of at most 256 runs.
+-- The order of creation: runs of ids (first id, how many follow it) in buckets of about 256 runs, named by when
+-- they were opened.
 local function write_made()
   if #made == 0 then return end
   local runs, stem, next_tail, length = {}, nil, 0, 0
@@ -128,7 +130,7 @@ local function write_made()
   end
   local bucket = redis.call('ZRANGE', prefix .. 'made', -1, -1)[1]
   if not bucket or redis.call('LLEN', prefix .. 'made:' .. bucket) >= 256 then
-    bucket = made[1]
+    bucket = now48
     redis.call('ZADD', prefix .. 'made', now, bucket)
   end
   redis.call('RPUSH', prefix .. 'made:' .. bucket, unpack(runs))

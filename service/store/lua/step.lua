@@ -50,6 +50,7 @@ for i, report in ipairs(reports) do
     statuses[i] = '1'
     report.queue, report.from = queue_of(report), 'r'
     report.ran = run.attempt > 1 or run.crashes > 0 or run.undelivered > 0
+    report.progressed = report.progressed or run.progressed
     endings[#endings + 1] = report
   elseif run.cancelling then
     statuses[i] = '2'
