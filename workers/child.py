@@ -10,20 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
 import sys
-import time
+from collections.abc import Sequence
 from typing import Any
 
 import uvloop
 
-from service.errors import InvalidHandler, InvalidSetting, StoreUnavailable
+from service.errors import InvalidHandler, InvalidSetting, StoreFull, StoreUnavailable
 from service.settings import Settings
 from service.store import Store
 from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, stored_queue
 from workers import frames
 from workers.frames import Frames
-from workers.held import HeldTable
+from workers.held import HeldTable, monotonic_ms
 from workers.logs import configure
 from workers.pools import Pool
 from workers.pools.loop import LoopPool
@@ -31,28 +32,41 @@ from workers.pools.thread import ThreadPool
 from workers.push.client import PushClient
 from workers.registry import Registry, load
 from workers.run import Pipeline
-from workers.runtime import LeaseLoop, Slots, monotonic_ms
+from workers.runtime import LeaseLoop
+from workers.slots import Slots
+from workers.wakes import chosen
 
 log = logging.getLogger("taskpost.worker")
 
-BAD_HANDLERS = 3
-OWN_BEAT_AFTER_MS = 7000
 STOP_SECONDS = 1.5
-LAST_CALL_SECONDS = 2.0
-PUBLISH_EVERY_SECONDS = 60.0
+LAST_CALL_SECONDS = 1.5
+REFRESH_SECONDS = 60.0
 
 
 class Child:
     """One worker process."""
 
     def __init__(
-        self, settings: Settings, registry: Registry, table: HeldTable, pipe: tuple[int, int], worker: str, is_first: bool
+        self,
+        settings: Settings,
+        registry: Registry,
+        table: HeldTable,
+        pipe: tuple[int, int],
+        worker: str,
+        is_first: bool,
     ) -> None:
-        self.settings, self.registry, self.table, self.worker, self.is_first = settings, registry, table, worker, is_first
+        self.settings, self.registry, self.table, self.worker, self.is_first = (
+            settings,
+            registry,
+            table,
+            worker,
+            is_first,
+        )
         self.commands, self.answers = pipe
         self.loops: list[LeaseLoop] = []
         self.stopping = asyncio.Event()
         self.new_queue = asyncio.Event()
+        self.is_forgotten = asyncio.Event()
 
     async def run(self) -> None:
         """Until told to stop, and drained."""
@@ -63,7 +77,7 @@ class Child:
         push = PushClient(max_result_bytes=settings.max_result_bytes, concurrency=max(settings.url_concurrency, 1))
         pipeline = Pipeline(self.registry, pools, push, settings, self.worker)
         capacity = {"url": settings.url_concurrency, "async": settings.concurrency, "thread": settings.threads}
-        slots = Slots(capacity, lambda: threads.busy)
+        slots = Slots(capacity, lambda: threads.busy, self.table)
         self.loops = [
             LeaseLoop(self.store, shard, pipeline, slots, self.table, settings, self.announce_idle)
             for shard in range(self.store.shards)
@@ -71,23 +85,31 @@ class Child:
         for loop in self.loops:
             loop.siblings = self.loops
         self.listen()
-        await self.publish()
-        await self.set_queues()
-        self.table.say_hello(sorted(handler.name for handler in self.registry))
-        self.say(frames.READY)
-        background = [asyncio.create_task(one) for one in (self.refresh(), self.keep_own_leases(), self.turn())]
+        await self.introduce()
+        duties = (self.keep_queues(), self.keep_published(), self.keep_own_leases(), self.turn())
+        background = [asyncio.create_task(duty) for duty in duties]
         ended = asyncio.gather(*(loop.run() for loop in self.loops))
         stopped = asyncio.create_task(self.stopping.wait())
-        waited: list[asyncio.Future[Any]] = [ended, stopped, *background]
-        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        for one in waited:
-            if one is not stopped and one.done():
-                one.result()  # none of them ends by itself: this raises what ended it, and the parent starts anew
+        ours: list[asyncio.Future[Any]] = [ended, *background]
+        await asyncio.wait([stopped, *ours], return_when=asyncio.FIRST_COMPLETED)
+        raise_faults(ours)
         await self.drain(ended)
-        for task in background:
-            task.cancel()
+        raise_faults(ours)
         await push.aclose()
         await self.store.close()
+
+    async def introduce(self) -> None:
+        """Publish the handlers, learn the queues, and say that we are ready."""
+        while True:
+            try:
+                await self.publish()
+                await self.set_queues()
+                break
+            except (StoreUnavailable, StoreFull) as exc:
+                log.warning("worker process cannot begin yet: %s", exc)
+                await asyncio.sleep(0.5 + random.random())
+        self.table.say_hello(sorted(handler.name for handler in self.registry))
+        self.say(frames.READY)
 
     # ------------------------------------------------------------ the parent
 
@@ -121,6 +143,8 @@ class Child:
             self.loops[shard].look()
         elif kind == frames.QUEUES:
             self.new_queue.set()
+        elif kind == frames.PUBLISH:
+            self.is_forgotten.set()
         elif kind == frames.STOP:
             self.stopping.set()
         elif kind in (frames.CANCEL, frames.LOST):
@@ -133,8 +157,7 @@ class Child:
     async def set_queues(self) -> None:
         """Serve the queues of the settings, or all there are."""
         if self.settings.queues:
-            chosen = [name.strip() for name in self.settings.queues.split(",") if name.strip()]
-            queues = [stored_queue(DEFAULT_NAMESPACE, name) for name in chosen]
+            queues = [stored_queue(DEFAULT_NAMESPACE, name) for name in chosen(self.settings.queues)]
         else:
             declared = {stored_queue(DEFAULT_NAMESPACE, handler.queue) for handler in self.registry}
             queues = sorted(declared | await self.store.queues.names() | {DEFAULT_QUEUE})
@@ -149,29 +172,30 @@ class Child:
             handlers = [handler.published() for handler in self.registry]
             await self.store.workers.publish(DEFAULT_NAMESPACE, handlers, self.store.tasks.clock.now_ms())
 
-    async def refresh(self) -> None:
-        """Learn of new queues at once when told, and every five seconds; publish the handlers every minute."""
-        published = time.monotonic()
+    async def keep_queues(self) -> None:
+        """Learn of new queues when the parent has, and every minute."""
         while True:
-            try:
-                async with asyncio.timeout(5):
-                    await self.new_queue.wait()
-            except TimeoutError:
-                pass
-            self.new_queue.clear()
+            await within(REFRESH_SECONDS, self.new_queue)
             try:
                 await self.set_queues()
-                if time.monotonic() - published > PUBLISH_EVERY_SECONDS:
-                    await self.publish()
-                    published = time.monotonic()
-            except StoreUnavailable:
-                pass  # the lease loops say so
+            except (StoreUnavailable, StoreFull):
+                self.new_queue.set()  # the lease loops say so
+                await asyncio.sleep(1)
+
+    async def keep_published(self) -> None:
+        """Publish the handlers every minute, and when Redis has lost them."""
+        while True:
+            await within(REFRESH_SECONDS, self.is_forgotten)
+            try:
+                await self.publish()
+            except (StoreUnavailable, StoreFull):
+                pass
 
     async def keep_own_leases(self) -> None:
         """Send our own heartbeats when our parent's do not reach Redis."""
         while True:
-            await asyncio.sleep(1)
-            if monotonic_ms() - self.table.beat_ms < OWN_BEAT_AFTER_MS:
+            await asyncio.sleep(min(1.0, self.settings.heartbeat_ms / 1000))
+            if monotonic_ms() - self.table.beat_ms < self.settings.lease_ms * 7 // 15:
                 continue
             for loop in self.loops:
                 held = [(attempt.task.id, attempt.task.token) for attempt in list(loop.running.values())]
@@ -208,24 +232,61 @@ class Child:
             ended.cancel()
 
 
+def raise_faults(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    """None of *tasks* may raise: what does ends this process, and the parent starts another."""
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.result()
+
+
+async def within(seconds: float, event: asyncio.Event) -> None:
+    """Wait for *event*, at most so long, and clear it."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
+    event.clear()
+
+
+def overhear(_number: int, _frame: object) -> None:
+    """Signals to stop are the parent's to heed. Not SIG_IGN, which programs that handlers start would inherit."""
+
+
+async def live(child: Child) -> None:
+    """Run *child* and end this process with it: threads that a handler never gives back must not hold up the end."""
+    status = 0
+    try:
+        await child.run()
+    except BaseException:
+        log.critical("a fault of ours ends this worker process", exc_info=True)
+        status = 1
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass
+    os._exit(status)
+
+
 def main() -> int:
     """`python -m workers.child TABLE ROWS COMMANDS ANSWERS WORKER FIRST`: descriptors and names from the parent."""
     table, rows, commands, answers, worker, first = sys.argv[1:]
-    for ignored in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ignored, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, overhear)
+    for descriptor in (table, commands, answers):
+        os.set_inheritable(int(descriptor), False)
     settings = Settings.from_env()
     configure(settings.log_level)
     try:
         registry = load(settings.handlers) if settings.handlers else Registry()
     except (InvalidHandler, InvalidSetting) as exc:
         log.error("%s", exc)
-        return BAD_HANDLERS
+        return frames.BAD_HANDLERS
     held = HeldTable(int(rows), int(table))
-    child = Child(settings, registry, held, (int(commands), int(answers)), worker, first == "1")
-    uvloop.run(child.run())
-    # Threads that a handler never gives back must not hold up the end.
-    logging.shutdown()
-    os._exit(0)
+    uvloop.run(live(Child(settings, registry, held, (int(commands), int(answers)), worker, first == "1")))
+    return 1
 
 
 if __name__ == "__main__":

@@ -12,14 +12,22 @@ import mmap
 import os
 import struct
 import tempfile
+import time
 from dataclasses import dataclass
 
 import orjson
 
 ROW = struct.Struct("=B16s12sQ")  # held, id, token, deadline (monotonic ms)
+DEADLINE_AT = ROW.size - 8
+NEVER = (1 << 64) - 1
 ROW_BYTES = 64
 HEAD = struct.Struct("=QQ")  # last beat that Redis acknowledged, last turn of the child's loop; monotonic ms
 HELLO_BYTES = 256 * 1024  # what the child says of itself once, as JSON; the file is sparse
+
+
+def monotonic_ms() -> int:
+    """This machine's clock that never goes back; the same for a parent and its children."""
+    return int(time.monotonic() * 1000)
 
 
 @dataclass(slots=True)
@@ -36,10 +44,9 @@ class HeldTable:
 
     def __init__(self, rows: int, descriptor: int | None = None) -> None:
         if descriptor is None:
-            file = tempfile.TemporaryFile()
-            file.truncate((rows + 1) * ROW_BYTES + HELLO_BYTES)
-            descriptor = os.dup(file.fileno())
-            file.close()
+            with tempfile.TemporaryFile() as file:
+                file.truncate((rows + 1) * ROW_BYTES + HELLO_BYTES)
+                descriptor = os.dup(file.fileno())
         self.descriptor, self.rows = descriptor, rows
         self.memory = mmap.mmap(descriptor, (rows + 1) * ROW_BYTES + HELLO_BYTES)
         self.free = list(range(rows, 0, -1))
@@ -50,8 +57,13 @@ class HeldTable:
         """Note a task; answers its row."""
         row = self.free.pop()
         at = row * ROW_BYTES
-        self.memory[at : at + ROW.size] = ROW.pack(1, id_, token, deadline_ms)
+        self.memory[at + 1 : at + ROW.size] = ROW.pack(0, id_, token, deadline_ms)[1:]
+        self.memory[at] = 1  # last, so that nobody reads half a row
         return row
+
+    def finish(self, row: int) -> None:
+        """The task of *row* has finished: it is held until Redis knows, but overstays no limit."""
+        struct.pack_into("=Q", self.memory, row * ROW_BYTES + DEADLINE_AT, NEVER)
 
     def drop(self, row: int) -> None:
         """The task of *row* is held no longer."""

@@ -22,22 +22,28 @@ from typing import Any
 import uvloop
 
 from service import __version__
-from service.errors import InvalidSetting, StoreFull, StoreUnavailable
+from service.errors import InvalidSetting, StoreFull, StoreUnavailable, TaskpostError
 from service.settings import Settings
 from service.store import Store
 from service.store.outside import reap
-from service.task import shard_of
+from service.task import DEFAULT_NAMESPACE, encode_id, shard_of
 from workers import frames
 from workers.beats import Beats
+from workers.held import Held
 from workers.logs import configure
+from workers.overstay import end_overstayer
 from workers.process import Process
 from workers.wakes import Wakes
 
 log = logging.getLogger("taskpost.worker")
 
 REAP_SECONDS = 0.7
+ANNOUNCE_SECONDS = 3.0
 STOPPED = 0
 FAILED = 1
+# Beyond `drain_seconds`: until a child is killed that does not end, until its supervisor has handed back what it held,
+# and for the last words to Redis. Together they end a worker in under 25 s.
+CHILD_SECONDS, HAND_BACK_SECONDS, LAST_WORDS_SECONDS = 3.5, 0.8, 0.4
 
 
 def worker_id() -> str:
@@ -63,7 +69,8 @@ class Parent:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
         opening = asyncio.create_task(Store.open(self.settings))
-        await self.either(opening)
+        stopped = asyncio.create_task(self.stopping.wait())
+        await asyncio.wait([opening, stopped], return_when=asyncio.FIRST_COMPLETED)
         if not opening.done():
             opening.cancel()
             return STOPPED
@@ -71,33 +78,37 @@ class Parent:
         self.started_ms = self.store.tasks.clock.now_ms()
         self.beats = Beats(self.store, self.settings, self.processes)
         self.wakes = Wakes(self.store, self.settings, self.id, self.processes, self.beats)
-        many = self.settings.processes
-        self.processes += [Process(n, self.id, self.settings, self.heard) for n in range(many)]
+        self.processes += [Process(n, self.id, self.settings, self.heard) for n in range(self.settings.processes)]
         supervised = [asyncio.create_task(self.supervise(process)) for process in self.processes]
-        background = [
-            asyncio.create_task(one)
-            for one in (*self.wakes.watches(), self.beats.run(), self.keep_reaping(), self.keep_announcing())
-        ]
-        stopped = asyncio.create_task(self.stopping.wait())
-        await asyncio.wait([stopped, *background], return_when=asyncio.FIRST_COMPLETED)
-        for task in background:
-            if task.done() and (fault := task.exception()):
-                log.critical("a fault of ours ends this worker", exc_info=fault)
-                self.is_failed = True
+        duties = (*self.wakes.watches(), self.beats.run(), self.keep_reaping(), self.keep_announcing())
+        background = [asyncio.create_task(duty) for duty in duties]
+        await asyncio.wait([stopped, *supervised, *background], return_when=asyncio.FIRST_COMPLETED)
+        self.note_faults([*supervised, *background])
         self.stopping.set()
         await self.stop(supervised)
         for task in background:
             task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
-        with contextlib.suppress(StoreUnavailable):
-            await self.store.workers.leave(self.id)
-        await self.store.close()
+        await asyncio.wait(background, timeout=LAST_WORDS_SECONDS / 4)
+        self.note_faults([*supervised, *background])
+        await self.say_goodbye()
         return FAILED if self.is_failed else STOPPED
 
-    async def either(self, task: asyncio.Task[Any]) -> None:
-        stopping = asyncio.create_task(self.stopping.wait())
-        await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
+    def note_faults(self, tasks: list[asyncio.Task[None]]) -> None:
+        """None of *tasks* may raise: whatever did ends this worker, and says why once."""
+        for task in tasks:
+            if task.done() and not task.cancelled() and (fault := task.exception()):
+                if not self.is_failed:
+                    log.critical("a fault of ours ends this worker", exc_info=fault)
+                self.is_failed = True
+
+    async def say_goodbye(self) -> None:
+        """Leave the list of workers, if Redis answers soon."""
+        with contextlib.suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await self.store.workers.leave(self.id)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await self.store.close()
 
     # ------------------------------------------------------------ processes
 
@@ -113,47 +124,75 @@ class Parent:
         pause = 0.1
         while not self.stopping.is_set():
             began = time.monotonic()
-            await process.start()
-            status = await process.wait()
+            said = await self.live(process)
+            if said is None:
+                return
             lost = process.take_held()
             self.wakes.forget(process)
-            if self.stopping.is_set() and status == 0:
-                return
-            if status == 3 and not process.was_ready:
-                self.is_failed = True
-                self.stopping.set()
-                return
-            log.error("worker process %d %s; it held %d tasks", process.number, said_of(status), len(lost))
-            await self.hand_back([(held.id, held.token) for held in lost])
+            log.error("worker process %d %s; it held %d tasks", process.number, said, len(lost))
+            await self.recover(process, lost)
             pause = 0.1 if time.monotonic() - began > 10 else min(pause * 2, 10)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause * (0.5 + random.random() / 2)):
                     await self.stopping.wait()
 
-    async def hand_back(self, lost: list[tuple[bytes, bytes]]) -> None:
-        """Give tasks of a dead process back at once; if Redis is away, their leases end by themselves."""
+    async def live(self, process: Process) -> str | None:
+        """One life of a process; how it ended, None when it was to."""
+        try:
+            await process.start()
+        except OSError as exc:
+            return f"cannot be started: {exc}"
+        if self.stopping.is_set():  # it was being made when all were told to stop
+            process.kill()
+        status = await process.wait()
+        if self.stopping.is_set() and (status == 0 or not process.table.held()):
+            return None
+        if status == frames.BAD_HANDLERS and not process.was_ready:
+            self.is_failed = True
+            self.stopping.set()
+            return None
+        return said_of(status)
+
+    async def recover(self, process: Process, lost: list[Held]) -> None:
+        """Give back at once what a dead process held; if Redis is away, the leases end by themselves."""
+        late = {(held.id, held.token) for held in process.overstayed}
+        process.overstayed = []
+        for held in lost:
+            if (held.id, held.token) in late:
+                try:
+                    await end_overstayer(self.store, self.settings, self.id, held)
+                except TaskpostError as exc:
+                    log.warning("%s: its time limit was not reported: %s", encode_id(held.id), exc)
+        others = [(held.id, held.token) for held in lost if (held.id, held.token) not in late]
+        # What we killed did not crash; nobody is to blame then, as when several are lost together.
+        await self.hand_back(others, max(len(lost), 2 if process.was_killed else 1))
+
+    async def hand_back(self, lost: list[tuple[bytes, bytes]], together: int) -> None:
+        """Give *lost* back, of a process that held *together* tasks."""
         by_shard: dict[int, list[tuple[bytes, bytes]]] = {}
         for id_, token in lost:
             by_shard.setdefault(shard_of(id_), []).append((id_, token))
         for shard, some in by_shard.items():
             for start in range(0, len(some), 128):
-                with contextlib.suppress(StoreUnavailable, StoreFull):
-                    part = some[start : start + 128]
-                    await reap(self.store.tasks, self.store.handlers, self.settings, shard, part)
+                part = some[start : start + 128]
+                try:
+                    await reap(self.store.tasks, self.store.handlers, self.settings, shard, part, together)
+                except TaskpostError as exc:
+                    log.warning("%d tasks come back when their leases end: %s", len(part), exc)
 
     async def stop(self, supervised: list[asyncio.Task[None]]) -> None:
         """Tell all processes to drain, and end those that do not."""
         log.info("worker %s: stopping; running tasks have %g s", self.id, self.settings.drain_seconds)
         for process in self.processes:
-            process.tell(frames.STOP)
-        _, late = await asyncio.wait(supervised, timeout=self.settings.drain_seconds + 4.5)
+            if process.is_ready:
+                process.tell(frames.STOP)
+            else:  # it holds nothing, and does not listen yet
+                process.kill()
+        _, late = await asyncio.wait(supervised, timeout=self.settings.drain_seconds + CHILD_SECONDS)
         for process in self.processes:
             process.kill()
         if late:
-            await asyncio.wait(late, timeout=1)
-        lost = [(held.id, held.token) for process in self.processes for held in process.take_held()]
-        if lost:
-            await self.hand_back(lost)
+            await asyncio.wait(late, timeout=HAND_BACK_SECONDS)
 
     # ------------------------------------------------------------ in the background
 
@@ -161,20 +200,35 @@ class Parent:
         """Give back tasks of workers that fell silent, about once a second. So does every worker."""
         while True:
             await asyncio.sleep(REAP_SECONDS * (0.7 + 0.6 * random.random()))
-            for shard in range(self.store.shards):
-                with contextlib.suppress(StoreUnavailable, StoreFull):
-                    await reap(self.store.tasks, self.store.handlers, self.settings, shard)
+            # All at once: a shard that does not answer must not keep the others from being reaped.
+            await asyncio.gather(*map(self.reap_shard, range(self.store.shards)))
+
+    async def reap_shard(self, shard: int) -> None:
+        try:
+            await reap(self.store.tasks, self.store.handlers, self.settings, shard)
+        except (StoreUnavailable, StoreFull):
+            pass  # the lease loops say so
+        except TaskpostError as exc:
+            log.error("shard %d was not reaped: %s", shard, exc)
 
     async def keep_announcing(self) -> None:
-        """Say what this worker is, with every heartbeat."""
+        """Say what this worker is; have its handlers published anew when Redis has lost them."""
         while True:
-            now_ms = self.store.tasks.clock.now_ms()
-            with contextlib.suppress(StoreUnavailable, StoreFull):
+            is_ready = any(process.is_ready for process in self.processes)
+            try:
                 if not self.store.handlers.is_fresh:
                     await self.store.handlers.refresh()
-                if any(process.was_ready for process in self.processes):
-                    await self.store.workers.announce(self.description(now_ms), now_ms)
-            await asyncio.sleep(0.3 if not any(process.was_ready for process in self.processes) else 3)
+                if is_ready:
+                    worker = self.description(self.store.tasks.clock.now_ms())
+                    await self.store.workers.announce(worker, worker["seen_ms"])
+                    known = self.store.handlers
+                    if not all(known.known(DEFAULT_NAMESPACE, name) for name in worker["handlers"]):
+                        self.processes[0].tell(frames.PUBLISH)
+            except (StoreUnavailable, StoreFull):
+                pass  # the lease loops say so
+            except TaskpostError as exc:
+                log.error("this worker could not be announced: %s", exc)
+            await asyncio.sleep(ANNOUNCE_SECONDS if is_ready else 0.3)
 
     def description(self, now_ms: int) -> dict[str, Any]:
         """This worker as the API shows it, times in ms."""
@@ -210,7 +264,15 @@ def run(settings: Settings) -> int:
     """Run a worker until it is told to stop; the exit status."""
     configure(settings.log_level)
     try:
-        return uvloop.run(Parent(settings).run())
+        return uvloop.run(until_over(settings))
     except InvalidSetting as exc:
         log.error("%s", exc)
         return 2
+
+
+async def until_over(settings: Settings) -> int:
+    try:
+        return await Parent(settings).run()
+    finally:
+        # The loop's handlers go with the loop; one more SIGTERM must not turn an orderly end into another.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))

@@ -28,26 +28,40 @@ class Process:
         self.table = HeldTable(self.rows)
         self.child: asyncio.subprocess.Process | None = None
         self.commands = -1
-        self.was_ready = False
+        self.was_ready = False  # ever
+        self.is_ready = False
+        self.was_killed = False  # by us: what it held did not crash it
+        self.overstayed: list[Held] = []
 
     async def start(self) -> None:
-        """Start the child, with a table and pipes of its own."""
+        """
+        Start the child, with a table and pipes of its own.
+
+        Raises:
+            OSError: the machine has no process or descriptor left.
+        """
         self.table.close()
         self.table = HeldTable(self.rows)
-        commands_read, self.commands = os.pipe()
+        self.is_ready = self.was_killed = False
+        commands_read, commands = os.pipe()
         answers, answers_write = os.pipe()
-        inherited = (self.table.descriptor, commands_read, answers_write)
         command = [
             sys.executable, "-m", "workers.child", str(self.table.descriptor), str(self.rows), str(commands_read),
             str(answers_write), self.worker, "1" if self.number == 0 else "0",
         ]  # fmt: skip
-        self.child = await asyncio.create_subprocess_exec(
-            *command, pass_fds=inherited, preexec_fn=bind_to_parent()
-        )
-        os.close(commands_read)
-        os.close(answers_write)
-        os.set_blocking(self.commands, False)
+        inherited = (self.table.descriptor, commands_read, answers_write)
+        os.set_blocking(commands, False)
         os.set_blocking(answers, False)
+        try:
+            self.child = await asyncio.create_subprocess_exec(*command, pass_fds=inherited, preexec_fn=bind_to_parent())
+        except BaseException:
+            os.close(commands)
+            os.close(answers)
+            raise
+        finally:
+            os.close(commands_read)
+            os.close(answers_write)
+        self.commands = commands
         self.listen(answers)
 
     def listen(self, answers: int) -> None:
@@ -61,18 +75,20 @@ class Process:
                 os.close(answers)
                 return
             for kind, shard, lanes, _, _ in received.feed(text):
-                self.was_ready = self.was_ready or kind == frames.READY
+                if kind == frames.READY:
+                    self.is_ready = self.was_ready = True
                 self.heard(self, kind, shard, lanes)
 
         loop.add_reader(answers, receive)
 
     async def wait(self) -> int:
         """The exit status, negative for a signal."""
-        child = self.child
-        assert child is not None
-        status = await child.wait()
+        if self.child is None:
+            raise RuntimeError("start() comes first")
+        status = await self.child.wait()
         os.close(self.commands)
         self.commands = -1
+        self.is_ready = False
         return status
 
     def tell(self, kind: int, shard: int = 0, id_: bytes = b"", token: bytes = b"") -> None:
@@ -86,7 +102,13 @@ class Process:
     def kill(self) -> None:
         """End the child at once."""
         if self.child is not None and self.child.returncode is None:
+            self.was_killed = True
             self.child.kill()
+
+    def end_for(self, late: list[Held]) -> None:
+        """End the child because of these tasks."""
+        self.overstayed = late
+        self.kill()
 
     def take_held(self) -> list[Held]:
         """What the child held when it died; only once."""

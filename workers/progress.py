@@ -9,7 +9,7 @@ import logging
 
 import orjson
 
-from service.errors import StoreFull, StoreUnavailable
+from service.errors import TaskpostError
 from service.store.tasks import MOST_A_CALL, Tasks
 from service.task import rfc3339
 from workers.context import ReportProgress
@@ -52,7 +52,7 @@ class ProgressReporter:
                 notes = [(id_, *self.said.pop(id_)) for id_ in ids]
                 try:
                     await self.tasks.note_progress(self.shard, notes)
-                except (StoreUnavailable, StoreFull) as exc:
+                except TaskpostError as exc:
                     log.warning("progress of %d tasks was not noted: %s", len(notes), exc)
                 await asyncio.sleep(PAUSE_SECONDS)
         finally:

@@ -97,19 +97,27 @@ class Pipeline:
             options = options_of(submission, handler.published() if handler else None, self.settings)
         return Attempt(task, handler, options, slot)
 
-    async def run_attempt(self, attempt: Attempt, report_progress: ReportProgress, now_ms: Callable[[], int]) -> Decision:
+    async def run_attempt(
+        self, attempt: Attempt, report_progress: ReportProgress, now_ms: Callable[[], int]
+    ) -> Decision:
         """Run *attempt* to its end, and decide."""
         if attempt.task.lane == "url":
             outcome = await self.push.call(
                 attempt.task, attempt.options, attempt.deadline_ms, attempt.context(report_progress)
             )
         elif attempt.handler is None:
-            return Again(b"D", int(UNKNOWN_HANDLER_SECONDS * 1000 * (0.5 + random.random())))
+            return unknown(attempt, now_ms())
         else:
             outcome = await self.call_handler(attempt, attempt.handler, report_progress)
-        return decide(attempt.task, outcome, attempt.options, now_ms(), self.worker, random.random)
+        return self.decide(attempt, outcome, now_ms())
 
-    async def call_handler(self, attempt: Attempt, handler: Handler[..., Any], report_progress: ReportProgress) -> Outcome:
+    def decide(self, attempt: Attempt, outcome: Outcome, now_ms: int) -> Decision:
+        """What *outcome* means for the task of *attempt*."""
+        return decide(attempt.task, outcome, attempt.options, now_ms, self.worker, random.random)
+
+    async def call_handler(
+        self, attempt: Attempt, handler: Handler[..., Any], report_progress: ReportProgress
+    ) -> Outcome:
         try:
             kwargs = handler.bind(attempt.task.submission.get("args") or {})
         except InvalidArguments as exc:
@@ -126,16 +134,29 @@ class Pipeline:
 
     def report(self, attempt: Attempt, decision: Decision, now_ms: int) -> list[bytes]:
         """*decision* as step.lua takes it."""
-        if isinstance(decision, Again):
-            return again(attempt.task, decision.kind, decision.delay_ms, decision.row)
-        decision.progress = attempt.progress
-        return report(
-            Origin.of_leased(attempt.task, self.worker),
-            decision,
-            attempt.options,
-            now_ms=now_ms,
-            failure_ttl_s=self.settings.failure_ttl_seconds,
-        )
+        if isinstance(decision, Ending):
+            decision.progress = attempt.progress
+        return report_of(attempt.task, decision, attempt.options, self.settings, self.worker, now_ms)
+
+
+def report_of(
+    task: Leased, decision: Decision, options: Mapping[str, Any], settings: Settings, worker: str, now_ms: int
+) -> list[bytes]:
+    """*decision* on *task*, which *worker* holds, as step.lua takes it."""
+    if isinstance(decision, Again):
+        return again(task, decision.kind, decision.delay_ms, decision.row)
+    origin = Origin.of_leased(task, worker)
+    return report(origin, decision, options, now_ms=now_ms, failure_ttl_s=settings.failure_ttl_seconds)
+
+
+def unknown(attempt: Attempt, now_ms: int) -> Decision:
+    """There is no such handler here; another worker may have it, so the task goes back for a moment."""
+    seconds = UNKNOWN_HANDLER_SECONDS * (0.5 + random.random())
+    reason = f"no worker had a handler called {attempt.task.submission.get('name')!r}"
+    decision = decide(attempt.task, Deferred(seconds, reason), attempt.options, now_ms, "", random.random)
+    if isinstance(decision, Again):
+        decision.row = None  # a rolling deploy would fill the list of attempts
+    return decision
 
 
 def decide(
@@ -174,9 +195,7 @@ def too_late(options: Mapping[str, Any], reason: str) -> dict[str, Any]:
     return {"type": "RetryTimeExceeded", "message": f"{message}: {reason}" if reason else message, "traceback": None}
 
 
-def row_of(
-    task: Leased, outcome: Outcome, named: str, now_ms: int, worker: str, retry_ms: int | None = None
-) -> bytes:
+def row_of(task: Leased, outcome: Outcome, named: str, now_ms: int, worker: str, retry_ms: int | None = None) -> bytes:
     """The attempt as it is kept: JSON with times in ms."""
     row: dict[str, Any] = {
         "attempt": task.attempt,

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import os
 import random
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -21,40 +20,18 @@ from service.store import Store
 from service.store.endings import Ending
 from service.store.tasks import MOST_A_CALL, MOST_BYTES_A_CALL, Stepped
 from service.task import LANES, Leased, encode_id
+from workers.capture import error_of
 from workers.frames import LANE_BITS
-from workers.held import HeldTable
-from workers.outcome import Cancelled
+from workers.held import HeldTable, monotonic_ms
+from workers.outcome import Cancelled, Failed
 from workers.progress import ProgressReporter
 from workers.run import SHUTDOWN, Again, Attempt, Decision, Pipeline
+from workers.slots import Slots
 
 log = logging.getLogger("taskpost.worker")
 
 LOOK_SECONDS = 5.0
-SLOW_REPLY_MS = 5000
 OVERSTAY_MS = 10_000  # beyond a hard limit, until the parent ends the whole process
-
-
-def monotonic_ms() -> int:
-    return int(time.monotonic() * 1000)
-
-
-class Slots:
-    """How many more tasks each lane can take."""
-
-    def __init__(self, capacity: dict[str, int], busy_threads: Callable[[], int]) -> None:
-        self.capacity = {lane: many for lane, many in capacity.items() if many > 0}
-        self.used = dict.fromkeys(self.capacity, 0)
-        self.busy_threads = busy_threads
-
-    def free(self, lane: str) -> int:
-        used = self.used[lane]
-        if lane == "thread":  # a thread that outlived its time limit keeps its place
-            used = max(used, self.busy_threads())
-        return self.capacity[lane] - used
-
-    @property
-    def free_lanes(self) -> list[str]:
-        return [lane for lane in self.capacity if self.free(lane) > 0]
 
 
 class LeaseLoop:
@@ -79,68 +56,78 @@ class LeaseLoop:
         self.tasks: dict[bytes, asyncio.Task[None]] = {}
         self.finished: deque[tuple[Attempt, list[bytes]]] = deque()
         self.event = asyncio.Event()
-        self.must_look = True
+        self.owed = set(slots.capacity)  # lanes in which there may be work that was not looked for yet
+        self.fault: BaseException | None = None
         self.is_draining = False
         self.due_ms: int | None = None
         self.due_timer: asyncio.TimerHandle | None = None
         self.progress = ProgressReporter(store.tasks, shard)
-        self.siblings: Sequence[LeaseLoop] = ()
+        self.siblings: Sequence[LeaseLoop] = (self,)
 
     # ------------------------------------------------------------ the loop
 
     async def run(self) -> None:
-        """Until told to drain, and everything is recorded."""
+        """Until told to drain, and everything is recorded. Raises what a fault of ours raised in an attempt."""
         while True:
+            if self.fault is not None:
+                raise self.fault
             finished = self.take_finished()
-            wants = self.wants()
-            if not finished and not wants:
+            rooms = self.rooms()
+            if not finished and not rooms:
                 if self.is_draining and not self.running:
                     return
                 await self.rest()
                 continue
-            rooms = {lane: room for _, lane, room in wants}
-            self.must_look = self.must_look and not wants
-            for lane, room in rooms.items():
-                self.slots.used[LANE_OF_LETTER[lane]] += room
-            try:
-                stepped = await self.step([report for _, report in finished], wants)
-            finally:
-                for lane, room in rooms.items():
-                    self.slots.used[LANE_OF_LETTER[lane]] -= room
+            self.owed -= rooms.keys()
+            with self.slots.promised(rooms):
+                stepped = await self.step([report for _, report in finished], self.wants(rooms))
             self.settle(finished, stepped.statuses)
-            self.remember_due(stepped.next_due_ms, has_looked=bool(wants))
-            await self.start_all(stepped)
+            self.remember_due(stepped.next_due_ms, has_looked=bool(rooms))
+            if stepped.is_work_left:
+                self.owed |= rooms.keys() or self.slots.capacity.keys()
+            for task in stepped.leased:
+                self.start(task)
+            if stepped.leased:
+                await asyncio.sleep(0)  # let them begin; what ends at once is recorded by the next call
 
     async def rest(self) -> None:
         """Wait for something to record, a wake-up, the next due time; at most five seconds."""
         self.event.clear()
-        if not self.must_look and not self.is_draining:
-            self.announce_idle(self.shard, sum(LANE_BITS[lane] for lane in self.slots.free_lanes))
+        if not self.is_draining:
+            idle = [lane for lane in self.slots.free_lanes if lane not in self.owed]
+            self.announce_idle(self.shard, sum(LANE_BITS[lane] for lane in idle))
         try:
             async with asyncio.timeout(LOOK_SECONDS * (0.8 + 0.2 * random.random())):
                 await self.event.wait()
         except TimeoutError:
-            self.must_look = True
+            self.look()
 
     def look(self) -> None:
         """There may be work."""
-        self.must_look = True
+        self.owed |= self.slots.capacity.keys()
         self.event.set()
 
-    def wants(self) -> list[tuple[str, str, int]]:
-        """(queue, lane, room) for what this process can take now; the queues in turn, so that none starves."""
-        if not self.must_look or self.is_draining or not self.queues:
-            return []
-        looking = sum(loop.must_look for loop in self.siblings) or 1
-        lanes = []
-        left = MOST_A_CALL
+    def rooms(self) -> dict[str, int]:
+        """How many tasks this process can take now, of each lane in which there may be some."""
+        # Results that one call cannot carry go first: large ones must not pile up behind new tasks.
+        if self.is_draining or self.finished or not self.queues:
+            return {}
+        rooms: dict[str, int] = {}
+        left = min(MOST_A_CALL, self.slots.free_rows)
         for lane in self.slots.free_lanes:
-            room = min(-(-self.slots.free(lane) // looking), left)
-            if room > 0:
-                lanes.append((LANES[lane].decode(), room))
-                left -= room
-        turn = self.number % len(self.queues)
-        return [(queue, lane, room) for queue in self.queues[turn:] + self.queues[:turn] for lane, room in lanes]
+            if lane in self.owed:
+                looking = sum(lane in loop.owed for loop in self.siblings)
+                room = min(-(-self.slots.free(lane) // looking), left)
+                if room > 0:
+                    rooms[lane] = room
+                    left -= room
+        return rooms
+
+    def wants(self, rooms: dict[str, int]) -> list[tuple[str, str, int]]:
+        """(queue, lane, room); the queues in turn, so that none starves."""
+        turn = self.number % max(len(self.queues), 1)
+        queues = self.queues[turn:] + self.queues[:turn]
+        return [(queue, LANES[lane].decode(), room) for queue in queues for lane, room in rooms.items()]
 
     def take_finished(self) -> list[tuple[Attempt, list[bytes]]]:
         """What one call can carry of what has finished."""
@@ -155,9 +142,8 @@ class LeaseLoop:
         """One call, repeated with the same number until it is answered."""
         self.number += 1
         token = self.session + (self.number & 0xFFFFFFFF).to_bytes(4, "big")
-        pause = 0.1
+        pause, asked_ms = 0.1, monotonic_ms()
         while True:
-            asked_ms = monotonic_ms()
             try:
                 stepped = await self.store.tasks.step(
                     self.shard,
@@ -167,31 +153,21 @@ class LeaseLoop:
                     finished=finished,
                     wants=wants,
                 )
+                if stepped.leased and monotonic_ms() - asked_ms > self.settings.lease_ms // 3:
+                    await self.keep_alive(stepped)
+                return stepped
             except (StoreUnavailable, StoreFull) as exc:
                 log.warning("shard %d: %s Trying again.", self.shard, exc)
                 await asyncio.sleep(pause * (0.5 + random.random() / 2))
                 pause = min(pause * 2, 2.0)
-                continue
-            if stepped.leased and monotonic_ms() - asked_ms > SLOW_REPLY_MS:
-                await self.keep_alive(stepped)
-            return stepped
 
     async def keep_alive(self, stepped: Stepped) -> None:
-        """Tasks that were long on their way keep only the leases that still hold."""
+        """Of tasks that were long on their way, those start whose leases still hold."""
         held = [(task.id, task.token) for task in stepped.leased]
         statuses = await self.store.tasks.extend(self.shard, held, self.settings.lease_ms)
-        stepped.leased = [task for task, status in zip(stepped.leased, statuses, strict=True) if status != 48]
+        stepped.leased = [task for task, status in zip(stepped.leased, statuses, strict=True) if status != ord("0")]
 
     # ------------------------------------------------------------ attempts
-
-    async def start_all(self, stepped: Stepped) -> None:
-        """Start what was leased."""
-        if stepped.is_work_left:
-            self.must_look = True
-        for task in stepped.leased:
-            self.start(task)
-        if stepped.leased:
-            await asyncio.sleep(0)  # let them begin; what ends at once is recorded by the next call
 
     def remember_due(self, due_ms: int | None, *, has_looked: bool) -> None:
         """Look again when the next task becomes due; a call that did not look knows only of those it made itself."""
@@ -208,23 +184,36 @@ class LeaseLoop:
 
     def start(self, task: Leased) -> None:
         """Start an attempt. It is noted as held before anything of it runs."""
-        attempt = self.pipeline.prepare(task, 0)
+        try:
+            attempt = self.pipeline.prepare(task, 0)
+        except Exception:
+            log.exception("%s: cannot be prepared; its lease will end", encode_id(task.id))
+            return
         limit_ms = int(attempt.options["timeout_seconds"] * 1000) + OVERSTAY_MS
         attempt.slot = self.table.hold(task.id, task.token, monotonic_ms() + limit_ms)
         self.running[task.id] = attempt
         self.slots.used[task.lane] += 1
-        self.tasks[task.id] = asyncio.create_task(self.attempt(attempt))
+        self.tasks[task.id] = started = asyncio.create_task(self.attempt(attempt))
+        started.add_done_callback(self.notice)
+
+    def notice(self, task: asyncio.Task[None]) -> None:
+        """An attempt's asyncio task is over; it raises only for a fault of ours, which ends this process."""
+        if not task.cancelled() and (fault := task.exception()):
+            self.fault = fault
+            self.event.set()
 
     async def attempt(self, attempt: Attempt) -> None:
         """Run one attempt to its end and queue its report."""
         clock = self.store.tasks.clock.now_ms
         try:
+            if attempt.stop_reason:
+                raise asyncio.CancelledError
             decision = await self.pipeline.run_attempt(attempt, self.progress.of(attempt), clock)
         except asyncio.CancelledError:
             decision = self.stopped(attempt)
-        except Exception:
-            log.exception("%s: a fault of ours; the task is handed back", encode_id(attempt.task.id))
-            decision = Again(b"D", 5000)
+        except Exception as exc:
+            log.exception("%s: a fault of ours fails this attempt", encode_id(attempt.task.id))
+            decision = self.pipeline.decide(attempt, Failed(error_of(exc)), clock())
         self.finish(attempt, decision)
 
     def stopped(self, attempt: Attempt) -> Decision:
@@ -237,17 +226,17 @@ class LeaseLoop:
         """The slot is free; the lease is kept until the report is recorded."""
         if attempt.is_handed_back:
             return
-        id_ = attempt.task.id
-        self.slots.used[attempt.task.lane] -= 1
+        id_, lane = attempt.task.id, attempt.task.lane
+        self.slots.used[lane] -= 1
+        self.table.finish(attempt.slot)
         self.progress.forget(id_)
-        del self.tasks[id_]
         report = self.pipeline.report(attempt, decision, self.store.tasks.clock.now_ms())
+        del self.tasks[id_]
         self.finished.append((attempt, report))
         self.event.set()
-        if len(self.siblings) > 1:
-            for loop in self.siblings:
-                if loop.must_look:
-                    loop.event.set()
+        for loop in self.siblings:
+            if lane in loop.owed:
+                loop.event.set()
 
     def settle(self, finished: list[tuple[Attempt, list[bytes]]], statuses: bytes) -> None:
         """What Redis said to the reports."""
@@ -270,11 +259,9 @@ class LeaseLoop:
         attempt = self.running.get(id_)
         if attempt is None or attempt.task.token != token or id_ not in self.tasks:
             return
-        attempt.stop_reason = reason
-        if attempt.ctx is not None:
+        attempt.stop_reason = attempt.stop_reason or reason
+        if attempt.ctx is not None:  # without one it has not begun, and looks at the reason first
             attempt.ctx.stop(Cancelled(reason))
-        else:
-            self.tasks[id_].cancel()
 
     def drain(self) -> None:
         """Take no more work."""
@@ -296,6 +283,3 @@ class LeaseLoop:
             self.finished.append((attempt, report))
             del self.tasks[id_]
         self.event.set()
-
-
-LANE_OF_LETTER = {letter.decode(): lane for lane, letter in LANES.items()}

@@ -23,6 +23,7 @@ from workers.process import Process
 
 log = logging.getLogger("taskpost.worker")
 
+LEARN_SECONDS = 5.0
 PATIENCE_SECONDS = 0.02  # a process that was woken for one short task is idle again this soon
 
 
@@ -35,6 +36,7 @@ class Wakes:
         self.changed = asyncio.Event()
         self.watched: dict[int, int] = {}  # shard -> lanes that the read under way waits for
         self.queues: list[str] = []
+        self.learned_at = 0.0
         self.nudges: set[asyncio.Task[None]] = set()
 
     # ------------------------------------------------------------ what processes say
@@ -82,17 +84,19 @@ class Wakes:
     async def hear(self, shards: list[int]) -> None:
         """Hear markers until it is time to look for new queues."""
         wakes = self.store.wakes
-        until = asyncio.get_running_loop().time() + 5
-        while asyncio.get_running_loop().time() < until:
+        while asyncio.get_running_loop().time() < self.learned_at + LEARN_SECONDS:
             meanings: dict[str, tuple[int, str, str]] = {}
             for shard in shards:
                 meanings[wakes.of_worker(shard, self.worker)] = (shard, "worker", "")
-                meanings[wakes.of_queues(shard)] = (shard, "queues", "")
+                if not self.settings.queues:  # those who serve chosen queues leave news of others to others
+                    meanings[wakes.of_queues(shard)] = (shard, "queues", "")
                 lanes = self.lanes(shard)
                 self.watched[shard] = lanes
                 for lane, bit in LANE_BITS.items():
                     if lanes & bit:
-                        meanings.update({wakes.of_work(shard, queue, lane): (shard, "work", lane) for queue in self.queues})
+                        meanings.update(
+                            {wakes.of_work(shard, queue, lane): (shard, "work", lane) for queue in self.queues}
+                        )
             self.changed.clear()
             heard = await wakes.wait(list(meanings))
             if heard is None:
@@ -102,8 +106,7 @@ class Wakes:
             if kind == "work":
                 await self.pass_on(shard, lane, marker)
             elif kind == "queues":
-                for process in self.processes:
-                    process.tell(frames.QUEUES)
+                self.learned_at = 0.0
                 return
             elif not is_nudge:
                 self.beats.now()
@@ -134,10 +137,25 @@ class Wakes:
                 pass
 
     async def learn_queues(self) -> None:
-        """The queues to wait for: those of the settings, or all that there are."""
+        """The queues to wait for: those of the settings, or all that there are; processes are told of new ones."""
+        now = asyncio.get_running_loop().time()
+        if now < self.learned_at + LEARN_SECONDS:
+            return  # another watch has just done so
+        self.learned_at = now
         if self.settings.queues:
-            self.queues = [
-                stored_queue(DEFAULT_NAMESPACE, name.strip()) for name in self.settings.queues.split(",") if name.strip()
-            ]
+            names = {stored_queue(DEFAULT_NAMESPACE, name) for name in chosen(self.settings.queues)}
         else:
-            self.queues = sorted(await self.store.queues.names() | {DEFAULT_QUEUE})
+            try:
+                names = await self.store.queues.names() | {DEFAULT_QUEUE}
+            except BaseException:
+                self.learned_at = 0.0
+                raise
+        if sorted(names) != self.queues:
+            self.queues = sorted(names)
+            for process in self.processes:
+                process.tell(frames.QUEUES)
+
+
+def chosen(queues: str) -> list[str]:
+    """The names in the setting."""
+    return [name.strip() for name in queues.split(",") if name.strip()]

@@ -8,6 +8,7 @@ done twice, and none is owned by one process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 
@@ -24,6 +25,8 @@ from service.settings import Settings
 from service.store import Store
 
 log = logging.getLogger("taskpost.scheduler")
+
+CLOSE_SECONDS = 1.0
 
 
 async def keep(settings: Settings) -> None:
@@ -47,7 +50,11 @@ async def keep(settings: Settings) -> None:
     log.info("scheduler: ready")
     await stopped
     clock.shutdown(wait=False)
-    await store.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await store.close()
+    # The loop's handlers go with the loop; one more SIGTERM must not turn an orderly end into another.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
 
 
 def run(settings: Settings) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from service.errors import TaskpostError
@@ -19,12 +20,15 @@ class Duty:
         self.store = store
 
     async def run(self) -> None:
-        """Do it once for all shards; what fails is said, and left to the next time."""
-        for shard in range(self.store.shards):
-            try:
-                await self.do(shard)
-            except TaskpostError as exc:
-                log.warning("%s, shard %d: %s", type(self).__name__.lower(), shard, exc)
+        """Do it once for all shards, together: one that does not answer must not keep the others from it."""
+        await asyncio.gather(*map(self.attempt, range(self.store.shards)))
+
+    async def attempt(self, shard: int) -> None:
+        """Do it for one shard; what fails is said, and left to the next time."""
+        try:
+            await self.do(shard)
+        except TaskpostError as exc:
+            log.warning("%s, shard %d: %s", type(self).__name__.lower(), shard, exc)
 
     async def do(self, shard: int) -> None:
         """Do it for one shard."""

@@ -12,4 +12,4 @@ class Forwarder(Duty):
     every_seconds = 1.0
 
     async def do(self, shard: int) -> None:
-        await promote(self.store.tasks, self.store.queues, shard)
+        await promote(self.store.tasks, shard)

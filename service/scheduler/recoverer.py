@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from service.errors import TaskpostError
 from service.scheduler.duty import Duty
 from service.settings import Settings
 from service.store import Store
@@ -17,7 +20,11 @@ class Recoverer(Duty):
         super().__init__(store)
         self.settings = settings
 
-    async def do(self, shard: int) -> None:
+    async def run(self) -> None:
         if not self.store.handlers.is_fresh:
-            await self.store.handlers.refresh()
+            with suppress(TaskpostError):  # what was known stands
+                await self.store.handlers.refresh()
+        await super().run()
+
+    async def do(self, shard: int) -> None:
         await reap(self.store.tasks, self.store.handlers, self.settings, shard)

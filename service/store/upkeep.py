@@ -9,7 +9,7 @@ import os
 from service.settings import Settings
 from service.store import keys
 from service.store.pages import scored_pairs
-from service.store.queues import Queues
+from service.store.queues import pairs_of
 from service.store.tasks import Tasks
 from service.task import LANES
 
@@ -18,7 +18,7 @@ YOUNG_MS = 60_000  # records live at least this long
 EVENTS_MS = 3_600_000
 
 
-async def promote(tasks: Tasks, queues: Queues, shard: int) -> None:
+async def promote(tasks: Tasks, shard: int) -> None:
     """
     Move due tasks of *shard* to their lists, and raise markers that got lost.
 
@@ -26,7 +26,9 @@ async def promote(tasks: Tasks, queues: Queues, shard: int) -> None:
     on which a marker is lost.
     """
     session = os.urandom(8)
-    for number, queue in enumerate(sorted(await queues.names())):
+    counts = pairs_of(await tasks.scripts.command("HGETALL", keys.count(shard)))
+    waiting = {field[2:].decode() for field, count in counts if field[:1] in b"qs" and int(count)}
+    for number, queue in enumerate(sorted(waiting)):
         while True:
             wants = [(queue, letter.decode(), 0) for letter in LANES.values()]
             token = session + number.to_bytes(4, "big")

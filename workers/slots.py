@@ -1,0 +1,56 @@
+"""
+Room: how many more tasks each lane of a worker process can take.
+
+Counts what runs, and what a call in flight may bring; what has finished and is not recorded yet holds no slot, only
+a row of the table of held tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from workers.held import HeldTable
+
+
+class Slots:
+    """The slots of one process, shared by its lease loops."""
+
+    def __init__(self, capacity: Mapping[str, int], busy_threads: Callable[[], int], table: HeldTable) -> None:
+        self.capacity = {lane: many for lane, many in capacity.items() if many > 0}
+        self.used = dict.fromkeys(self.capacity, 0)
+        self.busy_threads, self.table = busy_threads, table
+        self.promised_rows = 0
+
+    def free(self, lane: str) -> int:
+        used = self.used[lane]
+        if lane == "thread":  # a thread that outlived its time limit keeps its place
+            used = max(used, self.busy_threads())
+        return self.capacity[lane] - used
+
+    @property
+    def free_lanes(self) -> list[str]:
+        return [lane for lane in self.capacity if self.free(lane) > 0]
+
+    @property
+    def free_rows(self) -> int:
+        """How many more tasks can be noted as held."""
+        return len(self.table.free) - self.promised_rows
+
+    @contextmanager
+    def promised(self, rooms: Mapping[str, int]) -> Iterator[None]:
+        """While a call is in flight that may bring so many tasks of each lane, nobody else fills their slots."""
+        many = sum(rooms.values())
+        for lane, room in rooms.items():
+            self.used[lane] += room
+        self.promised_rows += many
+        try:
+            yield
+        finally:
+            for lane, room in rooms.items():
+                self.used[lane] -= room
+            self.promised_rows -= many
