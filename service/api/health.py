@@ -29,7 +29,7 @@ async def get_readiness(asked: Asked) -> Response:
     except StoreUnavailable as exc:
         checks["store"], detail = "unavailable", exc.detail
     if set(checks.values()) != {"ok"}:
-        raise StoreUnavailable(detail, headers=RETRY_AFTER, extensions={"checks": checks})
+        raise StoreUnavailable(detail, headers=RETRY_AFTER, checks=checks)
     return json_answer({"status": "ok", "checks": checks})
 
 

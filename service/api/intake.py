@@ -222,6 +222,8 @@ class Intake:
             shown["idempotency_key"] = submission["idempotency_key"]
         if "callback" in submission:
             shown["callback"] = show_callback(submission["callback"], None)
+        if "parent" in submission:
+            shown["parent"] = submission["parent"]
         return shown
 
 

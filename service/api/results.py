@@ -44,13 +44,13 @@ def no_result(snapshot: Snapshot, outcome: dict[str, Any]) -> NotFinished | Task
         return NotFinished(
             f"the task is {state}; ask again, or with ?wait=25",
             headers={"Retry-After": "1"},
-            extensions={"state": state},
+            state=state,
         )
     error = outcome.get("error")
     if error is None:
-        return TaskFailed(f"the task ended as {state}, without a result", extensions={"state": state})
+        return TaskFailed(f"the task ended as {state}, without a result", state=state)
     told = f"the task {state} in attempt {outcome['attempt']}: {error['type']}: {error['message'][:200]}"
-    return TaskFailed(told, extensions={"state": state, "error": error})
+    return TaskFailed(told, state=state, error=error)
 
 
 def encoded(result: Any) -> tuple[bytes, str]:

@@ -84,7 +84,7 @@ async def cancel_task(asked: Asked) -> Response:
     if done == "over" and snapshot.state != "cancelled":
         raise StateConflict(
             f"the task has {ended_words(snapshot.state)}; only scheduled, queued and running tasks can be cancelled",
-            extensions={"state": snapshot.state},
+            state=snapshot.state,
         )
     return json_answer(asked.runtime.show(snapshot), 200 if snapshot.record.has_ended else 202)
 
@@ -104,6 +104,6 @@ async def delete_task(asked: Asked) -> Response:
     if done < 0:
         raise StateConflict(
             f"the task is {snapshot.state}; only ended tasks can be deleted: cancel it first",
-            extensions={"state": snapshot.state},
+            state=snapshot.state,
         )
     return Response(status_code=204)
