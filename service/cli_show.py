@@ -80,6 +80,8 @@ def what_comes_after(screen: Screen, task: Task) -> list[tuple[str, str]]:
         rows.append(("callback", one_line(f"{task.callback.get('url')} on {on}{sent}")))
     if task.callback_of:
         rows.append(("callback of", one_line(task.callback_of)))
+    if task.parent:
+        rows.append(("part of", one_line(task.parent)))
     if task.has_result:
         rows.append(("result", json_text(screen, task.result)))
     elif task.succeeded:

@@ -26,7 +26,7 @@ STATE_OF = {letter: state for state, letter in ENDED.items()}
 # One table for the documentation's diagram, the scripts' `Moves` lines and the tests.
 TRANSITIONS: dict[str, tuple[str, ...]] = {
     "submitted": ("scheduled", "queued"),
-    "scheduled": ("queued", "running", "cancelled", "expired"),
+    "scheduled": ("queued", "cancelled", "expired"),
     "queued": ("running", "cancelled", "expired"),
     "running": ("scheduled", "queued", "cancelling", "succeeded", "failed", "cancelled"),
     "cancelling": ("succeeded", "failed", "cancelled"),
@@ -321,6 +321,7 @@ def show(snapshot: Snapshot, options: Mapping[str, Any]) -> dict[str, Any]:
         "idempotency_key": submission.get("idempotency_key"),
         "callback": show_callback(submission.get("callback"), outcome.get("callback")),
         "callback_of": submission.get("callback_of"),
+        "parent": submission.get("parent"),
         "worker": outcome.get("worker") or (run.worker if run else None),
     }
     shown.update({name: value for name, value in optional.items() if value is not None})

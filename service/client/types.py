@@ -47,6 +47,7 @@ class Options(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
     result_ttl_seconds: Seconds | None
     callback: str | Mapping[str, Any] | None
+    parent: str | None
 
 
 class Submission(Options, total=False):
@@ -119,6 +120,7 @@ class Task(View, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     callback: dict[str, Any] | None = None
     callback_of: str | None = None
+    parent: str | None = None
     worker: str | None = None
 
     def __repr__(self) -> str:
