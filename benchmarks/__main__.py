@@ -1,0 +1,81 @@
+"""
+The command: `python -m benchmarks [names …] [--json FILE] [--quick] [--server valkey|redis|both]`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+import traceback
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import orjson
+
+from benchmarks import machine
+from benchmarks.drain import drain, url
+from benchmarks.figures import Figure, table
+from benchmarks.latency import latency
+from benchmarks.memory import memory
+from benchmarks.scale import FULL, QUICK, TINY, Scale
+from benchmarks.submit import batch, stream, submit
+
+Benchmark = Callable[[Scale, str], Iterator[Figure]]
+BENCHMARKS: dict[str, Benchmark] = {
+    one.__name__: one for one in (submit, batch, stream, drain, latency, memory, url)
+}
+
+
+def options_of(arguments: Sequence[str]) -> Namespace:
+    parser = ArgumentParser(
+        "scripts/bench", description="Measure Taskpost against floors on this machine; everything on loopback."
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which; all unless named: {', '.join(BENCHMARKS)}")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write all rounds of all figures there, too")
+    parser.add_argument("--quick", action="store_const", const=QUICK, default=FULL, dest="scale", help="fewer of all")
+    parser.add_argument("--tiny", action="store_const", const=TINY, dest="scale", help="only to see that it works")
+    parser.add_argument("--server", choices=["valkey", "redis", "both"], default="both", help="which server (both)")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.names if name not in BENCHMARKS]:
+        parser.error(f"there is no {', '.join(unknown)}; choose from {', '.join(BENCHMARKS)}")
+    return options
+
+
+def kinds_of(server: str) -> list[str]:
+    """The server programs that are there. Ends the program when the one asked for is not."""
+    has_redis = shutil.which("redis-server") is not None
+    if server == "redis" and not has_redis:
+        sys.exit("redis-server is not on the PATH: install it (Debian: apt-get install redis-server)")
+    return [kind for kind in ("valkey", "redis") if server in (kind, "both") and (kind == "valkey" or has_redis)]
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = options_of(arguments)
+    about, began, status = machine.described(), time.monotonic(), 0
+    figures: list[Figure] = []
+    print(machine.headline(about), flush=True)
+    for name in options.names or BENCHMARKS:
+        for kind in kinds_of(options.server):
+            print(f"{name} on {kind} …", file=sys.stderr, flush=True)
+            try:
+                figures += BENCHMARKS[name](options.scale, kind)
+            except Exception:  # hours of other figures must not be lost with this one
+                traceback.print_exc()
+                status = 1
+    print(f"\n{table(figures)}\n")
+    missed = sum(figure.is_met is False for figure in figures)
+    goals = sum(figure.is_met is not None for figure in figures)
+    print(
+        f"{goals - missed} of {goals} goals met in {time.monotonic() - began:.0f} s; "
+        f"load average at the end {machine.described()['load_average'][0]:.2f}"
+    )
+    if options.json:
+        document = {"machine": about, "figures": [figure.document() for figure in figures]}
+        options.json.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

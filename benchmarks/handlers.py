@@ -1,0 +1,27 @@
+"""
+The handlers that are measured: they do nothing, or note when they were started.
+"""
+
+from __future__ import annotations
+
+import time
+
+from workers import task
+
+
+@task("bench.nothing")
+async def nothing(a: int, b: int) -> int:
+    """The work of a task that costs nothing."""
+    return a + b
+
+
+@task("bench.thread")
+def on_thread(a: int, b: int) -> int:
+    """The same on a thread."""
+    return a + b
+
+
+@task("bench.started")
+async def started() -> int:
+    """When this handler was started: ns since the epoch, by this machine's clock."""
+    return time.time_ns()

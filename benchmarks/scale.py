@@ -1,0 +1,37 @@
+"""
+How much is measured: enough to trust, enough to look, and just enough to see that it works.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Counts and times of a run; every benchmark is bounded by these."""
+
+    rounds: int
+    seconds: float  # of load, a round and side
+    drained: int  # tasks a round
+    drained_on_threads: int
+    exchanges: int  # one at a time, a round and side
+    lines: int  # of the stream
+    stored: int  # tasks whose bytes are counted
+    stored_ended: int
+    waiting: int  # delayed tasks, while a worker's memory is looked at
+    called: int  # URLs a round
+
+
+FULL = Scale(
+    rounds=5, seconds=3, drained=60_000, drained_on_threads=20_000, exchanges=500, lines=300_000, stored=500_000,
+    stored_ended=200_000, waiting=1_000_000, called=5_000,
+)  # fmt: skip
+QUICK = Scale(
+    rounds=3, seconds=1, drained=15_000, drained_on_threads=5_000, exchanges=150, lines=60_000, stored=100_000,
+    stored_ended=30_000, waiting=300_000, called=1_500,
+)  # fmt: skip
+TINY = Scale(
+    rounds=1, seconds=0.1, drained=300, drained_on_threads=100, exchanges=5, lines=300, stored=500, stored_ended=200,
+    waiting=500, called=50,
+)  # fmt: skip
