@@ -13,7 +13,7 @@ import random
 from service.settings import Settings
 from service.store import Store
 from service.store.endings import Ending
-from service.store.tasks import leased_of
+from service.store.replies import leased_of
 from service.task import options_of, shard_of
 from workers.held import Held
 from workers.outcome import Cancelled, TimeLimitExceeded, failed

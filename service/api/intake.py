@@ -16,9 +16,10 @@ from service.api.known import Known, without_none
 from service.api.runtime import Runtime
 from service.contract import validator_of
 from service.errors import IdempotencyMismatch, InvalidSubmission, Problem, UnknownHandler
+from service.showing import show_callback, target_of
 from service.store.tasks import New, Taken, idempotency_of
 from service.submission import PLAIN, Packed, canonical, counted, faults_of, pack, with_whole_numbers
-from service.task import PAIRS, Snapshot, created_ms, encode_id, options_of, rfc3339, show_callback, target_of
+from service.task import PAIRS, Snapshot, created_ms, encode_id, options_of, rfc3339
 
 OPTIONS = frozenset((
     "retries", "timeout_seconds", "soft_timeout_seconds", "retry_for_seconds", "max_crashes", "backoff",
@@ -191,7 +192,7 @@ class Intake:
         return self.stem_text + PAIRS[id_[14] << 8 | id_[15]], self.stem_created
 
     def fresh(self, ready: Ready, taken: Taken) -> dict[str, Any]:
-        """What `task.show` would show of a task that was stored just now."""
+        """What `showing.show` would show of a task that was stored just now."""
         packed = ready.packed
         submission, known = packed.submission, ready.known
         due_ms = taken.now_ms + packed.delay_ms if packed.delay_ms else packed.due_ms

@@ -17,8 +17,9 @@ from starlette.types import Receive
 from service.api.known import Handlers
 from service.errors import InvalidSetting, StoreUnavailable, TaskNotFound
 from service.settings import Settings
+from service.showing import show
 from service.store import Store
-from service.task import DEFAULT_NAMESPACE, Snapshot, decode_id, show
+from service.task import DEFAULT_NAMESPACE, Snapshot, decode_id
 
 log = logging.getLogger("taskpost.api")
 

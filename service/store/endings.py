@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from service.showing import show
 from service.task import (
     CALLBACK_QUEUE,
     ENDED,
@@ -25,7 +26,6 @@ from service.task import (
     pack_header,
     parse_record,
     rfc3339,
-    show,
     stored_queue,
     submission_of,
 )

@@ -14,11 +14,9 @@ twice or not at all; a task that stays is seen once.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
-import heapq
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +26,11 @@ from service.errors import InvalidQuery
 from service.store import keys
 from service.store.queues import Queues
 from service.store.tasks import Tasks
+from service.store.walks import CHUNK, MOST_ID, Walk, expanded, merged, newest_first, scored_pairs
 from service.task import LANES, Snapshot, created_ms, decode_id, encode_id, split_queue, stored_queue
 
 MOST_EXAMINED = 1000
 MOST_BYTES = 4 << 20
-CHUNK = 100
-MOST_ID = b"\xff" * 16
 LATE_MS = 8000  # how much later than its id says a task may come in: its submission is sent again for seconds
 AHEAD_MS = 1000  # how much earlier: by how much a submitter's clock may be ahead of Redis'
 LETTERS = [letter.decode() for letter in LANES.values()]
@@ -93,7 +90,7 @@ class Pages:
     """Reads lists of tasks over all shards."""
 
     def __init__(self, tasks: Tasks, queues: Queues) -> None:
-        self.tasks, self.queues = tasks, queues
+        self.tasks, self.queues, self.walk = tasks, queues, Walk(tasks.scripts)
 
     async def page(self, query: Query, limit: int, cursor: str | None) -> tuple[list[Snapshot], str | None]:
         """
@@ -124,9 +121,7 @@ class Pages:
             return self.running(place)
         return self.ended(query.state == "failed", place)
 
-    async def collect(
-        self, query: Query, source: Candidates, limit: int
-    ) -> tuple[list[Snapshot], str | None]:
+    async def collect(self, query: Query, source: Candidates, limit: int) -> tuple[list[Snapshot], str | None]:
         """Look at candidates until the page is full, or enough was looked at."""
         found: list[Snapshot] = []
         examined, size, more = 0, 0, True
@@ -198,7 +193,7 @@ class Pages:
     async def ended(self, failed: bool, place: Place | None) -> Candidates:
         """Ended tasks, newest end first."""
         bound = (int(place[0]), decode_id(place[1])) if place else None
-        streams = [self.scored(keys.ended(shard, failed), bound, True) for shard in range(self.tasks.shards)]
+        streams = [self.walk.scored(keys.ended(shard, failed), bound, True) for shard in range(self.tasks.shards)]
         async for score, id_ in merged(streams, lambda pair: (-pair[0], newest_first(pair[1]))):
             yield id_, [score, encode_id(id_)]
 
@@ -206,7 +201,7 @@ class Pages:
         """Delayed and retrying tasks by due time."""
         bound = (int(place[0]), place[1].encode("latin-1")) if place else None
         streams = [
-            self.scored(keys.due(shard, stored), bound, False)
+            self.walk.scored(keys.due(shard, stored), bound, False)
             for stored in await self.stored_queues(query, "scheduled")
             for shard in range(self.tasks.shards)
         ]
@@ -228,13 +223,11 @@ class Pages:
             seen = place[4].encode("latin-1")
             order = {letter: n for n, letter in enumerate(LETTERS)}
             lists = [
-                one
-                for one in lists
-                if (one[0], -one[1], one[2], order[one[3]]) >= (at[0], -at[1], at[2], order[at[3]])
+                one for one in lists if (one[0], -one[1], one[2], order[one[3]]) >= (at[0], -at[1], at[2], order[at[3]])
             ]
         for one in lists:
             stored, priority, shard, letter = one
-            async for entry in self.listed(
+            async for entry in self.walk.listed(
                 keys.ready(shard, stored, letter, priority), seen if place and one == at else b""
             ):
                 yield entry[2:], [*one, entry.decode("latin-1")]
@@ -249,108 +242,3 @@ class Pages:
         return sorted(
             name for name, counted in counts.items() if counted[state] and split_queue(name)[0] == query.namespace
         )
-
-    async def listed(self, key: str, seen: bytes) -> AsyncIterator[bytes]:
-        """Entries of a list behind *seen*, in order."""
-        place = 0
-        while True:
-            entries, place = await self.entries_behind(key, seen, place)
-            for entry in entries:
-                yield entry
-            if not entries:
-                return
-            seen, place = entries[-1], place + len(entries) - 1
-
-    async def entries_behind(self, key: str, seen: bytes, place: int) -> tuple[list[bytes], int]:
-        """
-        The next entries behind *seen*, which stood at *place* when last met, and where the first of them stands.
-
-        Workers take from the head meanwhile. When *seen* has left the list, so has all that stood before it: then
-        all that is left is behind it.
-        """
-        command = self.tasks.scripts.command
-        found: int | None = place if seen else None
-        while found is not None:
-            entries = await command("LRANGE", key, found, found + CHUNK)
-            if entries and entries[0] == seen:
-                return entries[1:], found + 1
-            found = await command("LPOS", key, seen)
-        return await command("LRANGE", key, 0, CHUNK - 1), 0
-
-    async def scored(
-        self, key: str, bound: tuple[int, bytes] | None, newest: bool
-    ) -> AsyncIterator[tuple[int, bytes]]:
-        """(score, member) of a sorted set behind *bound*, by score and then member, upwards or (*newest*) downwards."""
-        while pairs := await self.pairs_behind(key, bound, newest):
-            for pair in pairs:
-                yield pair
-            bound = pairs[-1]
-
-    async def pairs_behind(
-        self, key: str, bound: tuple[int, bytes] | None, newest: bool
-    ) -> list[tuple[int, bytes]]:
-        """The next of them; empty at the end."""
-        anchor = bound
-        while True:
-            pairs = await self.pairs_from(key, anchor, newest)
-            behind = [
-                pair for pair in pairs if bound is None or (pair < bound if newest else pair > bound)
-            ]
-            if behind or not pairs:
-                return behind
-            anchor = pairs[-1]
-
-    async def pairs_from(
-        self, key: str, anchor: tuple[int, bytes] | None, newest: bool
-    ) -> list[tuple[int, bytes]]:
-        """
-        What follows *anchor*, found by its rank, since others may leave the set meanwhile; where it has left
-        itself, what has its score and follows.
-        """
-        command = self.tasks.scripts.command
-        by_rank = "ZREVRANGE" if newest else "ZRANGE"
-        if anchor is None:
-            return scored_pairs(await command(by_rank, key, 0, CHUNK - 1, "WITHSCORES"))
-        while (rank := await command("ZREVRANK" if newest else "ZRANK", key, anchor[1])) is not None:
-            pairs = scored_pairs(await command(by_rank, key, rank, rank + CHUNK, "WITHSCORES"))
-            if pairs and pairs[0] == anchor:
-                return pairs[1:]
-            if pairs and pairs[0][1] == anchor[1]:
-                break  # it came back at another place
-        by_score, end = ("ZREVRANGEBYSCORE", "-inf") if newest else ("ZRANGEBYSCORE", "+inf")
-        return scored_pairs(await command(by_score, key, anchor[0], end, "WITHSCORES", "LIMIT", 0, CHUNK))
-
-
-def expanded(runs: list[bytes], bound: bytes = MOST_ID) -> Iterator[bytes]:
-    """The ids of runs, each run's last first, below *bound*. A run: its first id (16 bytes), how many follow (1)."""
-    for run in runs:
-        first = int.from_bytes(run[14:16], "big")
-        for tail in range(first + run[16], first - 1, -1):
-            id_ = run[:14] + tail.to_bytes(2, "big")
-            if id_ < bound:
-                yield id_
-
-
-def newest_first(id_: bytes) -> int:
-    return -int.from_bytes(id_, "big")
-
-
-def scored_pairs(reply: Any) -> list[tuple[int, bytes]]:
-    """A WITHSCORES reply as (score, member) pairs, whatever shape the library gives it."""
-    if reply and isinstance(reply[0], (tuple, list)):
-        return [(int(float(score)), member) for member, score in reply]
-    return [(int(float(score)), member) for member, score in zip(reply[::2], reply[1::2], strict=True)]
-
-
-async def merged(streams: list[AsyncIterator[Any]], key: Callable[[Any], Any]) -> AsyncIterator[Any]:
-    """Sorted streams as one, by *key*."""
-    heap: list[tuple[Any, int, Any]] = []
-    for n, first in enumerate(await asyncio.gather(*(anext(stream, None) for stream in streams))):
-        if first is not None:
-            heapq.heappush(heap, (key(first), n, first))
-    while heap:
-        _, n, value = heapq.heappop(heap)
-        yield value
-        following = await anext(streams[n], None)
-        if following is not None:
-            heapq.heappush(heap, (key(following), n, following))

@@ -8,9 +8,9 @@ import os
 
 from service.settings import Settings
 from service.store import keys
-from service.store.pages import scored_pairs
 from service.store.queues import pairs_of
 from service.store.tasks import Tasks
+from service.store.walks import scored_pairs
 from service.task import LANES
 
 RUNS_A_CALL = 64

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from service.showing import show
 from service.store import Store
 from service.store.endings import NO_TOKEN, Ending, Origin
 from service.store.outside import ending_report
-from service.task import encode_id, options_of, shard_of, show
+from service.task import encode_id, options_of, shard_of
 from tests.store.acting import (
     ADD,
     LEASE_MS,

@@ -135,7 +135,7 @@ async def test_an_emptied_system_is_as_it_was_at_its_start(
     await worker.succeed(*rest)
     for queue, lane in (("default", "async"), ("other", "async"), ("callbacks", "url")):
         for shard in range(store.shards):
-            await promote(store.tasks, store.queues, shard)
+            await promote(store.tasks, shard)
         while leased := await worker.lease_all(queue=queue, lane=lane):
             ids += [task.id for task in leased]
             await worker.succeed(*leased)
@@ -243,6 +243,6 @@ async def test_promotion_needs_no_worker(store: Store, deployment: Deployment) -
     while store.tasks.clock.now_ms() <= due_ms:
         await asyncio.sleep(0.01)
     for shard in range(store.shards):
-        await promote(store.tasks, store.queues, shard)
+        await promote(store.tasks, shard)
     [queue] = [one for one in await store.queues.list("default") if one["name"] == "nobody"]
     assert (300, 0, 0) == (queue["queued"], queue["scheduled"], queue["running"])

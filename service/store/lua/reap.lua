@@ -6,7 +6,7 @@
 -- ARGV[2]  lease length, ms
 -- ARGV[3]  0: all expired leases; else those that follow, which are known lost: how many tasks one process held when it ended
 -- ARGV[4+] id (16) .. token (12) of each
--- Touches  t: run lease a: and, through shared.lua, q: due: count wake: ev
+-- Touches  conf t: run lease a: and, through shared.lua, q: due: count wake: ev
 -- Returns  {how many were given back, id .. token of each task that must end: its crashes are used up, or it was to be cancelled}
 -- Who crashed is decided fairly: a task that was lost alone did; of several lost together with a worker any may have, so none
 -- is blamed, up to nine times. One with max_crashes 0 ends either way, since it must not run twice.

@@ -1,6 +1,7 @@
 -- A worker's one round trip: record what it finished, promote what is due, lease what it has room for.
 --
--- Moves    running -> succeeded | failed | cancelled | scheduled | queued; scheduled -> queued; queued -> running
+-- Moves    running -> succeeded | failed | cancelled | scheduled | queued; cancelling -> succeeded | failed | cancelled;
+--          scheduled -> queued; queued -> running
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
 -- ARGV[2]  session (8 bytes) .. sequence number (4 bytes): the lease token of what this call leases
@@ -10,7 +11,7 @@
 -- then     for each: a report, see shared.lua; more kinds, whose value is empty:
 --          R again in ms, attempt spent | D again in ms, attempt not spent | B at once, at the front, not spent
 -- then     for each want: queue, lane, how many; repeated. The room of a lane is shared by its queues, first come
--- Touches  t: o: a: run lease done dead exp sess: q: due: count made wake: ev
+-- Touches  t: run lease a: sess: q: due: wake: and, through shared.lua, o: p: done dead exp count made made: ev
 -- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind,
 --           id .. attempt (2 bytes) .. crashes (1 byte) .. record of each leased task ...}
 --          1 recorded | 0 lease lost | 2 not recorded: cancellation was asked for, end it as cancelled

@@ -1,0 +1,70 @@
+"""
+How a task reads: the contract's `Task`, from what Redis knows of it. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from service.task import ENDED, Snapshot, created_ms, encode_id, first_due_ms, rfc3339
+
+
+def show(snapshot: Snapshot, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The task as the API reads it: the contract's `Task`. What is absent is left out, but for the two end times."""
+    record, run, submission = snapshot.record, snapshot.run, snapshot.record.submission
+    outcome = record.outcome or {}
+    first_due = first_due_ms(snapshot.id, submission)
+    started = outcome.get("started_ms") or (run.started_ms if run else 0)
+    shown: dict[str, Any] = {
+        "id": encode_id(snapshot.id),
+        **target_of(submission),
+        "queue": record.queue,
+        "namespace": record.namespace,
+        "lane": record.lane,
+        "state": snapshot.state,
+        "priority": record.priority,
+        "attempt": outcome.get("attempt", run.attempt if run else 0),
+        "crashes": outcome.get("crashes", run.crashes if run else 0),
+        "created_at": rfc3339(created_ms(snapshot.id)),
+        "run_at": rfc3339(first_due if record.has_ended else record.time_ms or first_due),
+        "started_at": rfc3339(started) if started else None,
+        "finished_at": rfc3339(record.time_ms) if record.has_ended else None,
+        "tags": submission.get("tags", []),
+        "metadata": submission.get("metadata", {}),
+    }
+    if snapshot.state == "succeeded" and options["result_ttl_seconds"] > 0:
+        shown["result"] = outcome.get("result")
+    optional = {
+        **options,
+        "error": outcome.get("error"),
+        "progress": snapshot.progress or outcome.get("progress"),
+        "idempotency_key": submission.get("idempotency_key"),
+        "callback": show_callback(submission.get("callback"), outcome.get("callback")),
+        "callback_of": submission.get("callback_of"),
+        "parent": submission.get("parent"),
+        "worker": outcome.get("worker") or (run.worker if run else None),
+    }
+    shown.update({name: value for name, value in optional.items() if value is not None})
+    return shown
+
+
+def target_of(submission: Mapping[str, Any]) -> dict[str, Any]:
+    """What a task does: its handler and arguments, or the call it makes."""
+    if "url" not in submission:
+        return {"name": submission["name"], "args": submission.get("args", {})}
+    target = {"url": submission["url"], "method": submission.get("method", "POST")}
+    target["headers"] = submission.get("headers", {})
+    return {**target, "body": submission["body"]} if "body" in submission else target
+
+
+def show_callback(callback: dict[str, Any] | None, sent: str | None) -> dict[str, Any] | None:
+    """The callback asked for, and the id of the task that delivers it once there is one."""
+    if callback is None:
+        return None
+    shown = {
+        "url": callback["url"],
+        "headers": callback.get("headers", {}),
+        "on": callback.get("on") or list(ENDED),
+    }
+    return {**shown, "task_id": sent} if sent else shown
