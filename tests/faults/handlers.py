@@ -1,0 +1,154 @@
+"""Handlers for workers under test: they wait, block, refuse to stop, and kill what runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+from workers import Context, Defer, Fail, Retry, task
+from workers.outcome import SoftTimeLimitExceeded
+
+
+def note(path: str, word: str = "ran") -> None:
+    """Leave a line in *path*, where the test counts them."""
+    if path:
+        with Path(path).open("a") as file:
+            file.write(f"{word} {os.getpid()}\n")
+
+
+@task("faults.add")
+async def add(a: int, b: int, path: str = "") -> int:
+    note(path)
+    return a + b
+
+
+@task("faults.sleep")
+async def sleep(seconds: float, path: str = "") -> str:
+    note(path)
+    await asyncio.sleep(seconds)
+    note(path, "done")
+    return "slept"
+
+
+@task("faults.block")
+async def block(seconds: float, path: str = "") -> str:
+    """Hold the event loop."""
+    note(path)
+    time.sleep(seconds)
+    return "blocked"
+
+
+@task("faults.block_once")
+async def block_once(seconds: float, path: str) -> str:
+    """Hold the event loop in the first run only."""
+    first = not Path(path).exists()
+    note(path)
+    if first:
+        time.sleep(seconds)
+    return "done"
+
+
+@task("faults.kill")
+async def kill(path: str = "") -> None:
+    """Kill the process that runs this."""
+    note(path)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task("faults.kill_worker")
+async def kill_worker(path: str = "") -> None:
+    """Kill the whole worker."""
+    note(path)
+    os.kill(os.getppid(), signal.SIGKILL)
+    await asyncio.sleep(60)
+
+
+@task("faults.stubborn")
+async def stubborn(seconds: float, path: str = "") -> str:
+    """Go on when cancelled."""
+    note(path)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            await asyncio.sleep(0.05)
+        except asyncio.CancelledError:
+            note(path, "refused")
+    return "went on"
+
+
+@task("faults.thread")
+def thread(seconds: float, path: str = "") -> str:
+    """Hold a thread, deaf to everything."""
+    note(path)
+    time.sleep(seconds)
+    return "slept"
+
+
+@task("faults.thread_polite")
+def thread_polite(ctx: Context, path: str = "") -> str:
+    """Hold a thread until asked to stop."""
+    note(path)
+    while not ctx.is_cancelled:
+        time.sleep(0.01)
+    note(path, "stopped")
+    return "stopped"
+
+
+@task("faults.flaky")
+async def flaky(fail_times: int, ctx: Context) -> str:
+    if ctx.attempt <= fail_times:
+        raise RuntimeError(f"attempt {ctx.attempt}")
+    return f"attempt {ctx.attempt}"
+
+
+@task("faults.defer")
+async def defer(times: int, seconds: float, path: str) -> str:
+    note(path)
+    if len(Path(path).read_text().splitlines()) <= times:
+        raise Defer("not yet", after=seconds)
+    return "at last"
+
+
+@task("faults.retry_after")
+async def retry_after(seconds: float) -> None:
+    raise Retry("again", after=seconds)
+
+
+@task("faults.fail")
+async def fail() -> None:
+    raise Fail("never again")
+
+
+@task("faults.soft")
+async def soft(path: str = "") -> str:
+    """Finish up when the soft limit passes."""
+    note(path)
+    try:
+        await asyncio.sleep(60)
+    except SoftTimeLimitExceeded:
+        return "finished up"
+    return "slept"
+
+
+@task("faults.progress")
+async def progress(steps: int, ctx: Context, path: str = "") -> int:
+    """Report every step at once, then wait for *path* to appear, and end."""
+    for step in range(1, steps + 1):
+        await ctx.progress(step, steps, f"step {step}")
+    while path and not Path(path).exists():
+        await asyncio.sleep(0.02)
+    return steps
+
+
+@task("faults.large")
+async def large(size: int) -> str:
+    """Answer *size* characters."""
+    return "x" * size
+
+
+@task("faults.elsewhere", queue="elsewhere")
+async def elsewhere() -> str:
+    return "here"
