@@ -28,7 +28,7 @@ FULL = Scale(
     stored_ended=200_000, waiting=1_000_000, called=5_000,
 )  # fmt: skip
 QUICK = Scale(
-    rounds=3, seconds=1, drained=15_000, drained_on_threads=5_000, exchanges=150, lines=60_000, stored=100_000,
+    rounds=3, seconds=1, drained=15_000, drained_on_threads=5_000, exchanges=150, lines=200_000, stored=100_000,
     stored_ended=30_000, waiting=300_000, called=1_500,
 )  # fmt: skip
 TINY = Scale(

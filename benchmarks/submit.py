@@ -30,7 +30,7 @@ def submit(scale: Scale, kind: str) -> Iterator[Figure]:
     """One task a request."""
     with ExitStack() as stack:
         ours = [stack.enter_context(system(kind, persistence, "web")) for persistence in (MEMORY, AOF)]
-        floors = {name: stack.enter_context(floor(name)) for name in ("bare", "starlette")}
+        floors = {name: stack.enter_context(floor(name)) for name in ("bare", "starlette", "orjson")}
         for one in ours:
             floors[f"evalsha {one.where}"] = stack.enter_context(floor("evalsha", one.server.url))
         rates: dict[str, list[float]] = defaultdict(list)
@@ -50,6 +50,9 @@ def submit(scale: Scale, kind: str) -> Iterator[Figure]:
         yield Figure("load generator, its own CPU", "no Redis", "us/req", rates["bare generator"])
         yield Figure("Starlette endpoint", "no Redis", "req/s", rates["starlette"])
         yield Figure("Starlette endpoint, CPU", "no Redis", "us/req", cpu["starlette"])
+        yield Figure("Starlette endpoint, p99", "no Redis", "ms", late["starlette"])
+        yield Figure("Starlette endpoint with orjson", "no Redis", "req/s", rates["orjson"])
+        yield Figure("Starlette endpoint with orjson, CPU", "no Redis", "us/req", cpu["orjson"])
         for one in ours:
             where = one.where
             yield Figure(
@@ -60,6 +63,8 @@ def submit(scale: Scale, kind: str) -> Iterator[Figure]:
             yield Figure(
                 "submit, one a request", where, "req/s", rates[where], Goal(least=2.5, is_ratio=True), against, rounds
             )
+            against = "Starlette with orjson"
+            yield Figure("submit, one a request", where, "req/s", rates[where], None, against, rates["orjson"])
             yield Figure("submit, CPU of the API", where, "us/req", cpu[where], None, "Starlette", cpu["starlette"])
             yield Figure("submit, p50 at 50 connections", where, "ms", late[f"{where} p50"])
             yield Figure("submit, p99 at 50 connections", where, "ms", late[where])
