@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import inspect
 import re
-import typing
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from inspect import Parameter
-from types import SimpleNamespace
 from typing import Any, NotRequired, TypedDict
 
 import msgspec
 
 from service.errors import InvalidArguments, InvalidHandler
-from workers.context import Context
+from workers.depends import check, dependency_of
+from workers.signatures import is_context, resolved, shown
 
 PATH_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|(\[\.\.\.\])")
-CONTEXT_TEXT = re.compile(r"(.*\.)?Context(\s*\|\s*None)?")
 TypedDictType: Any = TypedDict  # built from a signature; a type checker cannot follow that
 
 
@@ -42,6 +40,7 @@ class Arguments:
         """
         self.handler_name = handler_name
         self.context_name: str | None = None
+        self.needs: dict[str, Callable[..., Any]] = {}  # parameters that dependencies fill
         self.types: dict[str, Any] = {}
         self.required: list[str] = []
         self.rest: Any = None  # the type of **kwargs, when the function takes them
@@ -110,6 +109,10 @@ class Arguments:
             if self.context_name is not None or parameter.kind is Parameter.VAR_KEYWORD:
                 raise self._refused(f"`{name}: Context`", "one plain parameter can take the Context")
             self.context_name = name
+            return
+        if (dependency := dependency_of(parameter, function)) is not None:
+            check(dependency.function)
+            self.needs[name] = dependency.function
             return
         type_ = self._resolve(parameter, function)
         if parameter.kind is Parameter.VAR_KEYWORD:
@@ -209,30 +212,6 @@ def with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
         return {**schema, "default": msgspec.to_builtins(default)}
     except Exception:  # any object may be a default; then it is simply not shown
         return schema
-
-
-def is_context(annotation: Any, function: Callable[..., Any]) -> bool:
-    """
-    Whether *annotation* means the Context, also as text and in files that import it for type checks only.
-    """
-    try:
-        type_ = resolved(annotation, function)
-    except Exception:
-        return isinstance(annotation, str) and CONTEXT_TEXT.fullmatch(annotation.strip("'\" ")) is not None
-    options = [one for one in typing.get_args(type_) or (type_,) if one is not type(None)]
-    return len(options) == 1 and isinstance(options[0], type) and issubclass(options[0], Context)
-
-
-def resolved(annotation: Any, function: Callable[..., Any]) -> Any:
-    """*annotation* as a type, text looked up where *function* was written."""
-    named = SimpleNamespace(__annotations__={"it": annotation})
-    scope = getattr(inspect.unwrap(function), "__globals__", {})
-    return typing.get_type_hints(named, globalns=scope, include_extras=True)["it"]
-
-
-def shown(annotation: Any) -> str:
-    """*annotation* as its author wrote it, near enough."""
-    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
 def _escape(name: str) -> str:

@@ -26,6 +26,7 @@ from workers import frames
 from workers.frames import Frames
 from workers.held import HeldTable, monotonic_ms
 from workers.logs import configure
+from workers.outcome import LOST
 from workers.pools import Pool
 from workers.pools.loop import LoopPool
 from workers.pools.thread import ThreadPool
@@ -148,7 +149,7 @@ class Child:
         elif kind == frames.STOP:
             self.stopping.set()
         elif kind in (frames.CANCEL, frames.LOST):
-            reason = "cancellation was asked for" if kind == frames.CANCEL else "its lease was lost"
+            reason = "cancellation was asked for" if kind == frames.CANCEL else LOST
             for loop in self.loops:
                 loop.stop(id_, token, reason)
 

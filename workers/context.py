@@ -41,7 +41,9 @@ class Context:
         "_stop_seen",
         "_thread",
         "attempt",
+        "backoff",
         "id",
+        "last_ms",
         "loop",
         "metadata",
         "name",
@@ -63,6 +65,8 @@ class Context:
         tags: Sequence[str] = (),
         deadline_ms: int = 0,
         report_progress: ReportProgress | None = None,
+        backoff: Mapping[str, Any] | None = None,
+        last_ms: int = 0,
     ) -> None:
         self.id = id
         self.name = name
@@ -71,6 +75,8 @@ class Context:
         self.retries = retries
         self.metadata = metadata or {}
         self.tags = tags
+        self.backoff = backoff
+        self.last_ms = last_ms  # no retry starts after this, ms since the epoch; 0: whenever
         self.on_stop: Callable[[], None] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self._deadline_ms = deadline_ms

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from service.errors import InvalidHandler
 from service.task import DEFAULT_QUEUE
 from workers.arguments import Arguments
 from workers.context import Context
+from workers.hooks import Hooks
 from workers.options import Options
 from workers.outcome import Fail, Retry, SoftTimeLimitExceeded, TimeLimitExceeded
+
+if TYPE_CHECKING:
+    from workers.around import Middleware
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,8 +34,17 @@ class Handler(Generic[P, R]):
 
     __name__: str
 
-    def __init__(self, function: Callable[P, R], name: str, options: Options) -> None:
+    def __init__(
+        self,
+        function: Callable[..., R],
+        name: str,
+        options: Options,
+        hooks: Hooks | None = None,
+        middleware: Sequence[Middleware] = (),
+    ) -> None:
         """
+        *middleware* is that of its registry, which may grow.
+
         Raises:
             InvalidHandler: *function* cannot be a handler; the text says why and what to do.
         """
@@ -42,7 +55,11 @@ class Handler(Generic[P, R]):
         self.queue = options.queue or DEFAULT_QUEUE
         self.arguments = Arguments(name, function)
         self.context_name = self.arguments.context_name
+        self.needs = self.arguments.needs
+        self.hooks = hooks or Hooks()
+        self.middleware = middleware
         self.bind = self.arguments.bind
+        self._has_only_middleware = not (self.needs or self.hooks)
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -55,6 +72,11 @@ class Handler(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<Handler {self.name} ({self.lane})>"
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing stands around it: no dependency, no hook, no middleware."""
+        return self._has_only_middleware and not self.middleware
 
     @property
     def place(self) -> str:

@@ -10,12 +10,15 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import msgspec
 
 from service import retry
 from service.errors import InvalidHandler
+
+if TYPE_CHECKING:
+    from workers.hooks import Hook, Policy
 
 NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 NAME_RULE = "1 to 128 of A-Z a-z 0-9 . _ : -"
@@ -42,6 +45,11 @@ class HandlerOptions(TypedDict, total=False):
     max_crashes: int
     result_ttl: float
     pool: Literal["async", "thread", "process"]
+    policy: Policy
+    on_success: Hook | Sequence[Hook]
+    on_failure: Hook | Sequence[Hook]
+    on_retry: Hook | Sequence[Hook]
+    on_cancelled: Hook | Sequence[Hook]
 
 
 class Options(msgspec.Struct, frozen=True):

@@ -22,6 +22,12 @@ import math
 from typing import Any
 
 import msgspec
+import orjson
+
+from workers.plain import dump
+
+SHUTDOWN = "the worker is stopping"
+LOST = "its lease was lost"
 
 
 class Succeeded(msgspec.Struct):
@@ -32,6 +38,16 @@ class Succeeded(msgspec.Struct):
 
     result_json: bytes
     http: dict[str, Any] | None = None
+
+    @property
+    def result(self) -> Any:
+        """The result as it will be read."""
+        return orjson.loads(self.result_json)
+
+    @classmethod
+    def of(cls, result: Any) -> Succeeded:
+        """A success with *result*, for a middleware that replaces an outcome. Raises TypeError: no form in JSON."""
+        return cls(dump(result))
 
 
 class Failed(msgspec.Struct):

@@ -9,21 +9,27 @@ worker before it takes any work.
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from service.errors import InvalidHandler
+from workers.around import Middleware
+from workers.depends import Resource, check
 from workers.handler import Handler
+from workers.hooks import apart
 from workers.options import HandlerOptions, check_name, read_options
 from workers.shadowing import hidden_by_ours
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+M = TypeVar("M", bound=Middleware)
 
 
 class Decorator(Protocol):
@@ -37,6 +43,8 @@ class Registry:
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler[..., Any]] = {}
+        self.layers: list[Middleware] = []
+        self.resources: list[Resource[Any]] = []
 
     def __iter__(self) -> Iterator[Handler[..., Any]]:
         return iter(self._handlers.values())
@@ -92,19 +100,66 @@ class Registry:
 
         return decorate
 
+    def middleware(self, function: M, /) -> M:
+        """
+        Put *function* around every attempt of this registry's handlers: `@middleware`, the first one outermost.
+
+            async def timed(ctx: Context, call_next: CallNext) -> Outcome:
+                started = time.monotonic()
+                outcome = await call_next()
+                ctx.log.info("took %.3f s", time.monotonic() - started)
+                return outcome
+
+        It may answer another outcome, also without calling the rest. It stands around `def` handlers just the same.
+
+        Raises:
+            InvalidHandler: no `async def`.
+        """
+        is_async: bool = inspect.iscoroutinefunction(function)
+        if not is_async:
+            raise InvalidHandler(
+                f"middleware {getattr(function, '__name__', function)!r}: needs `async def` with (ctx, call_next), "
+                "also for `def` handlers"
+            )
+        self.layers.append(function)
+        return function
+
+    def lifespan(self, function: Callable[[], Iterator[T] | AsyncIterator[T]], /) -> Resource[T]:
+        """
+        Make something once in each process that runs handlers: `@lifespan`, before its first task until its end.
+
+            @lifespan
+            async def pool():
+                async with create_pool(URL) as made:
+                    yield made
+
+        Handlers take it by `Depends(pool)`. It is made in the processes that run a handler which depends on it; when
+        none does, in all that run handlers. It may depend on others itself.
+
+        Raises:
+            InvalidHandler: no generator.
+        """
+        resource = Resource[T](function)
+        check(resource)
+        self.resources.append(resource)
+        return resource
+
     def _register(self, function: Callable[P, R], name: str | None, options: HandlerOptions) -> Handler[P, R]:
         if isinstance(function, Handler):
             raise InvalidHandler(f"handler {function.name!r}: @task stands twice on one function; keep one")
         if name is None:
             name = f"{function.__module__}.{getattr(function, '__name__', '')}"
         check_name(name)
-        handler = Handler(function, name, read_options(name, options))
+        plain, hooks = apart(name, options)
+        handler = Handler[P, R](function, name, read_options(name, plain), hooks, self.layers)
         self.add(handler)
         return handler
 
 
 default_registry = Registry()
 task = default_registry.task
+middleware = default_registry.middleware
+lifespan = default_registry.lifespan
 
 
 def load(places: str) -> Registry:

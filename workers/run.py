@@ -20,12 +20,11 @@ from service.store.endings import Ending, Origin, again, report
 from service.task import Leased, encode_id, options_of
 from workers.context import Context, ReportProgress
 from workers.handler import Handler
-from workers.outcome import Cancelled, Deferred, Failed, Outcome, Succeeded, failed
+from workers.outcome import SHUTDOWN, Cancelled, Deferred, Failed, Outcome, Succeeded, failed
 from workers.pools import Pool
 from workers.push.client import PushClient
 from workers.registry import Registry
 
-SHUTDOWN = "the worker is stopping"
 UNKNOWN_HANDLER_SECONDS = 2.0
 OPTION_NAMES = frozenset(options_of({}, None, Settings()))
 
@@ -60,6 +59,9 @@ class Attempt:
     def context(self, report_progress: ReportProgress) -> Context:
         """What its handler may know; made once."""
         submission = self.task.submission
+        last_ms = 0
+        if self.handler is not None and not self.handler.is_bare:
+            last_ms = self.task.due_ms + int(self.options["retry_for_seconds"] * 1000)
         self.ctx = Context(
             id=encode_id(self.task.id),
             name=submission.get("name") or submission["url"],
@@ -70,6 +72,8 @@ class Attempt:
             tags=submission.get("tags", ()),
             deadline_ms=self.deadline_ms,
             report_progress=report_progress,
+            backoff=self.options["backoff"],
+            last_ms=last_ms,
         )
         return self.ctx
 

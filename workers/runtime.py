@@ -23,9 +23,9 @@ from service.task import LANES, Leased, encode_id
 from workers.capture import error_of
 from workers.frames import LANE_BITS
 from workers.held import HeldTable, monotonic_ms
-from workers.outcome import Cancelled, Failed
+from workers.outcome import SHUTDOWN, Cancelled, Failed
 from workers.progress import ProgressReporter
-from workers.run import SHUTDOWN, Again, Attempt, Decision, Pipeline
+from workers.run import Again, Attempt, Decision, Pipeline
 from workers.slots import Slots
 
 log = logging.getLogger("taskpost.worker")

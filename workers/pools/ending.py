@@ -1,23 +1,19 @@
 """
 How what a handler returns or raises becomes an outcome.
 
-The one place where a result is encoded. What JSON lacks is written as users of the API know it: decimals as
-text, bytes as `{base64, content_type}`, sets as lists; NaN and infinities as null.
+The one place where a result becomes an outcome; `plain.py` says how Python's types are written.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
-from decimal import Decimal
-from pathlib import PurePath
-from typing import Any
-
-import msgspec
-import orjson
+from typing import TYPE_CHECKING, Any
 
 from workers.capture import clip, error_of
-from workers.handler import Handler
 from workers.outcome import Defer, Deferred, Failed, Outcome, Retry, Succeeded, TimeLimitExceeded, failed
+from workers.plain import dump
+
+if TYPE_CHECKING:
+    from workers.handler import Handler
 
 
 def succeeded(result: Any, max_result_bytes: int) -> Succeeded | Failed:
@@ -25,20 +21,22 @@ def succeeded(result: Any, max_result_bytes: int) -> Succeeded | Failed:
     The outcome of a handler that returned *result*; a failure for good when that cannot be kept as JSON.
     """
     try:
-        encoded = orjson.dumps(result, in_json)
-    except TypeError:
-        try:  # slower, so only for results that need it
-            encoded = orjson.dumps(result, in_json, orjson.OPT_NON_STR_KEYS)
-        except TypeError as exc:
-            return failed("ResultNotSerializable", not_serializable(result, exc), retry=False)
+        encoded = dump(result)
+    except TypeError as exc:
+        return failed("ResultNotSerializable", not_serializable(result, exc), retry=False)
     if len(encoded) > max_result_bytes:
-        return failed(
-            "ResultTooLarge",
-            f"the result takes {len(encoded)} bytes as JSON, and TASKPOST_MAX_RESULT_BYTES allows "
-            f"{max_result_bytes}: store it elsewhere and return where it is",
-            retry=False,
-        )
+        return too_large(len(encoded), max_result_bytes)
     return Succeeded(encoded)
+
+
+def too_large(size: int, max_result_bytes: int) -> Failed:
+    """The outcome of a handler whose result has *size* bytes as JSON."""
+    return failed(
+        "ResultTooLarge",
+        f"the result takes {size} bytes as JSON, and TASKPOST_MAX_RESULT_BYTES allows "
+        f"{max_result_bytes}: store it elsewhere and return where it is",
+        retry=False,
+    )
 
 
 def raised(handler: Handler[..., Any], exc: BaseException) -> Failed | Deferred:
@@ -54,21 +52,6 @@ def out_of_time(handler: Handler[..., Any], timeout: float, stack: str | None, n
     message = f"the attempt took longer than its time limit of {timeout:g} s{note}"
     retry = handler.is_retryable(TimeLimitExceeded())
     return failed(TimeLimitExceeded.__name__, message, retry=retry, traceback=stack)
-
-
-def in_json(value: Any) -> Any:
-    """*value*, which orjson does not know, in types that it does. Raises TypeError."""
-    if isinstance(value, Decimal | PurePath):
-        return str(value)
-    if isinstance(value, set | frozenset):
-        return list(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return {"base64": b64encode(value).decode(), "content_type": "application/octet-stream"}
-    if isinstance(value, msgspec.Struct):
-        return msgspec.structs.asdict(value)
-    if callable(dump := getattr(value, "model_dump", None)) and not isinstance(value, type):
-        return dump(mode="json")  # a pydantic model
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def not_serializable(result: Any, exc: BaseException) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Coroutine, Generator
 from functools import partial
 from typing import Any
 
+from workers.around import coroutine_of, surround
 from workers.capture import traceback_of
 from workers.context import Context
 from workers.handler import Handler
@@ -24,6 +25,7 @@ from workers.outcome import Outcome, SoftTimeLimitExceeded
 from workers.pools.ending import out_of_time, raised, succeeded
 
 GRACE_SECONDS = 5.0
+AROUND_SECONDS = 3.0  # for middleware and hooks, beyond the limits of the handler
 
 
 class LoopPool:
@@ -43,11 +45,30 @@ class LoopPool:
         soft_timeout: float | None = None,
     ) -> Outcome:
         """Run *handler* once; see `Pool.call`."""
+        if handler.is_bare:
+            return await self.run(handler, kwargs, ctx, timeout, soft_timeout)
+        attempt = partial(self.run, handler, kwargs, ctx, timeout, soft_timeout)
+        try:
+            # Middleware and hooks stand outside the limits of the handler, and have one of their own.
+            async with asyncio.timeout(timeout + self.grace_seconds + AROUND_SECONDS):
+                return await surround(handler, ctx, attempt, self.max_result_bytes)
+        except TimeoutError:
+            return out_of_time(handler, timeout, None, "; its middleware or its hooks did not end")
+
+    async def run(
+        self,
+        handler: Handler[..., Any],
+        kwargs: dict[str, Any],
+        ctx: Context,
+        timeout: float,
+        soft_timeout: float | None,
+    ) -> Outcome:
+        """Run *handler* with its dependencies, under its limits."""
         if handler.context_name is not None:
             kwargs[handler.context_name] = ctx
             ctx.loop = asyncio.get_running_loop()
         try:
-            coroutine = handler.function(**kwargs)
+            coroutine = coroutine_of(handler, kwargs, ctx) if handler.needs else handler.function(**kwargs)
             awaited = coroutine.send(None)
         except StopIteration as stop:
             return succeeded(stop.value, self.max_result_bytes)

@@ -16,11 +16,12 @@ import threading
 from queue import SimpleQueue
 from typing import Any
 
+from workers.around import call_sync
 from workers.capture import stack_of
 from workers.context import Context
 from workers.handler import Handler
 from workers.outcome import Cancelled, Outcome
-from workers.pools.ending import out_of_time, raised, succeeded
+from workers.pools.ending import out_of_time
 
 LOGGER = logging.getLogger(__name__)
 
@@ -72,8 +73,6 @@ class ThreadPool:
         soft_timeout: float | None = None,
     ) -> Outcome:
         """Run *handler* once; see `Pool.call`. Without a free thread it waits for one, and its limits run."""
-        if handler.context_name is not None:
-            kwargs[handler.context_name] = ctx
         loop = ctx.loop = asyncio.get_running_loop()
         call = Call(handler, kwargs, ctx, loop.create_future())
         timers = [loop.call_later(timeout, self._pass_hard_limit, call, timeout)]
@@ -142,8 +141,4 @@ class ThreadPool:
             del given, call, outcome  # an idle thread must not keep a large result alive
 
     def _run(self, call: Call) -> Outcome:
-        try:
-            result = call.handler.function(**call.kwargs)
-        except BaseException as exc:  # SystemExit too: no handler ends the worker
-            return raised(call.handler, exc)
-        return succeeded(result, self.max_result_bytes)
+        return call_sync(call.handler, call.kwargs, call.ctx, self.max_result_bytes)
