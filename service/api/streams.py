@@ -21,6 +21,7 @@ from service.api.auth import Gate
 from service.api.intake import Intake
 from service.api.lines import Lines
 from service.api.problems import send_problem, unexpected
+from service.api.protocol import ABORT
 from service.api.submit import shown_receipt
 from service.errors import Problem
 
@@ -29,6 +30,7 @@ log = logging.getLogger("taskpost.api")
 MOST_LINES = 128
 MOST_BYTES = 1 << 20
 STALL_SECONDS = 60.0
+LAST_SECONDS = 1.0
 LINES = (b"content-type", b"application/x-ndjson")
 START: Message = {"type": "http.response.start", "status": 200, "headers": [LINES, (b"x-accel-buffering", b"no")]}
 
@@ -52,8 +54,9 @@ class Stream:
         try:
             await self.run(receive, send)
         except TimeoutError:
-            log.warning("a stream's receipts were not read for %g s; the connection is closed", STALL_SECONDS)
-            raise
+            log.warning("a client did not read the receipts of its stream; the connection is closed")
+            # A mere close would wait for the client to read what was written.
+            scope.get("extensions", {}).get(ABORT, nothing)()
         except Exception as exc:
             unexpected(exc, scope)
             raise  # the answer has begun: the server can only break the connection
@@ -92,8 +95,26 @@ class Stream:
         submissions = [self.parse(line) for line in group]
         receipts = await self.intake.submit_all(await self.intake.prepare_all(submissions))
         text = b"".join([orjson.dumps(shown_receipt(index + n, one)) + b"\n" for n, one in enumerate(receipts)])
-        async with asyncio.timeout(STALL_SECONDS):
-            await send({"type": "http.response.body", "body": text, "more_body": True})
+        await self.hand_over(send, text)
+
+    async def hand_over(self, send: Send, text: bytes) -> None:
+        """
+        Wait until the client's connection takes *text*.
+
+        Raises:
+            TimeoutError: it did not for a minute, or for a second after this process was told to stop.
+        """
+        stopped = self.runtime.stopped
+        async with asyncio.timeout(LAST_SECONDS if stopped.done() else STALL_SECONDS) as limit:
+
+            def hurry(_: object) -> None:
+                limit.reschedule(asyncio.get_running_loop().time() + LAST_SECONDS)
+
+            stopped.add_done_callback(hurry)
+            try:
+                await send({"type": "http.response.body", "body": text, "more_body": True})
+            finally:
+                stopped.remove_done_callback(hurry)
 
     def parse(self, line: bytes | None) -> Any:
         """The submission of a line, or the Problem that it has."""
@@ -103,6 +124,10 @@ class Stream:
             return bodies.parse(line, self.settings.max_depth)
         except Problem as problem:
             return problem
+
+
+def nothing() -> None:
+    """What another server does to end a connection: it closes it by itself."""
 
 
 def groups(lines: list[bytes | None]) -> Iterator[list[bytes | None]]:

@@ -71,7 +71,7 @@ def check_address(settings: Settings) -> None:
 def is_loopback(host: str) -> bool:
     """Whether every address of *host* is this machine's own."""
     try:
-        found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as exc:
         raise InvalidSetting(f"TASKPOST_HOST={host}: is no address: {exc.strerror}") from exc
     return all(ipaddress.ip_address(str(one[4][0]).partition("%")[0]).is_loopback for one in found)
@@ -180,20 +180,23 @@ class Family:
             self.look()
             if self.is_stopping:
                 deadline = min(deadline, time.monotonic() + KILL_SECONDS)
-            if time.monotonic() > deadline:
-                self.tell(signal.SIGKILL)
+                # Again and again: a process may have been born while the others were told.
+                self.tell(signal.SIGKILL if time.monotonic() > deadline else signal.SIGTERM)
             time.sleep(0.05)
         return self.status
 
     def start(self) -> None:
         bind = bind_to_parent()
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         if (pid := os.fork()) != 0:
             self.children[pid] = time.monotonic()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             return
         status = 1
         try:
             for number in STOP_SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             bind()
             run_process(self.settings, self.listening)
             status = 0

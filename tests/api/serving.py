@@ -18,14 +18,34 @@ from service.api.app import Api
 from service.api.web import Server, config_of, listen
 from service.settings import Settings
 from service.store import Store
-from workers import demo
 
-HANDLERS = [one.published() for one in (demo.add, demo.sleep, demo.flaky, demo.progress)]
+
+def handler(name: str, **args: str) -> dict[str, Any]:
+    """A handler as its worker publishes it; *args* are the types of its required arguments."""
+    schema = {
+        "type": "object",
+        "properties": {arg: {"type": kind} for arg, kind in args.items()},
+        "required": list(args),
+        "additionalProperties": False,
+    }
+    return {"name": name, "lane": "async", "queue": "default", "description": None, "args_schema": schema}
+
+
+HANDLERS = [
+    handler("demo.add", a="integer", b="integer"),
+    handler("demo.sleep", seconds="number"),
+    handler("demo.flaky", fail_times="integer"),
+    handler("demo.progress", steps="integer"),
+]
 ADD = {"name": "demo.add", "args": {"a": 2, "b": 3}}
 
 
 class Quiet(Server):
     """The server without its signal handlers, which would be those of the test run."""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__(api, config_of(api))
+        self.told = asyncio.Event()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -34,7 +54,11 @@ class Quiet(Server):
     async def main_loop(self) -> None:
         """Without ticks, so that a test that ends need not wait for one."""
         await self.on_tick(0)
-        await self.api.runtime.stopping.wait()
+        await self.told.wait()
+
+    def stop(self) -> None:
+        super().stop()
+        self.told.set()
 
 
 class Serving:
@@ -45,7 +69,7 @@ class Serving:
         self.socket = listen(settings)
         self.port: int = self.socket.getsockname()[1]
         self.api = Api(settings)
-        self.server = Quiet(self.api, config_of(self.api))
+        self.server = Quiet(self.api)
         self.running: asyncio.Task[None] | None = None
         url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.AsyncClient(base_url=url, timeout=60, trust_env=False)
