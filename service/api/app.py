@@ -76,6 +76,8 @@ class Api:
         if scope["type"] == "http":
             raw = self.raw.get((scope["method"], scope["path"]))
             await (self.router if raw is None else raw)(scope, receive, send)
+            # It holds the exchange, which holds the scope: with this tie every request would be left to the collector.
+            scope.pop("extensions", None)
         elif scope["type"] == "lifespan":
             await self.live(receive, send)
 
