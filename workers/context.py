@@ -140,6 +140,14 @@ class Context:
 
     # ------------------------------------------------------------ for the worker
 
+    def facts(self) -> dict[str, Any]:
+        """What another process needs to make the same context, as JSON can carry it."""
+        return {
+            "id": self.id, "name": self.name, "queue": self.queue, "attempt": self.attempt, "retries": self.retries,
+            "metadata": self.metadata, "tags": self.tags, "deadline_ms": self._deadline_ms, "backoff": self.backoff,
+            "last_ms": self.last_ms,
+        }  # fmt: skip
+
     def stop(self, outcome: Outcome) -> None:
         """
         Ask the attempt to stop; called on the event loop. *outcome* is how it then ends.

@@ -2,7 +2,8 @@
 How an attempt ends: the outcomes as values, and the exceptions with which a handler chooses one.
 
 Nothing here runs or stores anything. Outcomes are what pools and push answer and what the pipeline decides
-on: *Succeeded*, *Failed* (counts against the retries), *Deferred* (counts nothing), *Cancelled*.
+on: *Succeeded*, *Failed* (counts against the retries), *Deferred* (counts nothing), *Cancelled*, *Crashed* (counts
+as a crash).
 
     BaseException
     ├── asyncio.CancelledError
@@ -78,7 +79,17 @@ class Cancelled(msgspec.Struct):
     reason: str = ""
 
 
-Outcome = Succeeded | Failed | Deferred | Cancelled
+class Crashed(msgspec.Struct):
+    """
+    The process that ran the attempt died: no attempt is spent, but the task may outlive only `max_crashes` of these.
+
+    Answered by the process pool alone, never by a handler or what stands around it.
+    """
+
+    reason: str
+
+
+Outcome = Succeeded | Failed | Deferred | Cancelled | Crashed
 
 
 class Retry(Exception):

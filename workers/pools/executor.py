@@ -1,0 +1,199 @@
+"""
+An executor: a process that runs `def` handlers, one at a time, on its main thread.
+
+Its process group is its own, so that all that a handler starts can be killed with it. What runs on the main thread can
+be interrupted: the soft time limit raises SoftTimeLimitExceeded in the handler and a cancellation CancelledError, also
+in a loop or a `time.sleep`; only code that never returns to Python is out of reach, and is killed. Processes that a
+handler leaves behind live on until its executor ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from service.errors import InvalidArguments
+from workers.around import call_sync
+from workers.context import Context
+from workers.handler import Handler
+from workers.outcome import Cancelled, Outcome, SoftTimeLimitExceeded, failed
+from workers.pools import wire
+from workers.pools.nursery import SOFT_SIGNAL
+from workers.registry import Registry
+
+log = logging.getLogger("taskpost.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What an executor keeps to; 0: no bound."""
+
+    max_result_bytes: int
+    max_tasks: int = 0
+    max_memory_bytes: int = 0
+
+
+class Executor:
+    """Serves the pool at the other end of *line*."""
+
+    def __init__(self, registry: Registry, bounds: Bounds, line: socket.socket) -> None:
+        self.registry, self.bounds, self.line = registry, bounds, line
+        self.cutter = wire.Cutter()
+        self.frames: deque[wire.Frame] = deque()
+        self.sending = threading.Lock()
+        self.number = 0  # of the call that runs, or ran last
+        self.done = 0
+        self.ctx: Context | None = None
+        self.is_inside = False  # a handler runs, and may be interrupted
+        self.is_speaking = False  # the main thread sends, and must not be interrupted
+        self.has_missed = False  # a signal came when nothing could be interrupted
+        self.memory: int | None = None
+
+    def run(self) -> None:
+        """Run what the pool calls, until it hangs up."""
+        self.settle_in()
+        self.say(wire.pack(wire.READY))
+        while (frame := self.next_call()) is not None:
+            self.attempt(frame)
+
+    def settle_in(self) -> None:
+        """Hear signals; let no process that a handler forks hold our line open."""
+        signal.signal(SOFT_SIGNAL, self.hear)
+        signal.signal(signal.SIGTERM, self.hear)
+        os.register_at_fork(after_in_child=self.leave_behind)
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(line_buffering=True)  # what a handler prints must not wait, or die with us
+
+    def leave_behind(self) -> None:
+        """In a process that a handler forked: it is no executor."""
+        self.is_inside = False
+        self.line.close()
+        signal.signal(SOFT_SIGNAL, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    # ------------------------------------------------------------ the line
+
+    def next_call(self) -> wire.Frame | None:
+        """The next call; None when the pool has hung up. What was meant for calls that are over is dropped."""
+        while True:
+            while self.frames:
+                frame = self.frames.popleft()
+                if frame[0] == wire.CALL:
+                    return frame
+            received = self.line.recv(wire.READ_BYTES)
+            if not received:
+                return None
+            self.frames += self.cutter.feed(received)
+
+    def say(self, frame: bytes) -> None:
+        """Send *frame*, from whatever thread, whole."""
+        if threading.current_thread() is not threading.main_thread():
+            with self.sending:
+                self.line.sendall(frame)
+            return
+        self.is_speaking = True
+        try:
+            with self.sending:
+                self.line.sendall(frame)
+        finally:
+            self.is_speaking = False
+        if self.has_missed and self.is_inside:
+            self.heed()
+
+    def tell_progress(self, current: float, total: float | None, message: str | None) -> None:
+        self.say(wire.pack(wire.PROGRESS, self.number, orjson.dumps([current, total, message])))
+
+    # ------------------------------------------------------------ signals
+
+    def hear(self, _number: int, _frame: object) -> None:
+        """A signal only says that there is word on the line; one that somebody else sent means nothing."""
+        if self.is_inside and not self.is_speaking:
+            self.heed()
+        else:
+            self.has_missed = True
+
+    def heed(self) -> None:
+        """Do with the handler that runs what the pool says. Raises what interrupts it."""
+        self.has_missed = False
+        try:
+            while received := self.line.recv(wire.READ_BYTES, socket.MSG_DONTWAIT):
+                self.frames += self.cutter.feed(received)
+        except BlockingIOError:
+            pass
+        waiting, self.frames = self.frames, deque()
+        kinds = {kind: body for kind, _, number, body in waiting if number == self.number}
+        self.frames += [frame for frame in waiting if frame[0] == wire.CALL]
+        if wire.TERMINATE in kinds:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif wire.CANCEL in kinds:
+            if self.ctx is not None:
+                self.ctx.stop(Cancelled(kinds[wire.CANCEL].decode()))
+                self.ctx.mark_stop_seen()
+            raise asyncio.CancelledError("the attempt was asked to stop")
+        elif wire.SOFT in kinds:
+            raise SoftTimeLimitExceeded("the soft time limit has passed")
+
+    # ------------------------------------------------------------ calls
+
+    def attempt(self, frame: wire.Frame) -> None:
+        """Run one call, and say how it ended."""
+        _, _, self.number, body = frame
+        name, args, facts = orjson.loads(body)
+        self.ctx = ctx = Context(**facts, report_progress=self.tell_progress)
+        handler = self.registry.find(name)
+        if handler is None:
+            outcome: Outcome = failed("UnknownHandler", f"this process has no handler {name!r}", retry=True)
+        else:
+            outcome = self.outcome_of(handler, args, ctx)
+        self.ctx = None
+        flags = wire.STOP_SEEN if ctx.stopped_as is not None else 0
+        if self.is_worn_out():
+            flags |= wire.RETIRES
+        self.say(wire.pack_outcome(self.number, outcome, flags))
+
+    def outcome_of(self, handler: Handler[..., Any], args: dict[str, Any], ctx: Context) -> Outcome:
+        try:
+            kwargs = handler.bind(args)
+        except InvalidArguments as exc:
+            return failed("InvalidArguments", str(exc), retry=False)
+        return call_sync(handler, kwargs, ctx, self.bounds.max_result_bytes, self.call)
+
+    def call(self, function: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
+        """Call a handler's function; here alone it can be interrupted."""
+        try:
+            self.is_inside = True
+            if self.has_missed:
+                self.heed()
+            return function(**kwargs)
+        finally:
+            self.is_inside = False
+
+    def is_worn_out(self) -> bool:
+        """Whether this was the last call for this process, by its bounds."""
+        self.done += 1
+        bounds = self.bounds
+        if bounds.max_tasks and self.done >= bounds.max_tasks:
+            return True
+        return bounds.max_memory_bytes > 0 and self.resident_bytes() > bounds.max_memory_bytes
+
+    def resident_bytes(self) -> int:
+        """How much memory this process has now; where the system does not say, the most it ever had."""
+        if sys.platform != "linux":
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if self.memory is None:
+            self.memory = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        return int(os.pread(self.memory, 200, 0).split()[1]) * resource.getpagesize()

@@ -1,0 +1,92 @@
+"""
+One executor as its pool sees it: the socket to it, what it runs, and its place in life.
+
+Never blocks the event loop: what does not fit into the socket waits until it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from workers.pools.wire import READ_BYTES, Cutter, Frame
+
+if TYPE_CHECKING:
+    from workers.pools.process import Call
+
+
+class Line:
+    """An executor and the way to it. *heard* gets each frame that it sends."""
+
+    __slots__ = (
+        "_cutter", "_heard", "_loop", "_socket", "_unsent", "call", "calls", "is_leaving", "is_ready", "number", "pid",
+    )  # fmt: skip
+
+    def __init__(self, number: int, ours: socket.socket, heard: Callable[[Line, Frame], None]) -> None:
+        self.number, self.pid = number, 0
+        self.call: Call | None = None
+        self.calls = 0  # so far
+        self.is_ready = False
+        self.is_leaving = False  # it takes no more calls
+        self._socket, self._heard = ours, heard
+        self._loop = asyncio.get_running_loop()
+        self._cutter = Cutter()
+        self._unsent = b""
+        ours.setblocking(False)
+        self._loop.add_reader(ours.fileno(), self._receive)
+
+    def send(self, frame: bytes) -> None:
+        """Send *frame*; to an executor that is gone it goes nowhere, and the nursery will say so."""
+        if self._unsent:
+            self._unsent += frame
+            return
+        sent = self._send(frame)
+        if sent < len(frame):
+            self._unsent = frame[sent:]
+            self._loop.add_writer(self._socket.fileno(), self._send_rest)
+
+    def hang_up(self) -> None:
+        """Let the executor end: it reads the end of what we say."""
+        self.is_leaving = True
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """The executor has ended; what it said last is heard."""
+        while self._receive():
+            pass
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_writer(self._socket.fileno())
+        self._socket.close()
+
+    def _send(self, frame: bytes) -> int:
+        try:
+            return self._socket.send(frame)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return len(frame)
+
+    def _send_rest(self) -> None:
+        self._unsent = self._unsent[self._send(self._unsent) :]
+        if not self._unsent:
+            self._loop.remove_writer(self._socket.fileno())
+
+    def _receive(self) -> bool:
+        """Hear what there is; False when there was nothing."""
+        try:
+            received = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            received = b""
+        if not received:
+            self._loop.remove_reader(self._socket.fileno())  # its death is told by the nursery
+            return False
+        for frame in self._cutter.feed(received):
+            self._heard(self, frame)
+        return True

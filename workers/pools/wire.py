@@ -1,0 +1,81 @@
+"""
+What a process pool and its executors say to each other: frames over a socket, each with the number of its call.
+
+    pool to executor   call    [name, args, what the context knows]     soft, cancel, terminate: see `executor.py`
+    executor to pool   ready   it takes calls                           progress  [current, total, message]
+                       succeeded, failed, deferred, cancelled: the outcome; the executor is free again
+
+The first carries the result as it is stored, the others a JSON list of the outcome's fields.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import orjson
+
+from workers.context import Context
+from workers.outcome import Cancelled, Deferred, Failed, Outcome, Succeeded
+
+HEAD = struct.Struct("=IBBQ")  # length of the body, kind, flags, number of the call
+CALL, SOFT, CANCEL, TERMINATE, READY, PROGRESS, SUCCEEDED, FAILED, DEFERRED, CANCELLED = range(1, 11)
+STOP_SEEN, RETIRES = 1, 2  # flags of an outcome: the handler noticed that it was to stop; it was the executor's last
+READ_BYTES = 256 * 1024
+
+Frame = tuple[int, int, int, bytes]
+
+
+def pack(kind: int, number: int = 0, body: bytes = b"", flags: int = 0) -> bytes:
+    return HEAD.pack(len(body), kind, flags, number) + body
+
+
+class Cutter:
+    """Cuts a byte stream into frames: (kind, flags, number, body)."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+
+    def feed(self, received: bytes) -> list[Frame]:
+        received = self.rest + received if self.rest else received
+        frames: list[Frame] = []
+        at, end = 0, len(received)
+        while end - at >= HEAD.size:
+            length, kind, flags, number = HEAD.unpack_from(received, at)
+            after = at + HEAD.size + length
+            if after > end:
+                break
+            frames.append((kind, flags, number, received[at + HEAD.size : after]))
+            at = after
+        self.rest = received[at:]
+        return frames
+
+
+def pack_call(number: int, name: str, args: dict[str, Any], ctx: Context) -> bytes:
+    """A call of the handler *name*."""
+    return pack(CALL, number, orjson.dumps([name, args, ctx.facts()]))
+
+
+def pack_outcome(number: int, outcome: Outcome, flags: int) -> bytes:
+    match outcome:
+        case Succeeded():
+            return pack(SUCCEEDED, number, outcome.result_json, flags)
+        case Failed():
+            kind, fields = FAILED, [outcome.error, outcome.retry, outcome.after_seconds]
+        case Deferred():
+            kind, fields = DEFERRED, [outcome.after_seconds, outcome.reason]
+        case _:
+            kind, fields = CANCELLED, [outcome.reason]
+    return pack(kind, number, orjson.dumps(fields), flags)
+
+
+def read_outcome(kind: int, body: bytes) -> Outcome:
+    match kind:
+        case 7:  # SUCCEEDED
+            return Succeeded(body)
+        case 8:  # FAILED
+            return Failed(*orjson.loads(body))
+        case 9:  # DEFERRED
+            return Deferred(*orjson.loads(body))
+        case _:
+            return Cancelled(*orjson.loads(body))
