@@ -103,10 +103,13 @@ class Child:
         """Publish the handlers, learn the queues, and say that we are ready."""
         while True:
             try:
-                await self.publish()
                 await self.set_queues()
+                await self.publish()
                 break
-            except (StoreUnavailable, StoreFull) as exc:
+            except StoreFull as exc:  # the more reason to begin: work that finishes makes room
+                log.warning("the handlers are not published yet: %s", exc)
+                break
+            except StoreUnavailable as exc:
                 log.warning("worker process cannot begin yet: %s", exc)
                 await asyncio.sleep(0.5 + random.random())
         self.table.say_hello(sorted(handler.name for handler in self.registry))

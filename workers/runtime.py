@@ -31,7 +31,6 @@ from workers.slots import Slots
 log = logging.getLogger("taskpost.worker")
 
 LOOK_SECONDS = 5.0
-OVERSTAY_MS = 10_000  # beyond a hard limit, until the parent ends the whole process
 
 
 class LeaseLoop:
@@ -189,7 +188,8 @@ class LeaseLoop:
         except Exception:
             log.exception("%s: cannot be prepared; its lease will end", encode_id(task.id))
             return
-        limit_ms = int(attempt.options["timeout_seconds"] * 1000) + OVERSTAY_MS
+        # Beyond its limit it has a while (10 s with a lease of 15) to end by itself; then the parent ends the process.
+        limit_ms = int(attempt.options["timeout_seconds"] * 1000) + self.settings.lease_ms * 2 // 3
         attempt.slot = self.table.hold(task.id, task.token, monotonic_ms() + limit_ms)
         self.running[task.id] = attempt
         self.slots.used[task.lane] += 1

@@ -25,8 +25,7 @@ from tests.store.acting import new, snapshot, state, submit
 ROOT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 60.0
 SHORT = {"TASKPOST_LEASE_MS": "2000", "TASKPOST_HEARTBEAT_MS": "500", "TASKPOST_DRAIN_SECONDS": "2"}
-RUN_SCHEDULER = "import sys; from service.scheduler import run; from service.settings import Settings; " \
-    "sys.exit(run(Settings.from_env()))"  # fmt: skip
+RUN_SCHEDULER = "import sys, service.scheduler as s, service.settings as t; sys.exit(s.run(t.Settings.from_env()))"
 
 __all__ = ["snapshot", "state", "submit"]
 
@@ -128,6 +127,7 @@ class Part:
 
     async def ready(self) -> Part:
         """Once all of its processes take work."""
+
         def is_ready() -> bool:
             assert self.process.poll() is None, f"it ended with status {self.process.returncode}:\n{self.text}"
             return self.text.count("is ready") + self.text.count("scheduler: ready") >= self.processes

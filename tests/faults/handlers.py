@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -152,3 +153,28 @@ async def large(size: int) -> str:
 @task("faults.elsewhere", queue="elsewhere")
 async def elsewhere() -> str:
     return "here"
+
+
+@task("faults.program")
+def program() -> int:
+    """Start a program, ask it to stop, and tell how it ended."""
+    started = subprocess.Popen(["sleep", "600"])
+    started.terminate()
+    return started.wait(30)
+
+
+@task("faults.executor")
+async def executor(seconds: float, path: str = "") -> None:
+    """Wait for a thread of asyncio's own."""
+    note(path)
+    await asyncio.to_thread(time.sleep, seconds)
+
+
+@task("faults.until")
+async def until(go: str, path: str = "") -> str:
+    """Wait until *go* exists."""
+    note(path)
+    while not Path(go).exists():
+        await asyncio.sleep(0.01)
+    note(path, "done")
+    return "gone"

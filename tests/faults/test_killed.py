@@ -158,7 +158,10 @@ async def test_children_die_with_their_parent(store: Store, start: Start) -> Non
 
 @pytest.mark.parametrize(
     ("handlers", "told"),
-    [("tests.faults.nowhere", "there is no module 'tests.faults.nowhere'"), ("tests.faults.broken", "ZeroDivisionError")],
+    [
+        ("tests.faults.nowhere", "there is no module 'tests.faults.nowhere'"),
+        ("tests.faults.broken", "ZeroDivisionError"),
+    ],
 )
 async def test_handlers_that_cannot_be_loaded_end_the_worker(
     store: Store, start: Start, handlers: str, told: str
