@@ -87,6 +87,14 @@ class Settings:
     processes: int = setting(1, "processes of a worker", 1, 256)
     concurrency: int = setting(100, "async handlers a worker process runs at once", 0, 10_000)
     threads: int = setting(16, "handlers on threads a worker process runs at once", 0, 1000)
+    children: int = setting(4, "handlers in child processes a worker process runs at once", 0, 1000)
+    max_tasks: int = setting(0, "tasks after which a child process is replaced; 0: never", 0)
+    max_memory_mb: int = setting(
+        0, "resident memory in MiB above which a child process is replaced after its task; 0: never", 0
+    )
+    kill_grace_seconds: float = setting(
+        5, "how long a handler in a child process may clean up before it is killed", 0, 3600
+    )
     url_concurrency: int = setting(100, "URLs a worker process calls at once", 0, 10_000)
     lease_ms: int = setting(15_000, "how long a task stays with a silent worker", 2000, 600_000)
     heartbeat_ms: int = setting(5_000, "how often a worker says what it holds", 500, 200_000)
@@ -120,6 +128,7 @@ class ClientSettings:
 
     url: str = setting("http://127.0.0.1:8080", "where clients and the command line find the API")
     api_key: str = setting("", "key that they bring as `Authorization: Bearer …`; the same that the API asks for")
+    eager: bool = setting(False, "handlers submitted from Python run at once in the submitting process: for tests")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, **given: Any) -> ClientSettings:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import Parameter
 from typing import Any, NotRequired, TypedDict
@@ -39,7 +39,11 @@ class Arguments:
             InvalidHandler: a parameter that no JSON object could fill; the text names it and what to do.
         """
         self.handler_name = handler_name
+        self.function = function
+        self.returns: Any = inspect.Signature.empty
         self.context_name: str | None = None
+        self.context_place: int | None = None  # among the positional parameters
+        self.positional: list[str] = []
         self.needs: dict[str, Callable[..., Any]] = {}  # parameters that dependencies fill
         self.types: dict[str, Any] = {}
         self.required: list[str] = []
@@ -59,13 +63,39 @@ class Arguments:
             InvalidArguments: every argument that is missing, unknown or of another type.
         """
         try:
-            bound: dict[str, Any] = msgspec.convert(args, self.shape)
+            bound: dict[str, Any] = msgspec.convert(args, self.shape, dec_hook=read_foreign)
         except msgspec.ValidationError:
             return self._bind_each(args)
         # The conversion leaves out what it does not know.
         if len(bound) != len(args):
             return self._bind_each(args)
         return bound
+
+    def named(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        The arguments of a call by name, as a task carries them.
+
+        Raises:
+            InvalidArguments: more positional ones than there are names, or one given twice.
+        """
+        if len(args) > len(self.positional):
+            names = ", ".join(self.positional) or "none"
+            raise InvalidArguments(
+                f"{self.handler_name} takes {len(self.positional)} positional arguments ({names}), not {len(args)}"
+            )
+        named = dict(zip(self.positional, args, strict=False))
+        if twice := named.keys() & kwargs.keys():
+            raise InvalidArguments(f"{self.handler_name}: given by position and by name: {', '.join(sorted(twice))}")
+        return {**named, **kwargs}
+
+    def returned(self, result: Any) -> Any:
+        """*result*, read from JSON, in the type that the function says it returns; as it is when that does not fit."""
+        try:
+            if self.returns is inspect.Signature.empty:
+                self.returns = resolved(inspect.signature(self.function).return_annotation, self.function)
+            return convert_argument(result, self.returns)
+        except Exception:  # an annotation that cannot be resolved, or that is not true
+            return result
 
     def _bind_each(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """
@@ -109,6 +139,8 @@ class Arguments:
             if self.context_name is not None or parameter.kind is Parameter.VAR_KEYWORD:
                 raise self._refused(f"`{name}: Context`", "one plain parameter can take the Context")
             self.context_name = name
+            if parameter.kind is Parameter.POSITIONAL_OR_KEYWORD:
+                self.context_place = len(self.positional)
             return
         if (dependency := dependency_of(parameter, function)) is not None:
             check(dependency.function)
@@ -118,6 +150,8 @@ class Arguments:
         if parameter.kind is Parameter.VAR_KEYWORD:
             self.takes_rest, self.rest = True, type_
             return
+        if parameter.kind is Parameter.POSITIONAL_OR_KEYWORD:
+            self.positional.append(name)
         self.types[name] = type_
         if parameter.default is Parameter.empty:
             self.required.append(name)
@@ -129,13 +163,14 @@ class Arguments:
             return Any
         try:
             type_ = resolved(parameter.annotation, function)
-            msgspec.json.schema_components([type_])
+            schemas_of([type_])
         except Exception as exc:
             why = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
             raise self._refused(
                 f"`{parameter.name}: {shown(parameter.annotation)}`",
                 "use types that JSON can carry (int, float, bool, str, list, dict, datetime, UUID, Decimal, "
-                f"Enum, Literal, dataclasses, msgspec structs), known where the handler is defined ({why})",
+                "Enum, Literal, dataclasses, msgspec structs, pydantic models), known where the handler is defined "
+                f"({why})",
             ) from exc
         return type_
 
@@ -158,7 +193,7 @@ class Arguments:
     def _schema(self, defaults: dict[str, Any]) -> dict[str, Any]:
         """The JSON Schema of `args`, self-contained."""
         types = [*self.types.values(), self.rest] if self.takes_rest else list(self.types.values())
-        schemas, components = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+        schemas, components = schemas_of(types)
         properties = dict(zip(self.types, schemas, strict=False))
         for name, default in defaults.items():
             properties[name] = with_default(properties[name], default)
@@ -174,12 +209,44 @@ class Arguments:
 def convert_argument(value: Any, type_: Any) -> Any:
     """*value* as *type_*; 2.0 passes for an int. Raises msgspec.ValidationError."""
     try:
-        return msgspec.convert(value, type_)
+        return msgspec.convert(value, type_, dec_hook=read_foreign)
     except msgspec.ValidationError:
         whole = whole_numbers(value)
         if whole is value:
             raise
-        return msgspec.convert(whole, type_)
+        return msgspec.convert(whole, type_, dec_hook=read_foreign)
+
+
+def read_foreign(type_: Any, value: Any) -> Any:
+    """*value* as a *type_* that msgspec does not know: a pydantic model. Raises ValueError, naming every fault."""
+    if not is_pydantic(type_):
+        raise NotImplementedError(f"{type_!r} is nothing that JSON can carry")
+    try:
+        return type_.model_validate(value)
+    except ValueError as exc:  # pydantic's own is one
+        faults = exc.errors() if hasattr(exc, "errors") else []
+        told = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in faults]
+        raise ValueError("; ".join(told) or str(exc)) from exc
+
+
+def is_pydantic(type_: Any) -> bool:
+    """Whether *type_* is a pydantic model, without importing pydantic."""
+    return isinstance(type_, type) and hasattr(type_, "model_validate") and hasattr(type_, "model_json_schema")
+
+
+def schemas_of(types: Sequence[Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The JSON Schemas of *types*, and what they refer to by `#/$defs/…`. Raises TypeError for what JSON lacks."""
+    beside: dict[str, Any] = {}
+
+    def foreign(type_: Any) -> dict[str, Any]:
+        if not is_pydantic(type_):
+            raise NotImplementedError
+        schema: dict[str, Any] = type_.model_json_schema(ref_template="#/$defs/{model}")
+        beside.update(schema.pop("$defs", {}))
+        return schema
+
+    made, components = msgspec.json.schema_components(types, schema_hook=foreign, ref_template="#/$defs/{name}")
+    return list(made), {**beside, **components}
 
 
 def whole_numbers(value: Any) -> Any:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CallNext = Callable[[], Awaitable[Outcome]]
 Middleware = Callable[["Context", CallNext], Awaitable[Outcome]]
+Call = Callable[[Callable[..., Any], dict[str, Any]], Any]
 
 
 # ---------------------------------------------------------------- the same for every lane
@@ -78,25 +79,33 @@ def unpacked(function: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
 # ---------------------------------------------------------------- `def` handlers
 
 
-def call_sync(handler: Handler[..., Any], kwargs: dict[str, Any], ctx: Context, max_result_bytes: int) -> Outcome:
+def call(function: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
+    """How a handler's function is called; an executor does more."""
+    return function(**kwargs)
+
+
+def call_sync(
+    handler: Handler[..., Any], kwargs: dict[str, Any], ctx: Context, max_result_bytes: int, call: Call = call
+) -> Outcome:
     """
     Run a `def` handler to its end in this thread, with everything around it; never raises.
 
-    *kwargs* are as `handler.bind` made them; the Context is put in here. An attempt that was told to stop and has
+    *kwargs* are as `handler.bind` made them; the Context is put in here. *call* calls the function itself: what
+    interrupts handlers, and not what stands around them, belongs there. An attempt that was told to stop and has
     noticed, or was given up, ends as that says.
     """
     if handler.context_name is not None:
         kwargs[handler.context_name] = ctx
     if handler.is_bare:
         try:
-            result = handler.function(**kwargs)
+            result = call(handler.function, kwargs)
         except BaseException as exc:  # SystemExit too: no handler ends the worker
             return ended(ctx, raised(handler, exc))
         return ended(ctx, succeeded(result, max_result_bytes))
     try:
         if needs_loop(handler):
-            return on_own_loop(handler, kwargs, ctx, max_result_bytes)
-        return in_place(around_sync(handler, kwargs, ctx, Handed, max_result_bytes), handler)
+            return on_own_loop(handler, kwargs, ctx, max_result_bytes, call)
+        return in_place(around_sync(handler, kwargs, ctx, Handed, max_result_bytes), handler.function, call)
     except BaseException as exc:  # a signal, between the handler and what stands around it
         return ended(ctx, raised(handler, exc))
 
@@ -112,14 +121,14 @@ def around_sync(
     handler: Handler[..., Any],
     kwargs: dict[str, Any],
     ctx: Context,
-    call: Callable[[dict[str, Any]], Awaitable[Any]],
+    hand_over: Callable[[dict[str, Any]], Awaitable[Any]],
     max_result_bytes: int,
 ) -> Coroutine[Any, Any, Outcome]:
-    """Everything around a `def` handler; *call* has it called by who drives this."""
+    """Everything around a `def` handler; *hand_over* has it called by who drives this."""
 
     async def attempt() -> Outcome:
         try:
-            result = await depends.call_with(handler.needs, kwargs, ctx, call)
+            result = await depends.call_with(handler.needs, kwargs, ctx, hand_over)
         except BaseException as exc:
             return ended(ctx, raised(handler, exc))
         return ended(ctx, succeeded(result, max_result_bytes))
@@ -146,7 +155,7 @@ class Handed:
         return (yield self)
 
 
-def in_place(coroutine: Coroutine[Any, Any, Outcome], handler: Handler[..., Any]) -> Outcome:
+def in_place(coroutine: Coroutine[Any, Any, Outcome], function: Callable[..., Any], call: Call) -> Outcome:
     """Step *coroutine*, which waits for nothing but the handler."""
     fault: BaseException | None = None
     result: Any = None
@@ -157,7 +166,7 @@ def in_place(coroutine: Coroutine[Any, Any, Outcome], handler: Handler[..., Any]
             try:
                 if not isinstance(handed, Handed):
                     raise RuntimeError("a plain function waited: declare what returns an awaitable as `async def`")
-                result = handler.function(**handed.kwargs)
+                result = call(function, handed.kwargs)
             except BaseException as exc:
                 fault = exc
     except StopIteration as stop:
@@ -183,13 +192,15 @@ def close_own_loop() -> None:
         loop.close()
 
 
-def on_own_loop(handler: Handler[..., Any], kwargs: dict[str, Any], ctx: Context, max_result_bytes: int) -> Outcome:
+def on_own_loop(
+    handler: Handler[..., Any], kwargs: dict[str, Any], ctx: Context, max_result_bytes: int, call: Call
+) -> Outcome:
     """Run what is around *handler* on this thread's own loop, and the handler itself while that loop stands still."""
     loop = own_loop()
     asked: list[tuple[dict[str, Any], asyncio.Future[Callable[[], Any]]]] = []
     look = asyncio.Event()
 
-    async def call(full: dict[str, Any]) -> Any:
+    async def hand_over(full: dict[str, Any]) -> Any:
         answer: asyncio.Future[Callable[[], Any]] = loop.create_future()
         asked.append((full, answer))
         look.set()
@@ -203,21 +214,21 @@ def on_own_loop(handler: Handler[..., Any], kwargs: dict[str, Any], ctx: Context
         look.clear()
         return bool(asked)
 
-    task = loop.create_task(around_sync(handler, kwargs, ctx, call, max_result_bytes))
+    task = loop.create_task(around_sync(handler, kwargs, ctx, hand_over, max_result_bytes))
     try:
         while loop.run_until_complete(step()):
             full, answer = asked.pop()
-            answer.set_result(called(handler.function, full))
+            answer.set_result(called(call, handler.function, full))
         return task.result()
     except BaseException:
         close_own_loop()  # interrupted by a signal: what it was doing is unknown
         raise
 
 
-def called(function: Callable[..., Any], kwargs: dict[str, Any]) -> Callable[[], Any]:
+def called(call: Call, function: Callable[..., Any], kwargs: dict[str, Any]) -> Callable[[], Any]:
     """Call *function*; what is returned returns its result, or raises what it raised."""
     try:
-        result = function(**kwargs)
+        result = call(function, kwargs)
     except BaseException as exc:
         fault = exc
 

@@ -11,18 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from workers.outcome import Outcome, SoftTimeLimitExceeded
 
 if TYPE_CHECKING:
+    from workers.calling import Handle, Submitting, SyncHandle
+
     Adapter = logging.LoggerAdapter[logging.Logger]
 else:
     Adapter = logging.LoggerAdapter
 
+P = ParamSpec("P")
+T = TypeVar("T")
 ReportProgress = Callable[[float, float | None, str | None], None]
 
 LOGGER = logging.getLogger("workers.task")
@@ -137,6 +141,35 @@ class Context:
             else:
                 _tell(self.loop, report, said)
         return SAID
+
+    @overload
+    async def submit(
+        self, handler: Submitting[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Handle[T]: ...
+
+    @overload
+    async def submit(self, handler: Submitting[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
+
+    async def submit(self, handler: Submitting[..., Any], /, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """
+        Submit a task that is a part of this one: `await ctx.submit(resize, path)`, or `resize.options(queue="slow")`.
+
+        It carries this task's id as its `parent`. An attempt that is tried again submits again: where that matters
+        give it a key, `resize.options(idempotency_key=f"{ctx.id}:{path}")`. Raises as `Handler.submit`.
+        """
+        return await handler.options(parent=self.id).submit(*args, **kwargs)
+
+    @overload
+    def submit_sync(
+        self, handler: Submitting[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> SyncHandle[T]: ...
+
+    @overload
+    def submit_sync(self, handler: Submitting[P, T], /, *args: P.args, **kwargs: P.kwargs) -> SyncHandle[T]: ...
+
+    def submit_sync(self, handler: Submitting[..., Any], /, *args: Any, **kwargs: Any) -> SyncHandle[Any]:
+        """As `submit`, for `def` handlers."""
+        return handler.options(parent=self.id).submit_sync(*args, **kwargs)
 
     # ------------------------------------------------------------ for the worker
 

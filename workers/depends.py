@@ -9,8 +9,8 @@ What a handler depends on: functions that make it for one attempt, and let go of
     async def import_orders(day: date, db: Connection = Depends(connection)) -> int: ...
 
 A dependency is a function, a generator or their async kinds, and may depend on others. One attempt makes each at most
-once; what stands behind its `yield` runs when the attempt is over, however it ended, last made first. It sees what
-the handler raised, and cannot hide it; what it raises itself fails the attempt, as in a `with` statement.
+once, and ends it when the attempt is over, last made first: what the handler raised is raised at its `yield`, so what
+must be let go of stands in a `with` or a `finally`. It cannot hide that; what it raises itself fails the attempt.
 The fact to know: parameters filled here are no arguments of the task, so they are not in the published schema.
 """
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from service.errors import InvalidHandler
 from service.task import DEFAULT_QUEUE
 from workers.arguments import Arguments
+from workers.calling import Submitting
 from workers.context import Context
 from workers.hooks import Hooks
 from workers.options import Options
@@ -26,9 +27,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Handler(Generic[P, R]):
+class Handler(Submitting[P, R]):
     """
-    A registered function. `lane` is `async` or `thread`; `context_name` the parameter that takes the
+    A registered function. `lane` is `async`, `process` or `thread`; `context_name` the parameter that takes the
     Context, or None.
     """
 
@@ -48,9 +49,10 @@ class Handler(Generic[P, R]):
         Raises:
             InvalidHandler: *function* cannot be a handler; the text says why and what to do.
         """
+        self._target, self._submit_options = self, {}
         self.function = function
         self.name = name
-        self.options = options
+        self.declared = options
         self.lane = lane_of(function, name, options.pool)
         self.queue = options.queue or DEFAULT_QUEUE
         self.arguments = Arguments(name, function)
@@ -62,12 +64,30 @@ class Handler(Generic[P, R]):
         self._has_only_middleware = not (self.needs or self.hooks)
         functools.update_wrapper(self, function)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function itself. A Context that is not given is made up, so that tests need none."""
-        if self.context_name is not None:
-            given = inspect.signature(self.function).bind_partial(*args, **kwargs).arguments
-            if self.context_name not in given:
-                kwargs[self.context_name] = Context(id="0" * 26, name=self.name)
+    @overload
+    def __call__(self, ctx: Context, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[misc]  # the overloads say what is taken
+        """
+        Call the function itself, without hooks and middleware. A Context that is not given is made up, so that tests
+        need none; what dependencies would fill is given by name.
+        """
+        name = self.context_name
+        if name is not None and name not in kwargs and not any(isinstance(one, Context) for one in args):
+            ctx = Context(id="0" * 26, name=self.name)
+            place = self.arguments.context_place
+            if place is None or len(args) < place:
+                kwargs[name] = ctx
+            else:
+                args = (*args[:place], ctx, *args[place:])
+        if missing := self.needs.keys() - inspect.signature(self.function).bind_partial(*args, **kwargs).arguments:
+            raise TypeError(
+                f"{self.name}: a plain call makes no dependencies: give {', '.join(sorted(missing))} by name, or "
+                "submit it in eager mode"
+            )
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -92,7 +112,7 @@ class Handler(Generic[P, R]):
             return isinstance(exc, Retry)
         kind = type(exc)
         kinds = (kind, TimeLimitExceeded) if issubclass(kind, SoftTimeLimitExceeded) else (kind,)
-        options = self.options
+        options = self.declared
         if any(issubclass(one, options.no_retry_on) for one in kinds):
             return False
         return options.retry_on is None or any(issubclass(one, options.retry_on) for one in kinds)
@@ -101,7 +121,7 @@ class Handler(Generic[P, R]):
         """
         What workers publish of this handler; an option is left out where the queue or the settings decide.
         """
-        options = self.options
+        options = self.declared
         declared = {
             "retries": options.retries,
             "timeout_seconds": options.timeout,
@@ -122,7 +142,7 @@ class Handler(Generic[P, R]):
 
 def lane_of(function: Callable[..., Any], name: str, pool: str | None) -> str:
     """
-    `async` for a coroutine function, else `thread`.
+    `async` for a coroutine function, else `process`, or `thread` where that is asked for.
 
     Raises:
         InvalidHandler: nothing a worker can run, or in a pool that does not fit.
@@ -133,17 +153,12 @@ def lane_of(function: Callable[..., Any], name: str, pool: str | None) -> str:
         raise InvalidHandler(f"handler {name!r}: a generator has no result; collect what it yields and return it")
     if next(iter(inspect.signature(function).parameters), "") in ("self", "cls"):
         raise InvalidHandler(f"handler {name!r}: a method has no object to run on; declare a function that makes one")
-    if pool == "process":
-        raise InvalidHandler(
-            f"handler {name!r}: pool='process' is not in this version; leave it out or say pool='thread': "
-            "`def` runs on a thread for now"
-        )
     is_async = inspect.iscoroutinefunction(function)
-    if is_async and pool == "thread":
-        raise InvalidHandler(f"handler {name!r}: an `async def` runs on the event loop; use `def` with pool='thread'")
+    if is_async and pool in ("thread", "process"):
+        raise InvalidHandler(f"handler {name!r}: an `async def` runs on the event loop; use `def` with pool={pool!r}")
     if not is_async and pool == "async":
         raise InvalidHandler(f"handler {name!r}: pool='async' needs `async def`; a `def` would block all other tasks")
-    return "async" if is_async else "thread"
+    return "async" if is_async else pool or "process"
 
 
 def first_paragraph(function: Callable[..., Any]) -> str:

@@ -16,10 +16,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from service.errors import InvalidHandler
 from workers.around import Middleware
+from workers.context import Context
 from workers.depends import Resource, check
 from workers.handler import Handler
 from workers.hooks import apart
@@ -33,8 +34,12 @@ M = TypeVar("M", bound=Middleware)
 
 
 class Decorator(Protocol):
-    """What `@task("name", …)` leaves to be called with the function."""
+    """What `@task("name", …)` leaves to be called with the function. A Context that comes first is no argument."""
 
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> Handler[P, R]: ...
+
+    @overload
     def __call__(self, function: Callable[P, R], /) -> Handler[P, R]: ...
 
 
@@ -74,6 +79,9 @@ class Registry:
         self._handlers[handler.name] = handler
 
     @overload
+    def task(self, function: Callable[Concatenate[Context, P], R], /) -> Handler[P, R]: ...
+
+    @overload
     def task(self, function: Callable[P, R], /) -> Handler[P, R]: ...
 
     @overload
@@ -95,10 +103,10 @@ class Registry:
             return self._register(name, None, options)
         given = name
 
-        def decorate(function: Callable[P, R], /) -> Handler[P, R]:
+        def decorate(function: Callable[..., Any], /) -> Handler[..., Any]:
             return self._register(function, given, options)
 
-        return decorate
+        return cast(Decorator, decorate)
 
     def middleware(self, function: M, /) -> M:
         """
@@ -144,14 +152,14 @@ class Registry:
         self.resources.append(resource)
         return resource
 
-    def _register(self, function: Callable[P, R], name: str | None, options: HandlerOptions) -> Handler[P, R]:
+    def _register(self, function: Callable[..., Any], name: str | None, options: HandlerOptions) -> Handler[..., Any]:
         if isinstance(function, Handler):
             raise InvalidHandler(f"handler {function.name!r}: @task stands twice on one function; keep one")
         if name is None:
             name = f"{function.__module__}.{getattr(function, '__name__', '')}"
         check_name(name)
         plain, hooks = apart(name, options)
-        handler = Handler[P, R](function, name, read_options(name, plain), hooks, self.layers)
+        handler: Handler[..., Any] = Handler(function, name, read_options(name, plain), hooks, self.layers)
         self.add(handler)
         return handler
 
