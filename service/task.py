@@ -248,6 +248,11 @@ class Leased:
     leased_ms: int
 
     @property
+    def max_crashes(self) -> int:
+        """How many crashes it may outlive; 0: none."""
+        return self.raw[11]
+
+    @property
     def due_ms(self) -> int:
         """When it was first due."""
         return first_due_ms(self.id, self.submission)

@@ -12,6 +12,7 @@ import logging
 import os
 import random
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -25,11 +26,9 @@ from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, stored_queue
 from workers import frames
 from workers.frames import Frames
 from workers.held import HeldTable, monotonic_ms
+from workers.lanes import Lanes, start_nursery
 from workers.logs import configure
 from workers.outcome import LOST
-from workers.pools import Pool
-from workers.pools.loop import LoopPool
-from workers.pools.thread import ThreadPool
 from workers.push.client import PushClient
 from workers.registry import Registry, load
 from workers.run import Pipeline
@@ -55,15 +54,12 @@ class Child:
         pipe: tuple[int, int],
         worker: str,
         is_first: bool,
+        nursery_line: socket.socket | None = None,
     ) -> None:
-        self.settings, self.registry, self.table, self.worker, self.is_first = (
-            settings,
-            registry,
-            table,
-            worker,
-            is_first,
-        )
-        self.commands, self.answers = pipe
+        """*nursery_line*: to the nursery, from which executors are forked; None when no handler needs one."""
+        self.settings, self.registry, self.table = settings, registry, table
+        self.worker, self.is_first = worker, is_first
+        (self.commands, self.answers), self.nursery_line = pipe, nursery_line
         self.loops: list[LeaseLoop] = []
         self.stopping = asyncio.Event()
         self.new_queue = asyncio.Event()
@@ -73,12 +69,10 @@ class Child:
         """Until told to stop, and drained."""
         settings = self.settings
         self.store = await Store.open(settings)
-        threads = ThreadPool(settings.threads, max_result_bytes=settings.max_result_bytes)
-        pools: dict[str, Pool] = {"async": LoopPool(max_result_bytes=settings.max_result_bytes), "thread": threads}
+        lanes = Lanes(settings, self.nursery_line)
         push = PushClient(max_result_bytes=settings.max_result_bytes, concurrency=max(settings.url_concurrency, 1))
-        pipeline = Pipeline(self.registry, pools, push, settings, self.worker)
-        capacity = {"url": settings.url_concurrency, "async": settings.concurrency, "thread": settings.threads}
-        slots = Slots(capacity, lambda: threads.busy, self.table)
+        pipeline = Pipeline(self.registry, lanes.pools, push, settings, self.worker)
+        slots = Slots(lanes.capacity, lanes.busy, self.table)
         self.loops = [
             LeaseLoop(self.store, shard, pipeline, slots, self.table, settings, self.announce_idle)
             for shard in range(self.store.shards)
@@ -91,11 +85,12 @@ class Child:
         background = [asyncio.create_task(duty) for duty in duties]
         ended = asyncio.gather(*(loop.run() for loop in self.loops))
         stopped = asyncio.create_task(self.stopping.wait())
-        ours: list[asyncio.Future[Any]] = [ended, *background]
+        ours: list[asyncio.Future[Any]] = [ended, *background, *lanes.watch(self.look)]
         await asyncio.wait([stopped, *ours], return_when=asyncio.FIRST_COMPLETED)
         raise_faults(ours)
         await self.drain(ended)
         raise_faults(ours)
+        await lanes.close()
         await push.aclose()
         await self.store.close()
 
@@ -155,6 +150,11 @@ class Child:
             reason = "cancellation was asked for" if kind == frames.CANCEL else LOST
             for loop in self.loops:
                 loop.stop(id_, token, reason)
+
+    def look(self) -> None:
+        """There may be room again."""
+        for loop in self.loops:
+            loop.event.set()
 
     # ------------------------------------------------------------ in the background
 
@@ -261,7 +261,8 @@ async def live(child: Child) -> None:
     """Run *child* and end this process with it: threads that a handler never gives back must not hold up the end."""
     status = 0
     try:
-        await child.run()
+        async with Lifespan(child.registry, ("async", "thread")):
+            await child.run()
     except BaseException:
         log.critical("a fault of ours ends this worker process", exc_info=True)
         status = 1
@@ -288,8 +289,10 @@ def main() -> int:
     except (InvalidHandler, InvalidSetting) as exc:
         log.error("%s", exc)
         return frames.BAD_HANDLERS
+    pipe = (int(commands), int(answers))
+    line = start_nursery(settings, registry, (int(table), *pipe))
     held = HeldTable(int(rows), int(table))
-    uvloop.run(live(Child(settings, registry, held, (int(commands), int(answers)), worker, first == "1")))
+    uvloop.run(live(Child(settings, registry, held, pipe, worker, first == "1", line)))
     return 1
 
 

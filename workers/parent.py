@@ -248,6 +248,7 @@ class Parent:
                 "url": settings.url_concurrency * many,
                 "async": settings.concurrency * many,
                 "thread": settings.threads * many,
+                "process": settings.children * many,
             },
             "running": sum(len(process.table.held()) for process in self.processes),
         }

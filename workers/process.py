@@ -23,7 +23,7 @@ class Process:
 
     def __init__(self, number: int, worker: str, settings: Settings, heard: Heard) -> None:
         self.number, self.worker, self.settings, self.heard = number, worker, settings, heard
-        slots = settings.concurrency + settings.threads + settings.url_concurrency
+        slots = settings.concurrency + settings.threads + settings.children + settings.url_concurrency
         self.rows = 2 * slots + 256  # what runs, and what has finished and is not recorded yet
         self.table = HeldTable(self.rows)
         self.child: asyncio.subprocess.Process | None = None

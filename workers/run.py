@@ -20,18 +20,19 @@ from service.store.endings import Ending, Origin, again, report
 from service.task import Leased, encode_id, options_of
 from workers.context import Context, ReportProgress
 from workers.handler import Handler
-from workers.outcome import SHUTDOWN, Cancelled, Deferred, Failed, Outcome, Succeeded, failed
+from workers.outcome import SHUTDOWN, Cancelled, Crashed, Deferred, Failed, Outcome, Succeeded, failed
 from workers.pools import Pool
 from workers.push.client import PushClient
 from workers.registry import Registry
 
 UNKNOWN_HANDLER_SECONDS = 2.0
+WORKER_LOST = "worker_lost"
 OPTION_NAMES = frozenset(options_of({}, None, Settings()))
 
 
 @dataclass(slots=True)
 class Again:
-    """The task runs again: `R` after a failure, `D` deferred, `B` handed back (see step.lua)."""
+    """The task runs again: `R` after a failure, `D` deferred, `B` handed back, `K` after a crash (see step.lua)."""
 
     kind: bytes
     delay_ms: int = 0
@@ -122,13 +123,18 @@ class Pipeline:
     async def call_handler(
         self, attempt: Attempt, handler: Handler[..., Any], report_progress: ReportProgress
     ) -> Outcome:
+        args = attempt.task.submission.get("args") or {}
         try:
-            kwargs = handler.bind(attempt.task.submission.get("args") or {})
+            # An executor binds them itself: what the conversion makes could not be sent to it.
+            kwargs = args if handler.lane == "process" else handler.bind(args)
         except InvalidArguments as exc:
             return failed("InvalidArguments", str(exc), retry=False)
+        pool = self.pools.get(handler.lane)
+        if pool is None:  # its task was submitted for another lane, and this worker has no room in its own
+            return Deferred(UNKNOWN_HANDLER_SECONDS, f"a worker had no room in the lane {handler.lane!r}")
         options = attempt.options
         ctx = attempt.context(report_progress)
-        return await self.pools[handler.lane].call(
+        return await pool.call(
             handler, kwargs, ctx, options["timeout_seconds"], options["soft_timeout_seconds"]
         )
 
@@ -150,6 +156,8 @@ def report_of(
     if isinstance(decision, Again):
         return again(task, decision.kind, decision.delay_ms, decision.row)
     origin = Origin.of_leased(task, worker)
+    if decision.error is not None and decision.error["type"] == WORKER_LOST:
+        origin.crashes += 1
     return report(origin, decision, options, now_ms=now_ms, failure_ttl_s=settings.failure_ttl_seconds)
 
 
@@ -176,6 +184,8 @@ def decide(
         if outcome.reason == SHUTDOWN:
             return Again(b"B")
         return Ending("cancelled", row=row_of(task, outcome, "cancelled", now_ms, worker))
+    if isinstance(outcome, Crashed):
+        return after_crash(task, outcome, now_ms, worker)
     last_ms = task.due_ms + int(options["retry_for_seconds"] * 1000)
     if isinstance(outcome, Deferred):
         delay_ms = int(outcome.after_seconds * 1000)
@@ -190,6 +200,16 @@ def decide(
         if now_ms + delay_ms <= last_ms:
             return Again(b"R", delay_ms, row_of(task, outcome, "retried", now_ms, worker, now_ms + delay_ms))
     return Ending("failed", error=outcome.error, row=row_of(task, outcome, "failed", now_ms, worker))
+
+
+def after_crash(task: Leased, outcome: Crashed, now_ms: int, worker: str) -> Decision:
+    """The task of a process that died runs again, as often as its `max_crashes` allow."""
+    row = row_of(task, outcome, "crashed", now_ms, worker)
+    if task.crashes < task.max_crashes:
+        return Again(b"K", row=row)
+    many = task.crashes + 1
+    message = f"{outcome.reason}. It has crashed {many} time{'s' * (many > 1)}; max_crashes is {task.max_crashes}."
+    return Ending("failed", error={"type": WORKER_LOST, "message": message, "traceback": None}, row=row)
 
 
 def too_late(options: Mapping[str, Any], reason: str) -> dict[str, Any]:
@@ -211,8 +231,9 @@ def row_of(task: Leased, outcome: Outcome, named: str, now_ms: int, worker: str,
     if isinstance(outcome, Failed):
         row["error"] = outcome.error
     elif not isinstance(outcome, Succeeded) and outcome.reason:
-        row["error"] = {"type": type(outcome).__name__, "message": outcome.reason, "traceback": None}
-    if not isinstance(outcome, Cancelled) and outcome.http:
+        kind = WORKER_LOST if isinstance(outcome, Crashed) else type(outcome).__name__
+        row["error"] = {"type": kind, "message": outcome.reason, "traceback": None}
+    if not isinstance(outcome, Cancelled | Crashed) and outcome.http:
         row["http"] = outcome.http
     if retry_ms is not None:
         row["retry_ms"] = retry_ms

@@ -20,16 +20,19 @@ if TYPE_CHECKING:
 class Slots:
     """The slots of one process, shared by its lease loops."""
 
-    def __init__(self, capacity: Mapping[str, int], busy_threads: Callable[[], int], table: HeldTable) -> None:
+    def __init__(
+        self, capacity: Mapping[str, int], busy: Mapping[str, Callable[[], int]], table: HeldTable
+    ) -> None:
+        """*busy*: for lanes whose pool may be busier than the tasks that run there, how busy it is."""
         self.capacity = {lane: many for lane, many in capacity.items() if many > 0}
         self.used = dict.fromkeys(self.capacity, 0)
-        self.busy_threads, self.table = busy_threads, table
+        self.busy, self.table = busy, table
         self.promised_rows = 0
 
     def free(self, lane: str) -> int:
         used = self.used[lane]
-        if lane == "thread":  # a thread that outlived its time limit keeps its place
-            used = max(used, self.busy_threads())
+        if (busy := self.busy.get(lane)) is not None:  # a thread that outlived its time limit keeps its place
+            used = max(used, busy())
         return self.capacity[lane] - used
 
     @property

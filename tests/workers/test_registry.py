@@ -41,14 +41,14 @@ def test_a_declared_function_is_found_and_published(registry):
     } == send.published()
 
 
-def test_a_def_runs_on_a_thread_and_says_nothing_it_was_not_told(registry):
+def test_a_def_runs_in_a_child_process_and_says_nothing_it_was_not_told(registry):
     """A bare @task leaves everything to queue and settings, and is named after its function."""
 
     @registry.task
     def shrink(path: str) -> None: ...
 
     assert f"{__name__}.shrink" == shrink.name
-    assert "thread" == shrink.lane
+    assert "process" == shrink.lane
     assert {"name", "lane", "queue", "description", "args_schema"} == shrink.published().keys()
     assert shrink.published()["description"] is None
 
@@ -91,7 +91,6 @@ async def test_a_plain_call_calls_the_function(registry):
         ({"max_crashes": 101}, "needs a whole number from 0 to 100"),
         ({"result_ttl": -1}, "needs a number of seconds, 0 or more"),
         ({"pool": "gevent"}, "needs 'async', 'thread' or 'process'"),
-        ({"pool": "process"}, "pool='process' is not in this version"),
         ({"pool": "async"}, "pool='async' needs `async def`"),
     ],
 )

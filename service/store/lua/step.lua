@@ -10,7 +10,9 @@
 -- ARGV[5]  how many finished tasks follow
 -- then     for each: a report, see shared.lua; more kinds, whose value is empty:
 --          R again in ms, attempt spent | D again in ms, attempt not spent | B at once, at the front, not spent
--- then     for each want: queue, lane, how many; repeated. The room of a lane is shared by its queues, first come
+--          | K as B, after a crash, which is counted; whether the task may crash once more was decided before
+-- then     for each want: queue, lane, how many; repeated. The room of a lane is shared by its queues, first come;
+--          128 tasks altogether
 -- Touches  t: run lease a: sess: q: due: wake: and, through shared.lua, o: p: done dead exp count made made: ev
 -- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind,
 --           id .. attempt (2 bytes) .. crashes (1 byte) .. record of each leased task ...}
@@ -79,6 +81,9 @@ end
 -- Candidates of a want, best priority first. An entry whose task moved on is skipped and taken off the list.
 -- Few are read at first, so that large records are not read for nothing.
 local leased, taken, runs_to_set, leases, trims, bytes, examined = {}, {}, {}, {}, {}, 0, 0
+local function is_full()
+  return #leased >= 128 or bytes > 1048576 or examined >= 1024
+end
 local function take(want, priority)
   local key, skipped, most = prefix .. 'q:' .. want.queue .. ':' .. want.lane .. ':' .. priority, 0, 4
   while true do
@@ -91,7 +96,7 @@ local function take(want, priority)
     end
     local records, entry_runs = redis.call('MGET', unpack(keys)), redis.call('HMGET', prefix .. 'run', unpack(entry_ids))
     for i, entry in ipairs(entries) do
-      if rooms[want.lane] == 0 or bytes > 1048576 or examined >= 1024 then
+      if rooms[want.lane] == 0 or is_full() then
         left = 1
         woken[prefix .. 'wake:' .. want.queue .. ':' .. want.lane] = true
         trims[key] = skipped
@@ -117,19 +122,24 @@ local function take(want, priority)
   trims[key] = skipped
 end
 for _, want in ipairs(wants) do
-  for priority = 9, 0, -1 do take(want, priority) end
-  if bytes > 1048576 or examined >= 1024 then
-    left = 1
-    break
+  local lists = {} -- most are empty: one look for all priorities
+  for priority = 9, 0, -1 do lists[#lists + 1] = prefix .. 'q:' .. want.queue .. ':' .. want.lane .. ':' .. priority end
+  if redis.call('EXISTS', unpack(lists)) > 0 then
+    if is_full() then
+      left = 1
+      woken[prefix .. 'wake:' .. want.queue .. ':' .. want.lane] = true
+    else
+      for priority = 9, 0, -1 do take(want, priority) end
+    end
   end
 end
 
 -- Writes. What was taken from lists goes last.
 finish(endings)
 for _, report in ipairs(again) do
-  local run, spent = report.run, report.kind == 'R' and 0 or 1
+  local run, spent, crashed = report.run, report.kind == 'R' and 0 or 1, report.kind == 'K' and 1 or 0
   redis.call('HSET', prefix .. 'run', report.id,
-    pack_run(NO_TOKEN, run.attempt - spent, run.crashes, run.undelivered, 0, run.started, run.worker))
+    pack_run(NO_TOKEN, run.attempt - spent, run.crashes + crashed, run.undelivered, 0, run.started, run.worker))
   redis.call('ZREM', prefix .. 'lease', report.id)
   redis.call('SETRANGE', prefix .. 't:' .. report.id, 5, pack48(now + report.ms))
   if report.row then
@@ -137,7 +147,7 @@ for _, report in ipairs(again) do
     redis.call('LTRIM', prefix .. 'a:' .. report.id, -100, -1)
   end
   tally('r:' .. report.head.queue, -1)
-  enqueue(report.id, report.head, now + report.ms, report.kind == 'B')
+  enqueue(report.id, report.head, now + report.ms, report.kind == 'B' or report.kind == 'K')
   if report.ms > 0 then next_due = math.min(next_due, now + report.ms) else left = 1 end
 end
 for queue, entries in pairs(promoted) do

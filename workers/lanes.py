@@ -1,0 +1,71 @@
+"""
+The pools of one worker process, by lane, and how many tasks each lane takes at once.
+
+`start_nursery` comes first, before the process has a loop, threads or connections; `Lanes` on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+
+from service.settings import Settings
+from workers.pools import Pool, nursery
+from workers.pools.executor import Bounds, Executor
+from workers.pools.loop import LoopPool
+from workers.pools.process import ProcessPool
+from workers.pools.thread import ThreadPool
+from workers.registry import Registry
+
+MIB = 1024 * 1024
+
+
+def start_nursery(settings: Settings, registry: Registry, inherited: Sequence[int]) -> socket.socket | None:
+    """
+    Fork the nursery from which executors come; answers the socket to it, None when no handler needs one.
+
+    *inherited* are descriptors of this process that no other may hold open.
+    """
+    if not settings.children or not any(handler.lane == "process" for handler in registry):
+        return None
+    bounds = Bounds(settings.max_result_bytes, settings.max_tasks, settings.max_memory_mb * MIB)
+    return nursery.start(lambda line: Executor(registry, bounds, line).run(), inherited)
+
+
+class Lanes:
+    """*pools* by lane; *capacity* of each lane; *busy*: how busy a pool is, where its tasks do not tell."""
+
+    def __init__(self, settings: Settings, nursery_line: socket.socket | None) -> None:
+        size = settings.max_result_bytes
+        self.threads = ThreadPool(settings.threads, max_result_bytes=size)
+        self.pools: dict[str, Pool] = {"async": LoopPool(max_result_bytes=size), "thread": self.threads}
+        self.busy: dict[str, Callable[[], int]] = {"thread": lambda: self.threads.busy}
+        self.capacity = {
+            "url": settings.url_concurrency,
+            "async": settings.concurrency,
+            "thread": settings.threads,
+            "process": settings.children,
+        }
+        self.children: ProcessPool | None = None
+        if nursery_line is not None:
+            self.children = children = ProcessPool(
+                nursery_line,
+                settings.children,
+                max_tasks=settings.max_tasks,
+                grace_seconds=settings.kill_grace_seconds,
+            )
+            self.pools["process"] = children
+            self.busy["process"] = lambda: children.busy
+
+    def watch(self, on_free: Callable[[], None]) -> list[asyncio.Future[None]]:
+        """Call *on_free* when there may be room again; answers futures that fail when a pool is beyond help."""
+        if self.children is None:
+            return []
+        self.children.on_free = on_free
+        return [self.children.failed]
+
+    async def close(self) -> None:
+        """Let go of the child processes, and of all that handlers started in them."""
+        if self.children is not None:
+            await self.children.close()
