@@ -23,11 +23,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from inspect import Parameter
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from service.errors import InvalidHandler
 from workers.context import Context
 from workers.signatures import is_context, resolved
+
+if TYPE_CHECKING:
+    from workers.around import Middleware
 
 T = TypeVar("T")
 
@@ -84,6 +87,14 @@ class Resource(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<lifespan {self.__name__}>"
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What a registry puts around all its handlers; it may grow after they were declared."""
+
+    layers: list[Middleware] = field(default_factory=list)
+    resources: list[Resource[Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

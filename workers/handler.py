@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, overload
 
 from service.errors import InvalidHandler
 from service.task import DEFAULT_QUEUE
 from workers.arguments import Arguments
 from workers.calling import Submitting
 from workers.context import Context
+from workers.depends import Surroundings
 from workers.hooks import Hooks
 from workers.options import Options
 from workers.outcome import Fail, Retry, SoftTimeLimitExceeded, TimeLimitExceeded
-
-if TYPE_CHECKING:
-    from workers.around import Middleware
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,10 +39,10 @@ class Handler(Submitting[P, R]):
         name: str,
         options: Options,
         hooks: Hooks | None = None,
-        middleware: Sequence[Middleware] = (),
+        surroundings: Surroundings | None = None,
     ) -> None:
         """
-        *middleware* is that of its registry, which may grow.
+        *surroundings* are those of its registry.
 
         Raises:
             InvalidHandler: *function* cannot be a handler; the text says why and what to do.
@@ -59,7 +57,8 @@ class Handler(Submitting[P, R]):
         self.context_name = self.arguments.context_name
         self.needs = self.arguments.needs
         self.hooks = hooks or Hooks()
-        self.middleware = middleware
+        self.surroundings = surroundings or Surroundings()
+        self.middleware = self.surroundings.layers
         self.bind = self.arguments.bind
         self._has_only_middleware = not (self.needs or self.hooks)
         functools.update_wrapper(self, function)

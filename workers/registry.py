@@ -21,7 +21,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, cast,
 from service.errors import InvalidHandler
 from workers.around import Middleware
 from workers.context import Context
-from workers.depends import Resource, check
+from workers.depends import Resource, Surroundings, check, plan_of
 from workers.handler import Handler
 from workers.hooks import apart
 from workers.options import HandlerOptions, check_name, read_options
@@ -48,8 +48,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler[..., Any]] = {}
-        self.layers: list[Middleware] = []
-        self.resources: list[Resource[Any]] = []
+        self.surroundings = Surroundings()
 
     def __iter__(self) -> Iterator[Handler[..., Any]]:
         return iter(self._handlers.values())
@@ -129,7 +128,7 @@ class Registry:
                 f"middleware {getattr(function, '__name__', function)!r}: needs `async def` with (ctx, call_next), "
                 "also for `def` handlers"
             )
-        self.layers.append(function)
+        self.surroundings.layers.append(function)
         return function
 
     def lifespan(self, function: Callable[[], Iterator[T] | AsyncIterator[T]], /) -> Resource[T]:
@@ -149,7 +148,9 @@ class Registry:
         """
         resource = Resource[T](function)
         check(resource)
-        self.resources.append(resource)
+        if plan_of(resource).contexts:
+            raise InvalidHandler(f"lifespan {resource.__name__!r}: it is made before any task, so there is no Context")
+        self.surroundings.resources.append(resource)
         return resource
 
     def _register(self, function: Callable[..., Any], name: str | None, options: HandlerOptions) -> Handler[..., Any]:
@@ -159,7 +160,7 @@ class Registry:
             name = f"{function.__module__}.{getattr(function, '__name__', '')}"
         check_name(name)
         plain, hooks = apart(name, options)
-        handler: Handler[..., Any] = Handler(function, name, read_options(name, plain), hooks, self.layers)
+        handler: Handler[..., Any] = Handler(function, name, read_options(name, plain), hooks, self.surroundings)
         self.add(handler)
         return handler
 

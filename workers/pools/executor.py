@@ -28,6 +28,7 @@ from service.errors import InvalidArguments
 from workers.around import call_sync
 from workers.context import Context
 from workers.handler import Handler
+from workers.lifespan import Lifespan
 from workers.outcome import Cancelled, Outcome, SoftTimeLimitExceeded, failed
 from workers.pools import wire
 from workers.pools.nursery import SOFT_SIGNAL
@@ -64,9 +65,10 @@ class Executor:
     def run(self) -> None:
         """Run what the pool calls, until it hangs up."""
         self.settle_in()
-        self.say(wire.pack(wire.READY))
-        while (frame := self.next_call()) is not None:
-            self.attempt(frame)
+        with Lifespan(self.registry, ("process",)):
+            self.say(wire.pack(wire.READY))
+            while (frame := self.next_call()) is not None:
+                self.attempt(frame)
 
     def settle_in(self) -> None:
         """Hear signals; let no process that a handler forks hold our line open."""
