@@ -112,21 +112,21 @@ class LeaseLoop:
         if self.is_draining or self.finished or not self.queues:
             return {}
         rooms: dict[str, int] = {}
-        left = min(MOST_A_CALL, self.slots.free_rows)
+        left = self.slots.free_rows
         for lane in self.slots.free_lanes:
             if lane in self.owed:
                 looking = sum(lane in loop.owed for loop in self.siblings)
-                room = min(-(-self.slots.free(lane) // looking), left)
+                room = min(-(-self.slots.free(lane) // looking), MOST_A_CALL, left)
                 if room > 0:
                     rooms[lane] = room
                     left -= room
         return rooms
 
     def wants(self, rooms: dict[str, int]) -> list[tuple[str, str, int]]:
-        """(queue, lane, room); the queues in turn, so that none starves."""
-        turn = self.number % max(len(self.queues), 1)
-        queues = self.queues[turn:] + self.queues[:turn]
-        return [(queue, LANES[lane].decode(), room) for queue in queues for lane, room in rooms.items()]
+        """(queue, lane, room); queues and lanes in turn, so that none starves: a call brings 128 tasks altogether."""
+        queues = turned(self.queues, self.number)
+        lanes = turned(list(rooms), self.number // max(len(queues), 1))
+        return [(queue, LANES[lane].decode(), rooms[lane]) for queue in queues for lane in lanes]
 
     def take_finished(self) -> list[tuple[Attempt, list[bytes]]]:
         """What one call can carry of what has finished."""
@@ -283,3 +283,9 @@ class LeaseLoop:
             self.finished.append((attempt, report))
             del self.tasks[id_]
         self.event.set()
+
+
+def turned(names: list[str], turn: int) -> list[str]:
+    """*names* in the same order, starting with another one each turn."""
+    start = turn % max(len(names), 1)
+    return names[start:] + names[:start]
