@@ -27,6 +27,7 @@ from workers import frames
 from workers.frames import Frames
 from workers.held import HeldTable, monotonic_ms
 from workers.lanes import Lanes, start_nursery
+from workers.lifespan import Lifespan
 from workers.logs import configure
 from workers.outcome import LOST
 from workers.push.client import PushClient
