@@ -9,7 +9,6 @@ in the environment.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 from argparse import ArgumentParser, Namespace
@@ -19,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from service.cli_screen import Screen
+from service.logs import configure
 from service.settings import PREFIX, Settings
 
-LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"
 ROOT = Path(__file__).resolve().parent.parent
 ABOUT = {one.name: one.metadata["about"] for one in fields(Settings)}
 
@@ -67,7 +66,7 @@ def run_web(options: Namespace, _screen: Screen, env: Mapping[str, str]) -> int:
     from service.api.web import serve
 
     settings = settings_of(options, env)
-    logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
+    configure(settings.log_level, settings.log_format)
     return serve(settings)
 
 

@@ -55,6 +55,7 @@ class Settings:
         False, "accept submissions for handlers that no worker has published"
     )
     log_level: str = setting("info", "debug, info, warning or error")
+    log_format: str = setting("text", "how web, worker and scheduler log: text or json, a line each")
 
     max_body_bytes: int = setting(MIB, "largest body of one request", 1024)
     max_batch_bytes: int = setting(16 * MIB, "largest body of a batch", 1024)
@@ -110,6 +111,8 @@ class Settings:
             )
         if self.log_level.lower() not in ("debug", "info", "warning", "error"):
             raise InvalidSetting(f"TASKPOST_LOG_LEVEL={self.log_level}: needs debug, info, warning or error")
+        if self.log_format not in ("text", "json"):
+            raise InvalidSetting(f"TASKPOST_LOG_FORMAT={self.log_format}: needs text or json")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, **given: Any) -> Settings:

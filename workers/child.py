@@ -20,6 +20,7 @@ from typing import Any
 import uvloop
 
 from service.errors import InvalidHandler, InvalidSetting, StoreFull, StoreUnavailable
+from service.logs import configure
 from service.settings import Settings
 from service.store import Store
 from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, stored_queue
@@ -28,7 +29,6 @@ from workers.frames import Frames
 from workers.held import HeldTable, monotonic_ms
 from workers.lanes import Lanes, start_nursery
 from workers.lifespan import Lifespan
-from workers.logs import configure
 from workers.outcome import LOST
 from workers.push.client import PushClient
 from workers.registry import Registry, load
@@ -284,7 +284,7 @@ def main() -> int:
     for descriptor in (table, commands, answers):
         os.set_inheritable(int(descriptor), False)
     settings = Settings.from_env()
-    configure(settings.log_level)
+    configure(settings.log_level, settings.log_format)
     try:
         registry = load(settings.handlers) if settings.handlers else Registry()
     except (InvalidHandler, InvalidSetting) as exc:

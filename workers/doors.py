@@ -75,13 +75,16 @@ def standing_in(doors: Doors) -> Iterator[None]:
 
 def stand_in(settings: ClientSettings) -> Doors | None:
     """What stands in for the API, if anything does."""
-    if STANDING_IN:
-        return STANDING_IN[-1]
-    if settings.eager:
-        from workers.eager import EAGER  # brings all of a worker with it
+    return STANDING_IN[-1] if STANDING_IN else eager_of(settings)
 
-        return EAGER
-    return None
+
+def eager_of(settings: ClientSettings) -> Doors | None:
+    """Eager mode, where the environment asks for it."""
+    if not settings.eager:
+        return None
+    from workers.eager import EAGER  # brings all of a worker with it
+
+    return EAGER
 
 
 # ---------------------------------------------------------------- asyncio

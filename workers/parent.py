@@ -23,6 +23,7 @@ import uvloop
 
 from service import __version__
 from service.errors import InvalidSetting, StoreFull, StoreUnavailable, TaskpostError
+from service.logs import configure
 from service.settings import Settings
 from service.store import Store
 from service.store.outside import reap
@@ -30,7 +31,6 @@ from service.task import DEFAULT_NAMESPACE, encode_id, shard_of
 from workers import frames
 from workers.beats import Beats
 from workers.held import Held
-from workers.logs import configure
 from workers.overstay import end_overstayer
 from workers.process import Process
 from workers.wakes import Wakes
@@ -263,7 +263,7 @@ def said_of(status: int) -> str:
 
 def run(settings: Settings) -> int:
     """Run a worker until it is told to stop; the exit status."""
-    configure(settings.log_level)
+    configure(settings.log_level, settings.log_format)
     try:
         return uvloop.run(until_over(settings))
     except InvalidSetting as exc:

@@ -17,6 +17,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from service.errors import InvalidSetting
+from service.logs import configure
 from service.scheduler.duty import Duty
 from service.scheduler.forwarder import Forwarder
 from service.scheduler.janitor import Janitor
@@ -59,7 +60,7 @@ async def keep(settings: Settings) -> None:
 
 def run(settings: Settings) -> int:
     """Run the scheduler until it is told to stop; the exit status."""
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s  %(message)s")
+    configure(settings.log_level, settings.log_format)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     try:
         uvloop.run(keep(settings))

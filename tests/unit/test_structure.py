@@ -26,7 +26,7 @@ SHARED = (ROOT / "service/store/lua/shared.lua").read_text()
 
 # Each line may import itself and the lines above it.
 LAYERS = [
-    "errors task showing retry settings signing egress children ports contract submission",
+    "errors task showing logs retry settings signing egress children ports contract submission",
     "client",
     "store",
     "scheduler",
