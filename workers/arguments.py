@@ -53,6 +53,8 @@ class Arguments:
         for parameter in inspect.signature(function).parameters.values():
             self._add(parameter, function, defaults)
         self.shape = self._shape()
+        # Without a pydantic model it is never called, and giving it costs a little.
+        self.foreign = read_foreign if takes_foreign([*self.types.values(), self.rest]) else None
         self.schema = self._schema(defaults)
 
     def bind(self, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +65,7 @@ class Arguments:
             InvalidArguments: every argument that is missing, unknown or of another type.
         """
         try:
-            bound: dict[str, Any] = msgspec.convert(args, self.shape, dec_hook=read_foreign)
+            bound: dict[str, Any] = msgspec.convert(args, self.shape, dec_hook=self.foreign)
         except msgspec.ValidationError:
             return self._bind_each(args)
         # The conversion leaves out what it does not know.
@@ -232,6 +234,15 @@ def read_foreign(type_: Any, value: Any) -> Any:
 def is_pydantic(type_: Any) -> bool:
     """Whether *type_* is a pydantic model, without importing pydantic."""
     return isinstance(type_, type) and hasattr(type_, "model_validate") and hasattr(type_, "model_json_schema")
+
+
+def takes_foreign(types: Sequence[Any]) -> bool:
+    """Whether msgspec alone cannot read one of *types*."""
+    try:
+        msgspec.json.schema_components(types)
+    except TypeError:
+        return True
+    return False
 
 
 def schemas_of(types: Sequence[Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:

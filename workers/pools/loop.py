@@ -36,17 +36,28 @@ class LoopPool:
         self.max_result_bytes = max_result_bytes
         self.grace_seconds = grace_seconds
 
-    async def call(
+    def call(
         self,
         handler: Handler[..., Any],
         kwargs: dict[str, Any],
         ctx: Context,
         timeout: float,
         soft_timeout: float | None = None,
-    ) -> Outcome:
+    ) -> Coroutine[Any, Any, Outcome]:
         """Run *handler* once; see `Pool.call`."""
         if handler.is_bare:
-            return await self.run(handler, kwargs, ctx, timeout, soft_timeout)
+            return self.run(handler, kwargs, ctx, timeout, soft_timeout)
+        return self.run_surrounded(handler, kwargs, ctx, timeout, soft_timeout)
+
+    async def run_surrounded(
+        self,
+        handler: Handler[..., Any],
+        kwargs: dict[str, Any],
+        ctx: Context,
+        timeout: float,
+        soft_timeout: float | None,
+    ) -> Outcome:
+        """Run *handler* with its middleware and hooks around it."""
         attempt = partial(self.run, handler, kwargs, ctx, timeout, soft_timeout)
         try:
             # Middleware and hooks stand outside the limits of the handler, and have one of their own.
