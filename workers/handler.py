@@ -60,7 +60,8 @@ class Handler(Submitting[P, R]):
         self.surroundings = surroundings or Surroundings()
         self.middleware = self.surroundings.layers
         self.bind = self.arguments.bind
-        self._has_only_middleware = not (self.needs or self.hooks)
+        # Nothing stands around it: no dependency, no hook, no middleware. Registering middleware ends that.
+        self.is_bare = not (self.needs or self.hooks or self.middleware)
         functools.update_wrapper(self, function)
 
     @overload
@@ -91,11 +92,6 @@ class Handler(Submitting[P, R]):
 
     def __repr__(self) -> str:
         return f"<Handler {self.name} ({self.lane})>"
-
-    @property
-    def is_bare(self) -> bool:
-        """Whether nothing stands around it: no dependency, no hook, no middleware."""
-        return self._has_only_middleware and not self.middleware
 
     @property
     def place(self) -> str:

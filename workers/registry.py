@@ -129,6 +129,8 @@ class Registry:
                 "also for `def` handlers"
             )
         self.surroundings.layers.append(function)
+        for handler in self:
+            handler.is_bare = False
         return function
 
     def lifespan(self, function: Callable[[], Iterator[T] | AsyncIterator[T]], /) -> Resource[T]:
