@@ -178,3 +178,11 @@ async def until(go: str, path: str = "") -> str:
         await asyncio.sleep(0.01)
     note(path, "done")
     return "gone"
+
+
+@task("faults.thread_fails")
+def thread_fails(seconds: float, path: str = "") -> None:
+    """Fail after a while, deaf to everything."""
+    note(path)
+    time.sleep(seconds)
+    raise RuntimeError("it did not go well")

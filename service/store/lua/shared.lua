@@ -8,7 +8,7 @@ local prefix = ARGV[1]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
-local HELD, CONFIRMED, CANCELLING, PROGRESSED = 1, 2, 4, 8
+local HELD, CONFIRMED, CANCELLING, PROGRESSED, RAN = 1, 2, 4, 8, 16 -- RAN: in an earlier lease, and may have left traces
 
 local function pack48(ms)
   return struct.pack('>I2I4', math.floor(ms / 4294967296), ms % 4294967296)
@@ -36,7 +36,7 @@ local function read_run(text)
   return {
     token = text:sub(1, 12), attempt = attempt, crashes = crashes, undelivered = undelivered, flags = flags,
     held = flags % 2 == 1, confirmed = flags % 4 >= 2, cancelling = flags % 8 >= 4,
-    progressed = flags % 16 >= 8,
+    progressed = flags % 16 >= 8, ran = flags % 32 >= 16,
     started = high * 4294967296 + low, worker = text:sub(24),
   }
 end

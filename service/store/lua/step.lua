@@ -52,7 +52,7 @@ for i, report in ipairs(reports) do
   elseif report.kind == 'E' or report.kind == 'L' then
     statuses[i] = '1'
     report.queue, report.from = queue_of(report), 'r'
-    report.ran = run.attempt > 1 or run.crashes > 0 or run.undelivered > 0
+    report.ran = run.ran
     report.progressed = report.progressed or run.progressed
     endings[#endings + 1] = report
   elseif run.cancelling then
@@ -106,7 +106,8 @@ local function take(want, priority)
       skipped, examined, bytes = skipped + 1, examined + 1, bytes + (record and #record or 0)
       if record and record:sub(2, 3) == 'W' .. entry:sub(2, 2) and not (run and run.held) and not taken[id] then
         run = run or { attempt = 0, crashes = 0, undelivered = 0 }
-        local packed = pack_run(ARGV[2], run.attempt + 1, run.crashes, run.undelivered, HELD, now, worker)
+        local packed = pack_run(
+          ARGV[2], run.attempt + 1, run.crashes, run.undelivered, run.ran and HELD + RAN or HELD, now, worker)
         taken[id] = id .. packed:sub(13, 15) .. record
         leased[#leased + 1] = id
         runs_to_set[#runs_to_set + 1], runs_to_set[#runs_to_set + 2] = id, packed
@@ -139,7 +140,7 @@ finish(endings)
 for _, report in ipairs(again) do
   local run, spent, crashed = report.run, report.kind == 'R' and 0 or 1, report.kind == 'K' and 1 or 0
   redis.call('HSET', prefix .. 'run', report.id,
-    pack_run(NO_TOKEN, run.attempt - spent, run.crashes + crashed, run.undelivered, 0, run.started, run.worker))
+    pack_run(NO_TOKEN, run.attempt - spent, run.crashes + crashed, run.undelivered, RAN, run.started, run.worker))
   redis.call('ZREM', prefix .. 'lease', report.id)
   redis.call('SETRANGE', prefix .. 't:' .. report.id, 5, pack48(now + report.ms))
   if report.row then
