@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -174,22 +175,30 @@ def in_place(coroutine: Coroutine[Any, Any, Outcome], function: Callable[..., An
         return outcome
 
 
+class OwnLoop:
+    """A loop of one thread, closed when that thread ends."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.close = weakref.finalize(self, self.loop.close)
+
+
 OWN = threading.local()
 
 
 def own_loop() -> asyncio.AbstractEventLoop:
     """The loop of this thread for what is async around plain functions; made when it is first needed."""
-    loop: asyncio.AbstractEventLoop | None = getattr(OWN, "loop", None)
-    if loop is None or loop.is_closed():
-        loop = OWN.loop = asyncio.new_event_loop()
-    return loop
+    if getattr(OWN, "loop", None) is None:
+        OWN.loop = OwnLoop()
+    own: OwnLoop = OWN.loop
+    return own.loop
 
 
 def close_own_loop() -> None:
     """Let go of this thread's loop, at the end of the thread or the process."""
-    loop: asyncio.AbstractEventLoop | None = OWN.__dict__.pop("loop", None)
-    if loop is not None and not loop.is_running():
-        loop.close()
+    own: OwnLoop | None = OWN.__dict__.pop("loop", None)
+    if own is not None:
+        own.close()
 
 
 def on_own_loop(
