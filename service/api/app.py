@@ -105,11 +105,11 @@ class Resource:
         try:
             response = await self.answer(request)
         except Problem as problem:
-            response = response_of(problem)
+            response = response_of(problem, scope)
         except ClientDisconnect:
             return
         except Exception as exc:
-            response = response_of(unexpected(exc, scope))
+            response = response_of(unexpected(exc, scope), scope)
         await response(scope, receive, send)
 
     async def answer(self, request: Request) -> Response:
@@ -133,4 +133,4 @@ async def nothing_here(scope: Scope, _: Receive, send: Send) -> None:
         return
     near = get_close_matches(scope["path"][:200].rstrip("/"), ROUTES, 1)
     hint = f"; did you mean {near[0]}?" if near else "; /openapi.json lists what there is"
-    await send_problem(send, NotFound(f"there is nothing at {shortened(scope['path'])}{hint}"))
+    await send_problem(send, NotFound(f"there is nothing at {shortened(scope['path'])}{hint}"), scope)

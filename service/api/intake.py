@@ -8,14 +8,14 @@ to what a read shows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from service.api.known import Known, without_none
 from service.api.runtime import Runtime
 from service.contract import validator_of
-from service.errors import IdempotencyMismatch, InvalidSubmission, Problem, UnknownHandler
+from service.errors import IdempotencyMismatch, InvalidSubmission, Problem, StoreUnavailable, UnknownHandler
 from service.showing import show_callback, target_of
 from service.store.tasks import New, Taken, idempotency_of
 from service.submission import PLAIN, Packed, canonical, counted, faults_of, pack, with_whole_numbers
@@ -117,7 +117,10 @@ class Intake:
         made = [self.attempt(one) for one in submissions]
         strangers = [place for place, one in enumerate(made) if isinstance(one, UnknownHandler)]
         if strangers:
-            await self.runtime.handlers.look_again()
+            try:
+                await self.runtime.handlers.look_again()
+            except StoreUnavailable as problem:
+                return [problem if isinstance(one, UnknownHandler) else one for one in made]
             for place in strangers:
                 made[place] = self.attempt(submissions[place])
         return made
@@ -157,20 +160,30 @@ class Intake:
         try:
             store = self.runtime.require_store()
             taken = await self.runtime.within(store.tasks.submit([one.new for one in ready]))
-            earlier = [one.id for one in taken if one.is_earlier and not one.is_mismatch]
-            found = await self.runtime.within(store.tasks.read(earlier)) if earlier else []
         except Problem as problem:
             return [one if isinstance(one, Problem) else problem for one in made]
-        snapshots, answers = iter(found), iter(zip(ready, taken, strict=True))
+        snapshots = iter(await self.earlier(taken))
+        answers = iter(zip(ready, taken, strict=True))
         return [one if isinstance(one, Problem) else self.receipt(*next(answers), snapshots) for one in made]
 
-    def receipt(self, ready: Ready, taken: Taken, earlier: Any) -> Receipt | Problem:
+    async def earlier(self, taken: Sequence[Taken]) -> list[Snapshot | Problem | None]:
+        """The tasks that were there before under their keys; a Problem for each when they cannot be read now."""
+        ids = [one.id for one in taken if one.is_earlier and not one.is_mismatch]
+        if not ids:
+            return []
+        try:
+            return list(await self.runtime.within(self.runtime.require_store().tasks.read(ids)))
+        except Problem as problem:
+            return [problem] * len(ids)
+
+    def receipt(self, ready: Ready, taken: Taken, earlier: Iterator[Snapshot | Problem | None]) -> Receipt | Problem:
         if not taken.is_earlier:
             return Receipt(201, self.fresh(ready, taken), taken.id)
         if taken.is_mismatch:
             return mismatch(ready)
+        found = next(earlier)
         try:
-            return self.replay(ready, next(earlier))
+            return found if isinstance(found, Problem) else self.replay(ready, found)
         except Problem as problem:
             return problem
 

@@ -27,6 +27,7 @@ from service.task import DEFAULT_QUEUE, options_of
 log = logging.getLogger("taskpost.api")
 
 LEAST_SECONDS = 1.0
+NOT_READ = "Redis did not answer, so that it is not known whether there is such a handler; nothing was stored."
 Validator = jsonschema_rs.Draft202012Validator
 
 
@@ -87,6 +88,7 @@ class Handlers:
         self.stranger_options = options_of({}, None, settings)
         self.reading: asyncio.Task[None] | None = None
         self.tried_at = float("-inf")
+        self.was_read = True  # by the last reading
 
     def find(self, name: str) -> Known:
         """
@@ -117,6 +119,8 @@ class Handlers:
 
     def options(self, submission: Mapping[str, Any]) -> dict[str, Any]:
         """The options in force for a stored submission."""
+        if not self.book.is_fresh:
+            self.read_again()
         return options_of(submission, self.book.known(self.namespace, submission.get("name", "")), self.settings)
 
     def take_over(self) -> None:
@@ -149,14 +153,23 @@ class Handlers:
         return self.reading
 
     async def read(self) -> None:
+        self.was_read = False
         try:
             await self.book.refresh()
+            self.was_read = True
         except StoreUnavailable:
             log.debug("the published handlers could not be read; what was known stands")
         finally:
             self.reading = None
 
     async def look_again(self) -> None:
-        """After an unknown name: wait until the book has been read, if it may be read now."""
+        """
+        After an unknown name: wait until the book has been read, if it may be read now.
+
+        Raises:
+            StoreUnavailable: it could not be; whether there is such a handler is not known.
+        """
         if (reading := self.read_again()) is not None:
             await asyncio.wait({reading}, timeout=1.5)
+        if not self.was_read:
+            raise StoreUnavailable(NOT_READ, headers={"Retry-After": "2"})

@@ -21,15 +21,22 @@ MEDIA_TYPE = "application/problem+json"
 RawHeaders = list[tuple[bytes, bytes]]
 
 
-def response_of(problem: Problem) -> Response:
+def response_of(problem: Problem, scope: Scope) -> Response:
     """*problem* as a Starlette response."""
     body = orjson.dumps(problem.document())
-    return Response(body, problem.status, headers=dict(problem.headers), media_type=MEDIA_TYPE)
+    headers = {**problem.headers, "Connection": "close"} if expects(scope) else dict(problem.headers)
+    return Response(body, problem.status, headers=headers, media_type=MEDIA_TYPE)
 
 
-async def send_problem(send: Send, problem: Problem) -> None:
+def expects(scope: Scope) -> bool:
+    """Whether the client may still be asking if it should send its body; nobody knows then what would come next."""
+    return any(name == b"expect" for name, _ in scope["headers"])
+
+
+async def send_problem(send: Send, problem: Problem, scope: Scope) -> None:
     """*problem* as a raw answer."""
-    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in problem.headers.items()]
+    headers = [(b"connection", b"close")] if expects(scope) else []
+    headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in problem.headers.items()]
     headers.append((b"content-type", MEDIA_TYPE.encode()))
     await send_body(send, problem.status, headers, orjson.dumps(problem.document()))
 

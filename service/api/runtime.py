@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from starlette.types import Receive
 
 from service.api.known import Handlers
-from service.errors import InvalidSetting, StoreUnavailable, TaskNotFound
+from service.errors import StoreUnavailable, TaskNotFound, TaskpostError
 from service.settings import Settings
 from service.showing import show
 from service.store import Store
@@ -51,7 +51,7 @@ class Runtime:
         self.namespace = DEFAULT_NAMESPACE
         self.when_broken: Callable[[], None] | None = None  # the store turned out to be of another deployment
         self.stopping = asyncio.Event()
-        self.broken: InvalidSetting | None = None
+        self.broken: TaskpostError | None = None
 
     async def start(self) -> None:
         """Begin to connect. Call it on the event loop that serves."""
@@ -64,7 +64,7 @@ class Runtime:
     async def connect(self) -> None:
         try:
             await self.store.start()
-        except InvalidSetting as exc:
+        except TaskpostError as exc:
             log.error("%s", exc)
             self.broken = exc
             if self.when_broken is not None:

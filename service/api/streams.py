@@ -49,7 +49,7 @@ class Stream:
             bodies.check_media_type(headers, is_lines=True)
             self.runtime.require_store()
         except Problem as problem:
-            await send_problem(send, problem)
+            await send_problem(send, problem, scope)
             return
         try:
             await self.run(receive, send)

@@ -54,11 +54,11 @@ class Submit:
             else:
                 await self.answer(scope, send, receipt, orjson.dumps(receipt.task))
         except Problem as problem:
-            await send_problem(send, problem)
+            await send_problem(send, problem, scope)
         except ClientDisconnect:
             pass
         except Exception as exc:
-            await send_problem(send, unexpected(exc, scope))
+            await send_problem(send, unexpected(exc, scope), scope)
 
     async def answer(self, scope: Scope, send: Send, receipt: Receipt, body: bytes) -> None:
         """Answer at once; in one write where the server can."""
@@ -96,11 +96,11 @@ class Submit:
             shown = [shown_receipt(index, one) for index, one in enumerate(receipts)]
             await send_body(send, 200, [JSON], orjson.dumps(shown))
         except Problem as problem:
-            await send_problem(send, problem)
+            await send_problem(send, problem, scope)
         except ClientDisconnect:
             pass
         except Exception as exc:
-            await send_problem(send, unexpected(exc, scope))
+            await send_problem(send, unexpected(exc, scope), scope)
 
     def parse_batch(self, body: bytes) -> list[Any]:
         """

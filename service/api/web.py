@@ -26,7 +26,7 @@ import uvloop
 from service.api.app import Api
 from service.api.protocol import Connection
 from service.children import bind_to_parent
-from service.errors import InvalidSetting
+from service.errors import InvalidSetting, TaskpostError
 from service.settings import Settings
 
 log = logging.getLogger("taskpost.web")
@@ -143,7 +143,7 @@ def config_of(api: Api) -> uvicorn.Config:
 
 
 def run_process(settings: Settings, listening: socket.socket) -> None:
-    """Answer on *listening* until told to stop. Raises InvalidSetting."""
+    """Answer on *listening* until told to stop. Raises TaskpostError when the store is not one to work with."""
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # Requests leave no cycles behind; to look for them after each 700 objects costs a tenth of the speed.
     gc.freeze()
@@ -200,7 +200,7 @@ class Family:
             bind()
             run_process(self.settings, self.listening)
             status = 0
-        except InvalidSetting as exc:
+        except TaskpostError as exc:
             log.error("%s", exc)
             status = 2
         except BaseException:

@@ -46,6 +46,7 @@ async def test_outage_is_told_in_time_and_is_over_by_itself(start_server: Callab
         # Each request gives up by itself: the client's own time limit is far off, and no answer may need it.
         answers = await asyncio.gather(
             *(api.post(ADD) for _ in range(5)),
+            api.post({"name": "of.nobody"}),
             api.http.get(f"/v1/tasks/{task['id']}"),
             api.http.get(f"/v1/tasks/{task['id']}?wait=25"),
             api.http.get("/v1/tasks"),
