@@ -76,8 +76,8 @@ class Handler(Submitting[P, R]):
         need none; what dependencies would fill is given by name.
         """
         name = self.context_name
-        if name is not None and name not in kwargs and not any(isinstance(one, Context) for one in args):
-            ctx = Context(id="0" * 26, name=self.name)
+        if name is not None and not any(isinstance(one, Context) for one in args):
+            ctx = kwargs.pop(name, None) or Context(id="0" * 26, name=self.name)
             place = self.arguments.context_place
             if place is None or len(args) < place:
                 kwargs[name] = ctx
