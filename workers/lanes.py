@@ -34,7 +34,7 @@ def start_nursery(settings: Settings, registry: Registry, inherited: Sequence[in
 
 
 class Lanes:
-    """*pools* by lane; *capacity* of each lane; *busy*: how busy a pool is, where its tasks do not tell."""
+    """*pools* by lane; *capacity* of each lane; *busy* and *ahead*: see `Slots`."""
 
     def __init__(self, settings: Settings, nursery_line: socket.socket | None) -> None:
         size = settings.max_result_bytes
@@ -47,6 +47,7 @@ class Lanes:
             "thread": settings.threads,
             "process": settings.children,
         }
+        self.ahead: dict[str, Callable[[], int]] = {}
         self.children: ProcessPool | None = None
         if nursery_line is not None:
             self.children = children = ProcessPool(
@@ -57,6 +58,7 @@ class Lanes:
             )
             self.pools["process"] = children
             self.busy["process"] = lambda: children.busy
+            self.ahead["process"] = lambda: children.ahead
 
     def watch(self, on_free: Callable[[], None]) -> list[asyncio.Future[None]]:
         """Call *on_free* when there may be room again; answers futures that fail when a pool is beyond help."""

@@ -29,6 +29,7 @@ from workers.plain import dump
 
 SHUTDOWN = "the worker is stopping"
 LOST = "its lease was lost"
+NOT_BEGUN = "it was leased ahead, and nothing became free for it soon"
 
 
 class Succeeded(msgspec.Struct):

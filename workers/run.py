@@ -20,7 +20,7 @@ from service.store.endings import Ending, Origin, again, report
 from service.task import Leased, encode_id, options_of
 from workers.context import Context, ReportProgress
 from workers.handler import Handler
-from workers.outcome import SHUTDOWN, Cancelled, Crashed, Deferred, Failed, Outcome, Succeeded, failed
+from workers.outcome import NOT_BEGUN, SHUTDOWN, Cancelled, Crashed, Deferred, Failed, Outcome, Succeeded, failed
 from workers.pools import Pool
 from workers.push.client import PushClient
 from workers.registry import Registry
@@ -181,7 +181,7 @@ def decide(
             row = row_of(task, outcome, "succeeded", now_ms, worker)
         return Ending("succeeded", result=outcome.result_json, row=row)
     if isinstance(outcome, Cancelled):
-        if outcome.reason == SHUTDOWN:
+        if outcome.reason in (SHUTDOWN, NOT_BEGUN):
             return Again(b"B")
         return Ending("cancelled", row=row_of(task, outcome, "cancelled", now_ms, worker))
     if isinstance(outcome, Crashed):

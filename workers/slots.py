@@ -21,19 +21,27 @@ class Slots:
     """The slots of one process, shared by its lease loops."""
 
     def __init__(
-        self, capacity: Mapping[str, int], busy: Mapping[str, Callable[[], int]], table: HeldTable
+        self,
+        capacity: Mapping[str, int],
+        busy: Mapping[str, Callable[[], int]],
+        ahead: Mapping[str, Callable[[], int]],
+        table: HeldTable,
     ) -> None:
-        """*busy*: for lanes whose pool may be busier than the tasks that run there, how busy it is."""
+        """
+        *busy*: for lanes whose pool may be busier than the tasks that run there, how busy it is; *ahead*: for lanes
+        with short tasks, how many to take beyond the capacity.
+        """
         self.capacity = {lane: many for lane, many in capacity.items() if many > 0}
         self.used = dict.fromkeys(self.capacity, 0)
-        self.busy, self.table = busy, table
+        self.busy, self.ahead, self.table = busy, ahead, table
         self.promised_rows = 0
 
     def free(self, lane: str) -> int:
         used = self.used[lane]
         if (busy := self.busy.get(lane)) is not None:  # a thread that outlived its time limit keeps its place
             used = max(used, busy())
-        return self.capacity[lane] - used
+        more = self.ahead[lane]() if lane in self.ahead else 0
+        return self.capacity[lane] + more - used
 
     @property
     def free_lanes(self) -> list[str]:

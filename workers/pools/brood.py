@@ -204,5 +204,3 @@ def how_it_ended(pid: int, status: int, memory_kib: int) -> str:
         except ValueError:
             said = f"was ended by signal {-code}"
     return f"its process {pid} {said}; it had used up to {memory_kib / 1024:.0f} MiB of memory"
-
-

@@ -125,6 +125,8 @@ class Keeper:
             with socket.socket(fileno=descriptor) as line:
                 self.live(line)
             status = 0
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the worker process is gone
         except BaseException:
             log.critical("a fault of ours ends this executor", exc_info=True)
         finally:
