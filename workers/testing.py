@@ -4,8 +4,8 @@ For tests of programs that submit tasks. The pytest plugin, which comes with the
     taskpost_eager      tasks submitted in the test run at once (`eager.py`)
     taskpost_submitted  tasks submitted in the test are noted in this list, and run only in eager mode
 
-Nothing is sent in either case. The fact to know: this module loads nothing of Taskpost until a fixture is used, because
-pytest loads it in every run of a project that has Taskpost installed.
+Nothing is sent in either case. The fact to know: pytest loads this module in every run of a project that has Taskpost
+installed, so what takes long to load, the clients and the store, waits until a fixture is used.
 """
 
 from __future__ import annotations

@@ -1,0 +1,62 @@
+"""The pytest plugin, as a project that has Taskpost installed meets it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parents[2]
+
+TESTS = """
+import pytest
+from workers import task
+from workers.testing import Submitted
+
+@task("double", pool="thread")
+def double(number: int) -> int:
+    return number * 2
+
+def test_eager(taskpost_eager):
+    assert double.submit_sync(4).get() == 8
+
+def test_noted(taskpost_submitted):
+    handle = double.options(delay=60).submit_sync(4)
+    assert taskpost_submitted == [Submitted("double", {"number": 4}, {"delay_seconds": 60})]
+    assert handle.state == "queued" and not handle.ready()
+    assert handle.cancel() == "cancelled"
+
+def test_both(taskpost_eager, taskpost_submitted):
+    assert double.submit_sync(4).get() == 8
+    assert len(taskpost_submitted) == 1
+"""
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+def test_the_fixtures_work_in_a_project_of_its_own(pytester) -> None:  # type: ignore[no-untyped-def]
+    """Eager, noted, and both together."""
+    pytester.makepyfile(TESTS)
+    ran = pytester.runpytest_subprocess("-p", "workers.testing", "-p", "no:cacheprovider", f"--rootdir={pytester.path}")
+    ran.assert_outcomes(passed=3)
+
+
+def test_pytest_finds_the_plugin() -> None:
+    """It comes with the distribution."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"taskpost": "workers.testing"} == project["entry-points"]["pytest11"]
+
+
+def test_the_plugin_loads_neither_client_nor_store_until_it_is_used() -> None:
+    """pytest loads it in every run of a project, so it must be light."""
+    code = "import sys, workers.testing; print({'httpx', 'redis', 'aiohttp', 'service.client'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "set()" == ran.stdout.strip()
