@@ -103,7 +103,7 @@ async def test_a_second_one_on_the_same_data_is_refused(running: Running, tmp_pa
 async def test_a_worker_that_dies_is_started_again(running: Running) -> None:
     """A SIGKILL of the worker is said on the terminal, and tasks run again without anybody's help."""
     curl = (await running.line(lambda line: "curl -s" in line)).strip()
-    os.kill(next(pid for pid in children_of(running.process.pid) if "worker" in words_of(pid)), signal.SIGKILL)
+    os.kill(next(pid for pid in children_of(running.process.pid) if "workers" in words_of(pid)), signal.SIGKILL)
     await running.line(lambda line: line.startswith("worker") and "unexpectedly (SIGKILL)" in line)
     pasted = await asyncio.create_subprocess_shell(curl, stdout=asyncio.subprocess.PIPE)
     answer, _ = await asyncio.wait_for(pasted.communicate(), DEADLINE_SECONDS)
