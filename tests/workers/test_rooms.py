@@ -18,7 +18,7 @@ from workers.slots import Slots
 def loop() -> Iterator[LeaseLoop]:
     table = HeldTable(800)
     unused: Any = SimpleNamespace(tasks=None)
-    slots = Slots({"url": 100, "async": 100, "process": 16}, unused, table)
+    slots = Slots({"url": 100, "async": 100, "process": 16}, {}, {}, table)
     made = LeaseLoop(unused, 0, unused, slots, table, Settings(), lambda *_: None)
     made.queues = ["default", "mail"]
     yield made
