@@ -50,6 +50,7 @@ async def keep(settings: Settings) -> None:
     clock.start()
     log.info("scheduler: ready")
     await stopped
+    logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # it calls a duty that is broken off a failed one
     clock.shutdown(wait=False)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_SECONDS):

@@ -10,12 +10,11 @@ import logging
 import random
 
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError
 
 from service.errors import InvalidSetting, StoreUnavailable
 from service.settings import Settings
 from service.store import keys
-from service.store.connection import connect
+from service.store.connection import FAILURES, connect
 from service.store.events import BLOCK_MS, Events
 from service.store.memory import MemoryWatch
 from service.store.pages import Pages
@@ -125,7 +124,7 @@ class Store:
             return
         try:
             info = await self.client.info()
-        except (TimeoutError, RedisError, OSError):
+        except FAILURES:
             return
         if not int(info.get("aof_enabled", 0)):
             log.warning(

@@ -26,6 +26,10 @@ RETRY_AFTER = {"Retry-After": "2"}
 CONNECT_SECONDS = 1.5
 COMMAND_SECONDS = 5.0
 
+# What the library raises when a call fails. On a cluster it closes all connections when one has failed, and calls that
+# are in flight then meet what is left of them: a writer that is None, a transport that is closed.
+FAILURES = (TimeoutError, RedisError, OSError, RuntimeError, AttributeError)
+
 # What a server says when it is not the right one any more, or not ready yet; and a slot that is moving.
 PASSING = (
     "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "BUSY", "NOREPLICAS",

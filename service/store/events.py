@@ -15,11 +15,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError
 
 from service.errors import StoreUnavailable
 from service.store import keys
-from service.store.connection import Client, translated
+from service.store.connection import FAILURES, Client, translated
 from service.task import ENDED, EVENTS
 
 log = logging.getLogger("taskpost.events")
@@ -94,7 +93,7 @@ class Events:
         """The id of the newest entry, `0-0` before the first."""
         try:
             newest = await self.client.execute_command("XREVRANGE", keys.events(shard), "+", "-", "COUNT", 1)
-        except (TimeoutError, RedisError, OSError) as exc:
+        except FAILURES as exc:
             raise translated(exc) from exc
         return newest[0][0] if newest else b"0-0"
 
@@ -132,7 +131,7 @@ class Events:
             if isinstance(self.client, RedisCluster):
                 target["target_nodes"] = self.client.get_node_from_key(next(iter(places)))
             reply = await self.client.execute_command(*command, **target)
-        except (TimeoutError, RedisError, OSError) as exc:
+        except FAILURES as exc:
             raise translated(exc) from exc
         payloads = []
         for stream, entries in pairs(reply):

@@ -11,10 +11,9 @@ import time
 from typing import Any
 
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError
 
 from service.errors import StoreFull
-from service.store.connection import RETRY_AFTER, Client
+from service.store.connection import FAILURES, RETRY_AFTER, Client
 
 EVERY_SECONDS = 1.0
 
@@ -48,7 +47,7 @@ class MemoryWatch:
             )
             nodes = [reply] if "used_memory" in reply else list(reply.values())
             self.full = next((text for text in map(self.verdict, nodes) if text), None)
-        except (TimeoutError, RedisError, OSError):
+        except FAILURES:
             pass
         finally:
             self.asking = None

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from service.errors import StoreUnavailable
 from service.store import keys
-from service.store.connection import Client, is_noscript, translated
+from service.store.connection import FAILURES, Client, is_noscript, translated
 
 FOLDER = Path(__file__).parent / "lua"
 NAMES = ("submit", "step", "extend", "reap", "end", "progress", "read", "forget", "sweep", "retire", "prune")
@@ -77,7 +77,7 @@ class Scripts:
         try:
             async with asyncio.timeout(patience_seconds), self.turns:
                 return await self.client.execute_command(*args)
-        except (TimeoutError, RedisError, OSError) as exc:
+        except FAILURES as exc:
             raise translated(exc) from exc
 
     async def once(self, script: Script, shard: int, args: tuple[Any, ...], deadline: float) -> Any:
@@ -91,5 +91,5 @@ class Scripts:
                     if not is_noscript(exc):
                         raise
                     return await self.client.execute_command("EVAL", script.text, *named)
-        except (TimeoutError, RedisError, OSError) as exc:
+        except FAILURES as exc:
             raise translated(exc) from exc

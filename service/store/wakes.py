@@ -7,14 +7,14 @@ A marker carries nothing and means "work now"; losing one costs time, never a ta
 from __future__ import annotations
 
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError
 
 from service.store import keys
-from service.store.connection import Client, translated
+from service.store.connection import FAILURES, Client, translated
 from service.store.scripts import Scripts
 from service.task import LANES
 
 BLOCK_SECONDS = 5.0
+NUDGE_MS = 60_000
 NUDGE = b"n"  # what `nudge` raises with; scripts raise markers with an empty member
 
 
@@ -48,7 +48,7 @@ class WakeReader:
         """
         try:
             reply = await self.client.execute_command("BZPOPMIN", *markers, BLOCK_SECONDS)
-        except (TimeoutError, RedisError, OSError) as exc:
+        except FAILURES as exc:
             raise translated(exc) from exc
         return (reply[0].decode(), reply[1] == NUDGE) if reply else None
 
@@ -57,8 +57,9 @@ class WakeReader:
         await self.scripts.command("ZADD", marker, 0, b"")
 
     async def nudge(self, marker: str) -> None:
-        """Let whoever waits for *marker* look again at what it waits for."""
+        """Let whoever waits for *marker* look again at what it waits for; it goes if nobody does any more."""
         await self.scripts.command("ZADD", marker, 0, NUDGE)
+        await self.scripts.command("PEXPIRE", marker, NUDGE_MS)
 
     async def close(self) -> None:
         await self.client.aclose()

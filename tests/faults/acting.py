@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from service.children import bind_to_parent
+from service.errors import StoreUnavailable
 from service.store import Store
 from service.store.outside import cancel
 from service.task import Snapshot
@@ -38,12 +39,15 @@ def given(name: str, *, lane: str = "async", queue: str = "default", delay_ms: i
 
 
 async def eventually(claim: Callable[[], Any | Awaitable[Any]], what: str = "") -> Any:
-    """The first true answer of *claim*, looked for again and again."""
+    """The first true answer of *claim*, looked for again and again; Redis away counts as not yet."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
-        answer = claim()
-        if isinstance(answer, Awaitable):
-            answer = await answer
+        try:
+            answer = claim()
+            if isinstance(answer, Awaitable):
+                answer = await answer
+        except StoreUnavailable:  # a server that was killed is on its way back
+            answer = None
         if answer:
             return answer
         await asyncio.sleep(0.02)

@@ -21,7 +21,7 @@ def deployment(request: pytest.FixtureRequest, redis_server: Server) -> Iterator
     yield made
     faults = invariants.faults_of(made)
     made.close()
-    assert [] == faults
+    assert [] == faults, "\n".join(faults[:20])
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from workers import Context, Defer, Fail, Retry, task
 from workers.outcome import SoftTimeLimitExceeded
+from workers.registry import default_registry
 
 
 def note(path: str, word: str = "ran") -> None:
@@ -80,7 +81,7 @@ async def stubborn(seconds: float, path: str = "") -> str:
     return "went on"
 
 
-@task("faults.thread")
+@task("faults.thread", pool="thread")
 def thread(seconds: float, path: str = "") -> str:
     """Hold a thread, deaf to everything."""
     note(path)
@@ -88,7 +89,7 @@ def thread(seconds: float, path: str = "") -> str:
     return "slept"
 
 
-@task("faults.thread_polite")
+@task("faults.thread_polite", pool="thread")
 def thread_polite(ctx: Context, path: str = "") -> str:
     """Hold a thread until asked to stop."""
     note(path)
@@ -155,7 +156,7 @@ async def elsewhere() -> str:
     return "here"
 
 
-@task("faults.program")
+@task("faults.program", pool="thread")
 def program() -> int:
     """Start a program, ask it to stop, and tell how it ended."""
     started = subprocess.Popen(["sleep", "600"])
@@ -180,9 +181,12 @@ async def until(go: str, path: str = "") -> str:
     return "gone"
 
 
-@task("faults.thread_fails")
+@task("faults.thread_fails", pool="thread")
 def thread_fails(seconds: float, path: str = "") -> None:
     """Fail after a while, deaf to everything."""
     note(path)
     time.sleep(seconds)
     raise RuntimeError("it did not go well")
+
+
+__all__ = ["default_registry"]

@@ -173,6 +173,15 @@ async def test_handlers_that_cannot_be_loaded_end_the_worker(
     assert worker.text.count(" ERROR ") <= 2, "once a process, not in a loop"
 
 
+async def test_a_duty_that_breaks_ends_its_process_and_says_why(store: Store, start: Start) -> None:
+    """A process without one of its duties must not live on half; its parent starts another, with growing pauses."""
+    worker = start(handlers="tests.faults.sabotage:registry")
+    await eventually(lambda: worker.text.count("ended with status 1") >= 2)
+    assert worker.text.count("a fault of ours ends this worker process") >= 2
+    assert "a duty is broken" in worker.text
+    assert 0 == await worker.stop()
+
+
 @pytest.mark.full
 async def test_with_the_default_lease_tasks_of_a_killed_worker_come_back(
     store: Store, start: Start, tmp_path: Path

@@ -1,0 +1,17 @@
+"""Handlers of which the import breaks a duty of the worker process, as a fault of ours would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.faults.handlers import default_registry as registry
+from workers.child import Child
+
+__all__ = ["registry"]
+
+
+async def turn(_self: Any) -> None:
+    raise ZeroDivisionError("a duty is broken")
+
+
+Child.turn = turn  # type: ignore[method-assign]
