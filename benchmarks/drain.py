@@ -24,6 +24,7 @@ from benchmarks.system import AOF, MEMORY, ROOT, System, floor, system, until
 
 NOTHING = '{"name":"bench.nothing","args":{"a":2,"b":3}}'
 ON_THREAD = '{"name":"bench.thread","args":{"a":2,"b":3}}'
+IN_PROCESS = '{"name":"bench.process","args":{"a":2,"b":3}}'
 A_REQUEST = 100
 
 
@@ -67,10 +68,11 @@ GOALS = {1: Goal(least=10_000), 2: Goal(least=15_000)}
 
 
 def drain(scale: Scale, kind: str) -> Iterator[Figure]:
-    """`async def` handlers with one and with two worker processes, `def` on threads with one."""
+    """`async def` handlers with one and with two worker processes, `def` on threads and in child processes with one."""
     for processes in (1, 2):
         yield from of_handler(scale, kind, processes, NOTHING, f"drain, {processes} process" + "es" * (processes > 1))
     yield from of_handler(scale, kind, 1, ON_THREAD, "drain on threads, 1 process")
+    yield from of_handler(scale, kind, 1, IN_PROCESS, "drain in child processes, 1 process")
 
 
 def of_handler(scale: Scale, kind: str, processes: int, submission: str, name: str) -> Iterator[Figure]:
@@ -83,7 +85,7 @@ def of_handler(scale: Scale, kind: str, processes: int, submission: str, name: s
         rounds: dict[str, list[Drained]] = defaultdict(list)
         for _ in range(scale.rounds):
             for one in ours:
-                many = scale.drained if is_async else scale.drained_on_threads
+                many = scale.drained if is_async else scale.drained_otherwise
                 rounds[one.where].append(drained(one, submission, many))
         for one in ours:
             some, where = rounds[one.where], one.where

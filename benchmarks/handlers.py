@@ -15,7 +15,7 @@ async def nothing(a: int, b: int) -> int:
     return a + b
 
 
-@task("bench.thread")
+@task("bench.thread", pool="thread")
 def on_thread(a: int, b: int) -> int:
     """The same on a thread."""
     return a + b
@@ -25,3 +25,9 @@ def on_thread(a: int, b: int) -> int:
 async def started() -> int:
     """When this handler was started: ns since the epoch, by this machine's clock."""
     return time.time_ns()
+
+
+@task("bench.process")
+def in_process(a: int, b: int) -> int:
+    """The same in a child process that can be killed."""
+    return a + b

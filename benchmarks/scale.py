@@ -14,7 +14,7 @@ class Scale:
     rounds: int
     seconds: float  # of load, a round and side
     drained: int  # tasks a round
-    drained_on_threads: int
+    drained_otherwise: int  # on threads and in child processes
     exchanges: int  # one at a time, a round and side
     lines: int  # of the stream
     stored: int  # tasks whose bytes are counted
@@ -24,14 +24,14 @@ class Scale:
 
 
 FULL = Scale(
-    rounds=5, seconds=3, drained=60_000, drained_on_threads=20_000, exchanges=500, lines=300_000, stored=500_000,
+    rounds=5, seconds=3, drained=60_000, drained_otherwise=20_000, exchanges=500, lines=300_000, stored=500_000,
     stored_ended=200_000, waiting=1_000_000, called=5_000,
 )  # fmt: skip
 QUICK = Scale(
-    rounds=3, seconds=1, drained=15_000, drained_on_threads=5_000, exchanges=150, lines=200_000, stored=100_000,
+    rounds=3, seconds=1, drained=15_000, drained_otherwise=5_000, exchanges=150, lines=200_000, stored=100_000,
     stored_ended=30_000, waiting=300_000, called=1_500,
 )  # fmt: skip
 TINY = Scale(
-    rounds=1, seconds=0.1, drained=300, drained_on_threads=100, exchanges=5, lines=300, stored=500, stored_ended=200,
+    rounds=1, seconds=0.1, drained=300, drained_otherwise=100, exchanges=5, lines=300, stored=500, stored_ended=200,
     waiting=500, called=50,
 )  # fmt: skip
