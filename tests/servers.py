@@ -187,9 +187,11 @@ class Migration:
 
     def move(self, most: int = SLOTS) -> int:
         """Move up to *most* keys; how many were moved."""
-        keys = self.source.admin.execute_command("CLUSTER GETKEYSINSLOT", self.slot, most)
-        if keys:
-            self.source.admin.execute_command("MIGRATE", HOST, self.target.port, "", 0, 30_000, "KEYS", *keys)
+        with redis.Redis(HOST, self.source.port, socket_timeout=30, retry=ONCE) as source:
+            source.response_callbacks.pop("CLUSTER GETKEYSINSLOT", None)  # it makes text of keys, which are bytes
+            keys = source.execute_command("CLUSTER GETKEYSINSLOT", self.slot, most)
+            if keys:
+                source.execute_command("MIGRATE", HOST, self.target.port, "", 0, 30_000, "KEYS", *keys)
         return len(keys)
 
     def finish(self) -> None:

@@ -61,7 +61,7 @@ def connect(settings: Settings, *, wait_seconds: float = 0) -> Client:
     if parts.scheme in ("redis+cluster", "rediss+cluster"):
         nodes = [ClusterNode(host, port) for host, port in hosts]
         options["ssl"] = parts.scheme.startswith("rediss")
-        return RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **options)
+        return RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), reinitialize_steps=0, **options)
     if parts.scheme in ("redis+sentinel", "rediss+sentinel"):
         service, _, database = parts.path.strip("/").partition("/")
         asked = dict(parse_qsl(parts.query))
