@@ -28,10 +28,10 @@ from workers import frames
 from workers.frames import Frames
 from workers.held import HeldTable, monotonic_ms
 from workers.lanes import Lanes, start_nursery
-from workers.lifespan import Lifespan
 from workers.outcome import LOST
 from workers.push.client import PushClient
 from workers.registry import Registry, load
+from workers.resources import Lifespan
 from workers.run import Pipeline
 from workers.runtime import LeaseLoop
 from workers.slots import Slots

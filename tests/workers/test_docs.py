@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import workers
 from workers.eager import eager
 from workers.registry import default_registry
 from workers.testing import recorded
@@ -46,3 +47,9 @@ async def test_what_is_shown_of_handlers_works(capsys: pytest.CaptureFixture[str
         assert ["email:send", "images:resize"] == [one.name for one in submitted]
     finally:
         layers[:], resources[:] = before
+
+
+def test_no_module_takes_the_place_of_a_public_name() -> None:
+    """`from workers import lifespan` is the decorator, whatever a worker has imported before."""
+    modules = {path.stem for path in Path(workers.__file__).parent.iterdir()}
+    assert set() == modules & set(workers.__all__)

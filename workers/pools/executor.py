@@ -28,11 +28,11 @@ from service.errors import InvalidArguments
 from workers.around import call_sync
 from workers.context import Context
 from workers.handler import Handler
-from workers.lifespan import Lifespan
 from workers.outcome import Cancelled, Outcome, SoftTimeLimitExceeded, failed
 from workers.pools import wire
 from workers.pools.nursery import SOFT_SIGNAL
 from workers.registry import Registry
+from workers.resources import Lifespan
 
 log = logging.getLogger("taskpost.worker")
 
