@@ -6,17 +6,17 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from datetime import date
 
-from workers import CallNext, Context, Depends, Outcome, Policy, Registry, Succeeded
+from workers import CallNext, Context, Depends, Outcome, Policy, Registry, Succeeded, lifespan
 
 registry = Registry()
 
 
-@registry.lifespan
+@lifespan
 async def settings() -> AsyncIterator[dict[str, int]]:
     yield {"opened_in": os.getpid()}
 
 
-@registry.lifespan
+@lifespan
 def model(of: dict[str, int] = Depends(settings)) -> Iterator[dict[str, int]]:
     yield of
 
