@@ -16,7 +16,7 @@ from service.store.endings import Ending
 from service.store.scripts import SCRIPTS
 from service.task import shard_of
 from tests import servers
-from tests.servers import Migration
+from tests.servers import Migration, until
 from tests.store.acting import Worker, new, state, submit, submit_everywhere
 from tests.store.deployments import Deployment
 
@@ -165,8 +165,9 @@ async def test_work_goes_on_after_a_failover(kind: str) -> None:
         worker = Worker(store)
         ids = await submit(store, *[new() for _ in range(5)])
         wait = await store.events.ended(ids[0])
-        for server in watched.pair:
-            server.admin.execute_command("WAIT", 0, 1000)
+        written = watched.master.admin.info("replication")["master_repl_offset"]
+        replica = next(server for server in watched.pair if server is not watched.master)
+        until(lambda: replica.admin.info("replication")["slave_repl_offset"] >= written, "the replica has it")
         await asyncio.to_thread(watched.fail_over)
         more = await insist(lambda: submit(store, new()))
         leased = await insist(worker.lease)

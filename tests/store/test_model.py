@@ -1,0 +1,187 @@
+"""
+The store against a plain model of it: random walks of submitting, leasing, ending, retrying, crashing and
+cancelling, after each step of which states, counts and the whole keyspace agree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+
+from service.store import Store
+from service.store.outside import reap
+from service.task import Leased, shard_of
+from tests.store import deployments, invariants
+from tests.store.acting import LEASE_MS, Worker, ask_cancel, new, state
+from tests.store.deployments import Deployment, Servers
+
+Answer = TypeVar("Answer")
+OVER = ("succeeded", "failed", "cancelled")
+COUNTED = {"queued": "queued", "scheduled": "scheduled", "running": "running", "cancelling": "running"}
+
+
+class Model(RuleBasedStateMachine):
+    """What ought to be, beside what is."""
+
+    deployment: ClassVar[Deployment]
+    loop: ClassVar[asyncio.AbstractEventLoop]
+    held = Bundle("held")
+    ids = Bundle("ids")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deployment.empty()
+        self.store: Store = self.run(self.deployment.open())
+        self.workers = [Worker(self.store, f"w{n}") for n in range(2)]
+        self.states: dict[bytes, str] = {}
+        self.crashes: Counter[bytes] = Counter()
+        self.attempts: Counter[bytes] = Counter()
+
+    def run(self, coroutine: Coroutine[Any, Any, Answer]) -> Answer:
+        return self.loop.run_until_complete(coroutine)
+
+    def teardown(self) -> None:
+        self.run(self.store.close())
+
+    @rule(
+        target=ids,
+        many=st.integers(1, 5),
+        priority=st.sampled_from([0, 5, 9]),
+        is_delayed=st.booleans(),
+        is_large=st.booleans(),
+    )
+    def submit(self, many: int, priority: int, is_delayed: bool, is_large: bool) -> Any:
+        submission = {"name": "n", "args": {"x": "x" * (600 if is_large else 1)}}
+        given = {"priority": priority, "delay_ms": 600_000 if is_delayed else 0, "max_crashes": 1}
+        taken = self.run(self.store.tasks.submit([new(submission, **given) for _ in range(many)]))  # type: ignore[arg-type]
+        for one in taken:
+            self.states[one.id] = "scheduled" if is_delayed else "queued"
+        return multiple(*[one.id for one in taken])
+
+    @rule(target=held, who=st.integers(0, 1), room=st.integers(1, 4))
+    def lease(self, who: int, room: int) -> Any:
+        queued = Counter(shard_of(id_) for id_, one in self.states.items() if one == "queued")
+        leased = self.run(self.workers[who].lease(room=room))
+        assert sum(min(room, many) for many in queued.values()) == len(leased)
+        for task in leased:
+            assert "queued" == self.states[task.id]
+            assert (self.attempts[task.id] + 1, self.crashes[task.id]) == (task.attempt, task.crashes)
+            self.states[task.id] = "running"
+        return multiple(*[(self.workers[who], task) for task in leased])
+
+    def is_held(self, task: Leased) -> bool:
+        run = self.run(self.store.tasks.packed_run(task.id))
+        return run is not None and run[:12] == task.token and self.states[task.id] in ("running", "cancelling")
+
+    @rule(one=consumes(held), how=st.sampled_from(["succeed", "fail"]))
+    def finish(self, one: tuple[Worker, Leased], how: str) -> None:
+        worker, task = one
+        is_held = self.is_held(task)
+        status = self.run(worker.succeed(task) if how == "succeed" else worker.fail(task))
+        assert (b"1" if is_held else b"0") == status
+        if is_held:
+            self.states[task.id] = "succeeded" if how == "succeed" else "failed"
+
+    @rule(one=consumes(held), kind=st.sampled_from([b"R", b"D", b"B"]), is_delayed=st.booleans())
+    def again(self, one: tuple[Worker, Leased], kind: bytes, is_delayed: bool) -> None:
+        worker, task = one
+        is_held, delay_ms = self.is_held(task), 600_000 if is_delayed and kind != b"B" else 0
+        status = self.run(worker.again(kind, task, delay_ms=delay_ms, row=b"{}" if kind == b"R" else None))
+        if not is_held:
+            assert b"0" == status
+        elif self.states[task.id] == "cancelling":
+            assert b"2" == status
+            assert b"1" == self.run(worker.end_cancelled(task))
+            self.states[task.id] = "cancelled"
+        else:
+            assert b"1" == status
+            self.states[task.id] = "scheduled" if delay_ms else "queued"
+            self.attempts[task.id] += kind == b"R"
+
+    @rule(one=consumes(held))
+    def crash(self, one: tuple[Worker, Leased]) -> None:
+        _, task = one
+        is_held = self.is_held(task)
+        shard = shard_of(task.id)
+        lost = self.run(
+            reap(self.store.tasks, self.store.handlers, self.store.settings, shard, [(task.id, task.token)])
+        )
+        assert int(is_held) == lost
+        if not is_held:
+            return
+        if self.states[task.id] == "cancelling":
+            self.states[task.id] = "cancelled"
+        elif self.crashes[task.id] == 1:
+            self.states[task.id] = "failed"
+        else:
+            self.crashes[task.id] += 1
+            self.states[task.id] = "queued"
+
+    @rule(one=held)
+    def beat(self, one: tuple[Worker, Leased]) -> None:
+        _, task = one
+        expected = {"running": b"1", "cancelling": b"2"}[self.states[task.id]] if self.is_held(task) else b"0"
+        assert expected == self.run(self.store.tasks.extend(shard_of(task.id), [(task.id, task.token)], LEASE_MS))
+
+    @rule(id_=ids)
+    def cancel(self, id_: bytes) -> None:
+        was = self.states.get(id_)
+        answer = self.run(ask_cancel(self.store, id_))
+        if was is None:
+            assert None is answer
+        elif was in OVER:
+            assert "over" == answer
+        elif was in ("running", "cancelling"):
+            assert "stopping" == answer
+            self.states[id_] = "cancelling"
+        else:
+            assert "ended" == answer
+            self.states[id_] = "cancelled"
+
+    @rule(id_=ids)
+    def forget(self, id_: bytes) -> None:
+        [found] = self.run(self.store.tasks.read([id_]))
+        if found is None:
+            assert id_ not in self.states
+            return
+        answer = self.run(self.store.tasks.forget(id_, found.record))
+        assert (1 if self.states[id_] in OVER else -1) == answer
+        if answer == 1:
+            del self.states[id_]
+
+    @invariant()
+    def agrees(self) -> None:
+        for id_, expected in self.states.items():
+            assert expected == self.run(state(self.store, id_))
+        counted = self.run(self.store.queues.counts()).get("default", {})
+        recount = Counter(COUNTED[one] for one in self.states.values() if one in COUNTED)
+        assert {name: recount[name] for name in counted} == counted
+        assert [] == invariants.faults_of(self.deployment)
+
+
+@pytest.mark.parametrize("name", ["valkey-1", "valkey-16", pytest.param("redis-1", marks=pytest.mark.full)])
+def test_the_store_does_what_its_model_does(pool: Servers, name: str) -> None:
+    """Any order of things that users and workers do."""
+    loop = asyncio.new_event_loop()
+
+    class Machine(Model):
+        pass
+
+    Machine.deployment, Machine.loop = deployments.of_name(pool, name), loop
+    case = Machine.TestCase
+    case.settings = settings(
+        max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    )
+    try:
+        case("runTest").runTest()
+    finally:
+        Machine.deployment.empty()
+        Machine.deployment.close()
+        loop.close()
