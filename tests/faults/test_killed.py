@@ -79,17 +79,18 @@ async def test_a_killed_worker_counts_a_crash_once_its_heartbeat_was_heard(
 async def test_a_task_that_may_not_crash_never_runs_again(store: Store, start: Start, tmp_path: Path) -> None:
     """`max_crashes` 0: work that must not repeat fails as `worker_lost`, beside others and before any heartbeat too."""
     worker = await start(heartbeat_ms="1000").ready()
-    paths = [tmp_path / "once", tmp_path / "again"]
+    paths, go = [tmp_path / "once", tmp_path / "again"], tmp_path / "go"
     once, again = await submit(
         store,
         given("sleep", args={"seconds": 600, "path": str(paths[0])}, max_crashes=0),
-        given("sleep", args={"seconds": 1, "path": str(paths[1])}),
+        given("until", args={"go": str(go), "path": str(paths[1])}),
     )
     await eventually(lambda: lines(paths[0]) and lines(paths[1]))
     await start().ready()
     await worker.kill()
+    go.touch()
     found = await until_ended(store, once, again)
-    assert [("failed", "worker_lost"), ("succeeded", "slept")] == [outcome(one) for one in found]
+    assert [("failed", "worker_lost"), ("succeeded", "gone")] == [outcome(one) for one in found]
     assert (1, 2) == (len(lines(paths[0])), len(lines(paths[1])))
 
 

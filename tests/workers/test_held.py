@@ -85,7 +85,7 @@ def test_more_names_than_fit_are_cut(tables: tuple[HeldTable, HeldTable]) -> Non
 def test_tasks_that_are_promised_count_as_held(tables: tuple[HeldTable, HeldTable]) -> None:
     """Two shards that ask at the same time do not share a slot or a row."""
     _, child = tables
-    slots = Slots({"async": 8, "thread": 4, "url": 0}, {"thread": lambda: 1}, child)
+    slots = Slots({"async": 8, "thread": 4, "url": 0}, {"thread": lambda: 1}, {}, child)
     assert (["async", "thread"], 10) == (slots.free_lanes, slots.free_rows)
     assert 3 == slots.free("thread"), "a thread that was given up still keeps its place"
     with slots.promised({"async": 8}):
