@@ -180,7 +180,17 @@ class OwnLoop:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self.close = weakref.finalize(self, self.loop.close)
+        self.close = weakref.finalize(self, end_loop, self.loop)
+
+
+def end_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Close *loop*, and first what waits for its end, such as the client of submissions made on it."""
+    try:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    except RuntimeError:  # it stands in the middle of something, or another one runs in this thread
+        pass
+    finally:
+        loop.close()
 
 
 OWN = threading.local()

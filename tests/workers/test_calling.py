@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -14,13 +15,14 @@ from uuid import UUID
 
 import msgspec
 import pytest
+import uvloop
 
 from service.client import NotFound, ResultGone, TaskFailed, WaitTimedOut
 from service.errors import InvalidArguments
 from tests.parts import System, system
 from tests.servers import Server, single
 from tests.workers.handlers_around import part, split_async, split_process, split_thread
-from workers import Context, Registry
+from workers import Context, Registry, doors
 from workers.testing import recorded
 
 registry = Registry()
@@ -168,6 +170,36 @@ def test_a_handle_follows_its_task_without_asyncio(running: System) -> None:
     """The same for synchronous code."""
     assert 6 == part.submit_sync(6).get(60)
     assert [1, 2] == [one.get(60) for one in part.submit_many_sync([(1,), (2,)])]
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_client_is_kept_for_a_loop_and_closed_with_it(running: System, run: Any) -> None:
+    """Many submissions share one; nothing is left open, whichever loop it is."""
+
+    async def main() -> list[Any]:
+        await part.submit(1)
+        kept = [await doors.async_door()]
+        await part.submit(2)
+        return [*kept, await doors.async_door()]
+
+    first, second = run(main())
+    assert first is second
+    assert first.client._http.is_closed
+
+
+def test_a_forked_process_has_a_client_of_its_own(running: System) -> None:
+    """Two processes on one connection would read each other's answers."""
+    part.submit_sync(1)
+    ours = doors.door()
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(write, b"other" if doors.door() is not ours and part.submit_sync(2).get(60) == 2 else b"same")
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read, "rb") as said:
+        assert b"other" == said.read()
+    assert doors.door() is ours
 
 
 async def test_a_handle_cancels_and_tells_why_there_is_no_result(running: System) -> None:
