@@ -94,7 +94,7 @@ class Settings:
         0, "resident memory in MiB above which a child process is replaced after its task; 0: never", 0
     )
     kill_grace_seconds: float = setting(
-        5, "how long a handler in a child process may clean up before it is killed", 0, 3600
+        5.0, "how long a handler in a child process may clean up before it is killed", 0, 3600
     )
     url_concurrency: int = setting(100, "URLs a worker process calls at once", 0, 10_000)
     lease_ms: int = setting(15_000, "how long a task stays with a silent worker", 2000, 600_000)

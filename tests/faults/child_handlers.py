@@ -158,3 +158,9 @@ async def asynchronous() -> str:
 async def block(seconds: float) -> None:
     """Block the event loop, as no `async def` should."""
     time.sleep(seconds)
+
+
+@task("child.echo")
+def echo(text: str) -> str:
+    """Return what was given."""
+    return text

@@ -14,7 +14,6 @@ import random
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable
 from typing import Protocol
 
 from workers.pools import nursery
@@ -33,10 +32,9 @@ class NurseryLost(Exception):
 class Owner(Protocol):
     """Who gives the executors their work."""
 
-    on_free: Callable[[], None]
-
     def hear(self, line: Line, frame: Frame) -> None: ...
     def bury(self, line: Line, reason: str) -> bool: ...
+    def refill(self) -> None: ...
 
 
 class Brood:
@@ -101,6 +99,8 @@ class Brood:
 
     async def close(self, patience_seconds: float) -> None:
         """Let the executors end in order, for so long; then kill what is left, with all that it started."""
+        if self.is_closing:
+            return
         self.is_closing = True
         for line in self.lines.values():
             line.hang_up()
@@ -186,11 +186,11 @@ class Brood:
                 self.loop.call_later(pause * (0.5 + random.random() / 2), self.go_on)
         if self.is_closing and not self.lines:
             self.emptied.set()
-        self.owner.on_free()
+        self.owner.refill()
 
     def go_on(self) -> None:
         self.pausing -= 1
-        self.owner.on_free()
+        self.owner.refill()
 
 
 def how_it_ended(pid: int, status: int, memory_kib: int) -> str:

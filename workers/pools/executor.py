@@ -10,6 +10,7 @@ handler leaves behind live on until its executor ends.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import resource
@@ -75,6 +76,7 @@ class Executor:
         signal.signal(SOFT_SIGNAL, self.hear)
         signal.signal(signal.SIGTERM, self.hear)
         os.register_at_fork(after_in_child=self.leave_behind)
+        faulthandler.enable()  # faulty C code: the log tells where, before we die of it
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(line_buffering=True)  # what a handler prints must not wait, or die with us

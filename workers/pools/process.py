@@ -288,6 +288,9 @@ class ProcessPool:
             call.end(call.ctx.stop_requested or Crashed(reason))
         elif not line.is_leaving:
             log.error("an idle executor is gone: %s", reason)
-        is_death = (call is None or call.doom is None) and not (call is None and line.is_leaving)
-        self._loop.call_soon(self._grow)
-        return is_death
+        return not line.is_leaving if call is None else call.doom is None
+
+    def refill(self) -> None:
+        """There may be room for another executor."""
+        self._grow()
+        self.on_free()
