@@ -11,10 +11,10 @@ from workers.shadowing import refuse_shadowing
 refuse_shadowing()
 
 from workers.around import CallNext  # noqa: E402 - only after the check above
-from workers.calling import Handle, SyncHandle  # noqa: E402
 from workers.context import Context  # noqa: E402
 from workers.depends import Depends  # noqa: E402
 from workers.handler import Handler  # noqa: E402
+from workers.handles import Handle, SyncHandle  # noqa: E402
 from workers.hooks import Policy  # noqa: E402
 from workers.outcome import (  # noqa: E402
     Cancelled,

@@ -1,5 +1,5 @@
 """
-Submitting tasks by their handlers: `await send.submit("a@b.c")`, and the handles that this answers.
+Submitting tasks by their handlers: `await send.submit("a@b.c")` answers a handle (`handles.py`).
 
 Arguments are checked here first, against the handler's own signature; then they go over HTTP with the client, like
 everybody else's, with its retries and idempotency keys. Options of the task are given before, by `send.options(…)`,
@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, U
 
 from service.errors import InvalidArguments
 from workers import doors, plain
+from workers.handles import Handle, SyncHandle
 
 if TYPE_CHECKING:
-    from service.client import Task, TaskError
-    from service.client.calls import Steps
     from service.client.types import Seconds
-    from workers.doors import AsyncDoor, Door
     from workers.handler import Handler
 
 P = ParamSpec("P")
@@ -76,133 +74,6 @@ def submission_of(
     handler.bind(written)
     named = {CONTRACT_NAMES.get(name, name): value for name, value in options.items() if value is not None}
     return {"name": handler.name, "args": written, **named}
-
-
-class Seen(Generic[T]):
-    """
-    What both kinds of handle are: a task as it was last seen.
-
-    `state`, `result` and `error` ask nobody: `ready()`, `get()`, `refresh()` and `cancel()` see the task anew.
-    """
-
-    def __init__(self, task: Task, handler: Handler[..., Any]) -> None:
-        self.task, self._handler = task, handler
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} {self.task.what} {self.state}>"
-
-    @property
-    def id(self) -> str:
-        """The id of the task, which any other program can use too."""
-        return self.task.id
-
-    @property
-    def state(self) -> str:
-        """`scheduled`, `queued`, `running`, `cancelling`, `succeeded`, `failed`, `cancelled` or `expired`."""
-        return self.task.state
-
-    @property
-    def result(self) -> T | None:
-        """What the handler returned, in the type that it declares; None without a result."""
-        result: T | None = self._handler.arguments.returned(self.task.result) if self.task.has_result else None
-        return result
-
-    @property
-    def error(self) -> TaskError | None:
-        """Why it failed last."""
-        return self.task.error
-
-    # ------------------------------------------------------------ what is said, without a network
-
-    def _refreshed(self) -> Steps[str]:
-        if not self.task.is_ended:
-            self.task = yield from self._calls.get(self.id, None)
-        return self.state
-
-    def _is_ready(self) -> Steps[bool]:
-        yield from self._refreshed()
-        return self.task.is_ended
-
-    def _got(self, timeout: float | None) -> Steps[T]:
-        if not self.task.is_ended:
-            self.task = yield from self._calls.wait(self.id, timeout)
-        if not self.task.succeeded:
-            raise doors.failure_of(self.task)
-        if not self.task.has_result:
-            raise doors.result_gone(self.task)
-        result: T = self._handler.arguments.returned(self.task.result)
-        return result
-
-    def _cancelled(self) -> Steps[str]:
-        self.task = yield from self._calls.cancel(self.id)
-        return self.state
-
-    @property
-    def _calls(self) -> Any:
-        raise NotImplementedError
-
-
-class Handle(Seen[T]):
-    """A submitted task, for asyncio."""
-
-    def __init__(self, task: Task, handler: Handler[..., Any], door: AsyncDoor) -> None:
-        super().__init__(task, handler)
-        self._door = door
-
-    @property
-    def _calls(self) -> Any:
-        return self._door.calls
-
-    async def refresh(self) -> str:
-        """The state as it is now."""
-        return await self._door.run(self._refreshed())
-
-    async def ready(self) -> bool:
-        """Whether the task has ended, however it did."""
-        return await self._door.run(self._is_ready())
-
-    async def get(self, timeout: float | None = None) -> T:
-        """
-        The result, once there is one.
-
-        Raises:
-            WaitTimedOut: not within *timeout* seconds (None: waits for ever); the task goes on.
-            TaskFailed: it failed, expired or was cancelled; `error` says why.
-            ResultGone: it succeeded, and its result was not kept.
-        """
-        return await self._door.run(self._got(timeout))
-
-    async def cancel(self) -> str:
-        """Stop it; the state it then has. Raises StateConflict when it has ended."""
-        return await self._door.run(self._cancelled())
-
-
-class SyncHandle(Seen[T]):
-    """A submitted task, for synchronous code; its methods are those of `Handle`."""
-
-    def __init__(self, task: Task, handler: Handler[..., Any], door: Door) -> None:
-        super().__init__(task, handler)
-        self._door = door
-
-    @property
-    def _calls(self) -> Any:
-        return self._door.calls
-
-    def refresh(self) -> str:
-        """As `Handle.refresh`."""
-        return self._door.run(self._refreshed())
-
-    def ready(self) -> bool:
-        """As `Handle.ready`."""
-        return self._door.run(self._is_ready())
-
-    def get(self, timeout: float | None = None) -> T:
-        """As `Handle.get`."""
-        return self._door.run(self._got(timeout))
-
-    def cancel(self) -> str:
-        """As `Handle.cancel`."""
-        return self._door.run(self._cancelled())
 
 
 Row = Sequence[Any] | Mapping[str, Any]

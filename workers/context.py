@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from workers.outcome import Outcome, SoftTimeLimitExceeded
 
 if TYPE_CHECKING:
-    from workers.calling import Handle, Submitting, SyncHandle
+    from workers.calling import Submitting
+    from workers.handles import Handle, SyncHandle
 
     Adapter = logging.LoggerAdapter[logging.Logger]
 else:
