@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from service.store import Store
-from service.store.endings import Ending
+from service.store.endings import Ending, again
 from service.task import shard_of
 from tests.store.acting import LEASE_MS, Worker, ask_cancel, new, snapshot, state, submit, submit_everywhere
 from tests.store.deployments import Deployment
@@ -179,3 +179,28 @@ async def test_progress_of_an_earlier_attempt_goes_with_the_task(
     await worker.succeed(*await worker.lease())
     assert "succeeded" == await state(store, id_)
     assert not [key for key in deployment.all_keys() if b"p:" + id_ in key]
+
+
+async def test_a_task_handed_back_by_a_call_that_leases_others_is_not_lost(store: Store, worker: Worker) -> None:
+    """What goes to the front of a list must not be cut off as if it were what was taken from there."""
+    await store.tasks.submit_call(0, [new() for _ in range(4)])
+    [first] = (await worker.step(0, wants=[("default", "async", 1)])).leased
+    stepped = await worker.step(0, [again(first, b"B", 0, None)], [("default", "async", 2)])
+    assert b"1" == stepped.statuses
+    assert stepped.is_work_left
+    rest = (await worker.step(0, wants=[("default", "async", 9)])).leased
+    assert first.id in [task.id for task in [*stepped.leased, *rest]]
+    assert 4 == len({task.id for task in [*stepped.leased, *rest]})
+
+
+async def test_a_reported_crash_is_counted_and_the_task_comes_first(store: Store, worker: Worker) -> None:
+    """Kind K: no attempt is spent, one crash is counted, the row is kept, the task runs again before the others."""
+    await store.tasks.submit_call(0, [new() for _ in range(3)])
+    [first] = (await worker.step(0, wants=[("default", "async", 1)])).leased
+    row = b'{"attempt":1,"outcome":"crashed"}'
+    assert b"1" == (await worker.step(0, [again(first, b"K", 0, row)])).statuses
+    assert b"0" == (await worker.step(0, [again(first, b"K", 0, row)])).statuses  # the lease is over
+    assert "queued" == await state(store, first.id)
+    assert [{"attempt": 1, "outcome": "crashed"}] == await store.tasks.attempts(first.id)
+    [next_one] = (await worker.step(0, wants=[("default", "async", 1)])).leased
+    assert (first.id, 1, 1) == (next_one.id, next_one.attempt, next_one.crashes)

@@ -43,7 +43,7 @@ for i = 1, tonumber(ARGV[5]) do
   reports[i], at = read_report(at)
   reported[i] = reports[i].id
 end
-local statuses, endings, again = {}, {}, {}
+local statuses, endings, again, fronted = {}, {}, {}, {}
 local runs = #reported > 0 and redis.call('HMGET', prefix .. 'run', unpack(reported)) or {}
 for i, report in ipairs(reports) do
   local run = runs[i] and runs[i]:sub(1, 12) == report.token and read_run(runs[i])
@@ -59,7 +59,10 @@ for i, report in ipairs(reports) do
     statuses[i] = '2'
   else
     statuses[i] = '1'
-    report.run, report.head = run, header(redis.call('GETRANGE', prefix .. 't:' .. report.id, 0, 267))
+    local head = header(redis.call('GETRANGE', prefix .. 't:' .. report.id, 0, 267))
+    report.run, report.head = run, head
+    report.in_front = report.kind == 'B' or report.kind == 'K'
+    if report.in_front then fronted[prefix .. 'q:' .. head.queue .. ':' .. head.lane .. ':' .. head.priority] = true end
     again[#again + 1] = report
   end
 end
@@ -86,6 +89,10 @@ local function is_full()
 end
 local function take(want, priority)
   local key, skipped, most = prefix .. 'q:' .. want.queue .. ':' .. want.lane .. ':' .. priority, 0, 4
+  if fronted[key] then -- what goes to its front now would be trimmed in place of what was taken: the next call takes
+    rooms[want.lane], left = 0, 1
+    return
+  end
   while true do
     local entries = redis.call('LRANGE', key, skipped, skipped + math.min(rooms[want.lane], most))
     if #entries == 0 then break end
@@ -148,7 +155,7 @@ for _, report in ipairs(again) do
     redis.call('LTRIM', prefix .. 'a:' .. report.id, -100, -1)
   end
   tally('r:' .. report.head.queue, -1)
-  enqueue(report.id, report.head, now + report.ms, report.kind == 'B' or report.kind == 'K')
+  enqueue(report.id, report.head, now + report.ms, report.in_front)
   if report.ms > 0 then next_due = math.min(next_due, now + report.ms) else left = 1 end
 end
 for queue, entries in pairs(promoted) do
