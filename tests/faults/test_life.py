@@ -152,8 +152,9 @@ async def test_what_a_worker_is_can_be_read(store: Store, start: Start, tmp_path
     await eventually(lambda: len(lines(path)) == 4)
 
     async def shown() -> bool:
-        [one] = await store.workers.live(store.tasks.clock.now_ms())
-        return (worker.pid, 2, 6, 4) == (one["pid"], one["processes"], one["slots"]["async"], one["running"])
+        live = await store.workers.live(store.tasks.clock.now_ms())
+        told = [(one["pid"], one["processes"], one["slots"]["async"], one["running"]) for one in live]
+        return [(worker.pid, 2, 6, 4)] == told
 
     await eventually(shown)
     [one] = await store.workers.live(store.tasks.clock.now_ms())
