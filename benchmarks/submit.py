@@ -66,6 +66,8 @@ def submit(scale: Scale, kind: str) -> Iterator[Figure]:
             against = "Starlette with orjson"
             yield Figure("submit, one a request", where, "req/s", rates[where], None, against, rates["orjson"])
             yield Figure("submit, CPU of the API", where, "us/req", cpu[where], None, "Starlette", cpu["starlette"])
+            against, rounds = "Starlette + EVALSHA", cpu[f"evalsha {where}"]
+            yield Figure("submit, CPU of the API", where, "us/req", cpu[where], None, against, rounds)
             yield Figure("submit, p50 at 50 connections", where, "ms", late[f"{where} p50"])
             yield Figure("submit, p99 at 50 connections", where, "ms", late[where])
         yield cost_of_aof("submit, one a request", ours, rates)
