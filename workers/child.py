@@ -29,6 +29,7 @@ from workers.frames import Frames
 from workers.held import HeldTable, monotonic_ms
 from workers.lanes import Lanes, start_nursery
 from workers.outcome import LOST
+from workers.pools.nursery import end
 from workers.push.client import PushClient
 from workers.registry import Registry, load
 from workers.resources import Lifespan
@@ -267,13 +268,7 @@ async def live(child: Child) -> None:
     except BaseException:
         log.critical("a fault of ours ends this worker process", exc_info=True)
         status = 1
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            pass
-    os._exit(status)
+    end(status)
 
 
 def main() -> int:
@@ -293,6 +288,7 @@ def main() -> int:
     pipe = (int(commands), int(answers))
     line = start_nursery(settings, registry, (int(table), *pipe))
     held = HeldTable(int(rows), int(table))
+    held.answer_with_stack()
     uvloop.run(live(Child(settings, registry, held, pipe, worker, first == "1", line)))
     return 1
 

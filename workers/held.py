@@ -8,8 +8,10 @@ its handler starts, and with one copy, so that a reader sees it whole.
 
 from __future__ import annotations
 
+import faulthandler
 import mmap
 import os
+import signal
 import struct
 import tempfile
 import time
@@ -22,6 +24,8 @@ DEADLINE_AT = ROW.size - 8
 NEVER = (1 << 64) - 1
 ROW_BYTES = 64
 HEAD = struct.Struct("=QQ")  # last beat that Redis acknowledged, last turn of the child's loop; monotonic ms
+STACK_SIGNAL = signal.SIGUSR2
+STACK_BYTES = 16 * 1024
 HELLO_BYTES = 256 * 1024  # what the child says of itself once, as JSON; the file is sparse
 
 
@@ -48,7 +52,8 @@ class HeldTable:
                 file.truncate((rows + 1) * ROW_BYTES + HELLO_BYTES)
                 descriptor = os.dup(file.fileno())
         self.descriptor, self.rows = descriptor, rows
-        self.memory = mmap.mmap(descriptor, (rows + 1) * ROW_BYTES + HELLO_BYTES)
+        self.bytes = (rows + 1) * ROW_BYTES + HELLO_BYTES
+        self.memory = mmap.mmap(descriptor, self.bytes)
         self.free = list(range(rows, 0, -1))
 
     # ------------------------------------------------------------ the child
@@ -80,6 +85,10 @@ class HeldTable:
         self.memory[at + 4 : at + 4 + len(text)] = text
         struct.pack_into("=I", self.memory, at, len(text))
 
+    def answer_with_stack(self) -> None:
+        """From now on, STACK_SIGNAL writes the stack of the main thread behind the table, whatever it is doing."""
+        faulthandler.register(STACK_SIGNAL, self.descriptor, all_threads=False)
+
     def turn(self, now_ms: int) -> None:
         """The child's loop has turned."""
         struct.pack_into("=Q", self.memory, 8, now_ms)
@@ -106,6 +115,15 @@ class HeldTable:
         (length,) = struct.unpack_from("=I", self.memory, at)
         names: list[str] = orjson.loads(self.memory[at + 4 : at + 4 + length]) if length else []
         return names
+
+    def expect_stack(self) -> None:
+        """Make room for what the child answers to STACK_SIGNAL; parent and child share the place in the file."""
+        os.ftruncate(self.descriptor, self.bytes)
+        os.lseek(self.descriptor, self.bytes, os.SEEK_SET)
+
+    def stack(self) -> str:
+        """What the child has answered, innermost call first; empty when it has not."""
+        return os.pread(self.descriptor, STACK_BYTES, self.bytes).decode(errors="replace")
 
     def held(self) -> list[Held]:
         """All tasks the child holds now. A row that changes while it is read is left to the next look."""

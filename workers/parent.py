@@ -30,6 +30,7 @@ from service.store.outside import reap
 from service.task import DEFAULT_NAMESPACE, encode_id, shard_of
 from workers import frames
 from workers.beats import Beats
+from workers.blocked import BlockWatch
 from workers.held import Held
 from workers.overstay import end_overstayer
 from workers.process import Process
@@ -62,6 +63,7 @@ class Parent:
         self.stopping = asyncio.Event()
         self.is_failed = False
         self.processes: list[Process] = []
+        self.blocks = BlockWatch(self.processes)
 
     async def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit status."""
@@ -80,8 +82,8 @@ class Parent:
         self.wakes = Wakes(self.store, self.settings, self.id, self.processes, self.beats)
         self.processes += [Process(n, self.id, self.settings, self.heard) for n in range(self.settings.processes)]
         supervised = [asyncio.create_task(self.supervise(process)) for process in self.processes]
-        duties = (*self.wakes.watches(), self.beats.run(), self.keep_reaping(), self.keep_announcing())
-        background = [asyncio.create_task(duty) for duty in duties]
+        duties = (self.beats.run(), self.blocks.run(), self.keep_reaping(), self.keep_announcing())
+        background = [asyncio.create_task(duty) for duty in (*self.wakes.watches(), *duties)]
         await asyncio.wait([stopped, *supervised, *background], return_when=asyncio.FIRST_COMPLETED)
         self.note_faults([*supervised, *background])
         self.stopping.set()
@@ -250,6 +252,7 @@ class Parent:
                 "thread": settings.threads * many,
                 "process": settings.children * many,
             },
+            "blocked_seconds": round(self.blocks.blocked_seconds, 3),
             "running": sum(len(process.table.held()) for process in self.processes),
         }
 

@@ -13,7 +13,7 @@ from service.children import bind_to_parent
 from service.settings import Settings
 from workers import frames
 from workers.frames import Frames
-from workers.held import Held, HeldTable
+from workers.held import STACK_SIGNAL, Held, HeldTable
 
 Heard = Callable[["Process", int, int, int], None]
 
@@ -98,6 +98,12 @@ class Process:
                 os.write(self.commands, frames.pack(kind, shard, 0, id_, token))
             except (BlockingIOError, BrokenPipeError):
                 pass
+
+    def ask_stack(self) -> None:
+        """Have the child write where its main thread is: see `HeldTable.stack`."""
+        if self.is_ready and self.child is not None and self.child.returncode is None:
+            self.table.expect_stack()
+            self.child.send_signal(STACK_SIGNAL)
 
     def kill(self) -> None:
         """End the child at once."""

@@ -134,9 +134,7 @@ class Pipeline:
             return Deferred(UNKNOWN_HANDLER_SECONDS, f"a worker had no room in the lane {handler.lane!r}")
         options = attempt.options
         ctx = attempt.context(report_progress)
-        return await pool.call(
-            handler, kwargs, ctx, options["timeout_seconds"], options["soft_timeout_seconds"]
-        )
+        return await pool.call(handler, kwargs, ctx, options["timeout_seconds"], options["soft_timeout_seconds"])
 
     def cancelled_row(self, attempt: Attempt, now_ms: int) -> bytes:
         """The attempt of a task that was cancelled while it ran."""

@@ -137,3 +137,15 @@ def test_a_lost_nursery_costs_a_restart_of_the_worker_process_only(running, work
     os.kill(nursery, signal.SIGKILL)
     until(lambda: not is_alive(nursery), "the nursery is gone")
     assert "succeeded" == ended(running, submit(running, "child.pid"))["state"]
+
+
+def test_a_blocked_event_loop_is_told_with_the_line_that_blocks_it(running, worker):
+    """The log says once where it hangs, the worker's description for how long; later that it turns again."""
+    submit(running, "child.block", args={"seconds": 8})
+    until(lambda: "blocked its event loop" in worker.printed(), "the log tells")
+    until(lambda: running.workers()[0]["blocked_seconds"] > 0, "the description tells")
+    until(lambda: "turns again" in worker.printed(), "it turns again")
+    assert "child_handlers.py" in worker.printed()
+    assert "in block" in worker.printed()
+    assert 1 == worker.printed().count("blocked its event loop")
+    until(lambda: running.workers()[0]["blocked_seconds"] == 0, "the description tells")
