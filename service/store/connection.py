@@ -33,7 +33,7 @@ FAILURES = (TimeoutError, RedisError, OSError, RuntimeError, AttributeError)
 # What a server says when it is not the right one any more, or not ready yet; and a slot that is moving.
 PASSING = (
     "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "BUSY", "NOREPLICAS",
-    "non local key", "Connection",
+    "MISCONF", "non local key", "Connection",
 )  # fmt: skip
 
 
