@@ -28,6 +28,7 @@ from service.task import (
     WAITING,
     epoch_ms,
     pack_header,
+    pack_submission,
     rfc3339,
     stored_queue,
 )
@@ -225,7 +226,7 @@ def pack(submission: Submission, namespace: str, *, queue: str, lane: str, max_c
     run_at = submission.get("run_at")
     if not delay and run_at is None:
         head = waiting_header(priority, lane, max_crashes, stored)
-        return Packed(head + orjson.dumps(submission), submission, queue, priority, lane)
+        return Packed(head + pack_submission(submission), submission, queue, priority, lane)
     delay_ms = due_ms = first_ms = 0
     if delay:
         delay_ms = int(delay * 1000)
@@ -236,7 +237,7 @@ def pack(submission: Submission, namespace: str, *, queue: str, lane: str, max_c
         state=RELATIVE if delay_ms else WAITING, priority=priority, lane=lane, time_ms=delay_ms or due_ms,
         max_crashes=max_crashes, queue=stored,
     )  # fmt: skip
-    return Packed(head + orjson.dumps(submission), submission, queue, priority, lane, delay_ms, due_ms, first_ms)
+    return Packed(head + pack_submission(submission), submission, queue, priority, lane, delay_ms, due_ms, first_ms)
 
 
 def due_of(run_at: Any) -> tuple[int, str]:

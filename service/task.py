@@ -2,7 +2,7 @@
 What a task is: its id, its states, its record, and how it reads.
 
 Pure: no Redis, no HTTP, no clock. Both sides of the house speak of tasks with these words.
-The one fact to know: a record is a fixed header, then the submission as JSON (immutable), then,
+The one fact to know: a record is a fixed header, then the submission as JSON (immutable, packed a little), then,
 once the task has ended and is small, a newline and the outcome as JSON.
 """
 
@@ -106,6 +106,7 @@ def split_queue(stored: str) -> tuple[str, str]:
 # ---------------------------------------------------------------- records
 
 FORMAT = 1
+NAME_PART, ARGS_PART = b'{"name":"', b'","args":'
 HEADER_BYTES = 13  # up to and with the length of the queue's name
 TIME_FIELD = slice(5, 11)  # due while waiting (0: at once), finished once ended; ms, big-endian
 RELATIVE = b"D"  # submit.lua reads: the time field is a delay from now
@@ -141,8 +142,31 @@ def pack_header(
     )  # fmt: skip
 
 
+def pack_submission(submission: Mapping[str, Any]) -> bytes:
+    """
+    A submission as records hold it: its JSON, in which `{"name":"` and `","args":` are one byte each at the start.
+
+    It is 16 bytes that a million queued tasks need not repeat, and lets the server keep a short record in one piece.
+    """
+    text = orjson.dumps(submission)
+    if text.startswith(NAME_PART):
+        end = text.index(b'"', len(NAME_PART))
+        if text.startswith(ARGS_PART, end):
+            return b"\x01%b\x02%b" % (text[len(NAME_PART) : end], text[end + len(ARGS_PART) :])
+    return text
+
+
+def unpack_submission(packed: bytes) -> dict[str, Any]:
+    """What `pack_submission` packed."""
+    if packed.startswith(b"\x01"):
+        name, _, rest = packed[1:].partition(b"\x02")
+        packed = b"%b%b%b%b" % (NAME_PART, name, ARGS_PART, rest)
+    submission: dict[str, Any] = orjson.loads(packed)
+    return submission
+
+
 def submission_of(raw: bytes) -> tuple[int, bytes]:
-    """(offset of the submission's JSON, that JSON) of a record that may carry an outcome behind it."""
+    """(offset of the packed submission, that) of a record that may carry an outcome behind it."""
     start = HEADER_BYTES + raw[12]
     end = raw.find(b"\n", start)  # orjson never writes a raw newline
     return start, raw[start:] if end < 0 else raw[start:end]
@@ -172,7 +196,7 @@ def parse_record(raw: bytes, large_outcome: bytes | None = None) -> Record:
         max_crashes=raw[11],
         queue=queue,
         namespace=namespace,
-        submission=orjson.loads(submission),
+        submission=unpack_submission(submission),
         outcome=orjson.loads(outcome) if outcome else None,
     )
 

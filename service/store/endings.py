@@ -24,6 +24,7 @@ from service.task import (
     created_ms,
     encode_id,
     pack_header,
+    pack_submission,
     parse_record,
     rfc3339,
     stored_queue,
@@ -171,4 +172,4 @@ def callback_record(
         max_crashes=record.max_crashes,
         queue=stored_queue(record.namespace, CALLBACK_QUEUE),
     )
-    return header + orjson.dumps(submission)
+    return header + pack_submission(submission)

@@ -6,7 +6,16 @@ from __future__ import annotations
 
 import orjson
 
-from service.task import DEFAULT_QUEUE, Leased, Snapshot, parse_record, parse_run, split_queue, submission_of
+from service.task import (
+    DEFAULT_QUEUE,
+    Leased,
+    Snapshot,
+    parse_record,
+    parse_run,
+    split_queue,
+    submission_of,
+    unpack_submission,
+)
 
 QUEUES: dict[bytes, tuple[str, str]] = {}  # stored name -> (namespace, queue); a worker meets few
 
@@ -20,7 +29,7 @@ def leased_of(packed: bytes, token: bytes, now_ms: int) -> Leased:
     if named is None:
         named = QUEUES[stored] = split_queue(stored.decode() or DEFAULT_QUEUE)
     return Leased(
-        packed[:16], token, raw, orjson.loads(submission), named[1], named[0], raw[3] - 48, LANE[raw[4]],
+        packed[:16], token, raw, unpack_submission(submission), named[1], named[0], raw[3] - 48, LANE[raw[4]],
         packed[16] << 8 | packed[17], packed[18], now_ms,
     )  # fmt: skip
 

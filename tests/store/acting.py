@@ -28,6 +28,7 @@ from service.task import (
     Snapshot,
     options_of,
     pack_header,
+    pack_submission,
     shard_of,
     stored_queue,
 )
@@ -61,7 +62,7 @@ def new(
         max_crashes=max_crashes,
         queue=stored_queue(namespace, queue),
     )
-    return New(header + text, idempotency_of(namespace, key, text) if key else b"")
+    return New(header + pack_submission(given), idempotency_of(namespace, key, text) if key else b"")
 
 
 async def submit(store: Store, *tasks: New) -> list[bytes]:
