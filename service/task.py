@@ -17,6 +17,8 @@ from typing import Any
 import orjson
 
 LANES = {"url": b"u", "async": b"a", "thread": b"t", "process": b"p", "pull": b"l"}
+ALONE = {"async alone": b"A", "thread alone": b"T"}  # where suspects wait, which run alone: see reap.lua
+LETTERS = LANES | ALONE
 LANE_OF = {letter: lane for lane, letter in LANES.items()}
 
 ENDED = {"succeeded": b"S", "failed": b"F", "cancelled": b"C", "expired": b"X"}
@@ -214,6 +216,7 @@ class Run:
     is_cancelling: bool
     started_ms: int
     worker: str
+    is_suspect: bool = False
 
 
 RUN_BYTES = 23
@@ -232,6 +235,7 @@ def parse_run(raw: bytes) -> Run:
         is_cancelling=bool(flags & 4),
         started_ms=int.from_bytes(raw[17:RUN_BYTES], "big"),
         worker=raw[RUN_BYTES:].decode(),
+        is_suspect=bool(flags & 32),
     )
 
 
@@ -270,6 +274,7 @@ class Leased:
     attempt: int
     crashes: int
     leased_ms: int
+    is_suspect: bool = False  # it was lost with its process, and runs alone
 
     @property
     def max_crashes(self) -> int:

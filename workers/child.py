@@ -80,7 +80,8 @@ class Child:
             for shard in range(self.store.shards)
         ]
         for loop in self.loops:
-            loop.siblings = self.loops
+            loop.siblings, loop.isolation = self.loops, self.loops[0].isolation
+        self.loops[0].isolation.loops = self.loops
         self.listen()
         await self.introduce()
         duties = (self.keep_queues(), self.keep_published(), self.keep_own_leases(), self.turn())

@@ -14,7 +14,7 @@ import struct
 FRAME = struct.Struct("=BBH16s12s")
 WAKE, QUEUES, CANCEL, LOST, STOP, READY, IDLE, PUBLISH = range(1, 9)
 BAD_HANDLERS = 3  # a child's exit status: its handlers cannot be loaded, and starting it again would not help
-LANE_BITS = {"url": 1, "async": 2, "thread": 4, "process": 8}
+LANE_BITS = {"url": 1, "async": 2, "thread": 4, "process": 8, "async alone": 16, "thread alone": 32}
 
 
 def pack(kind: int, shard: int = 0, lanes: int = 0, id_: bytes = b"", token: bytes = b"") -> bytes:

@@ -32,7 +32,7 @@ async def end_overstayer(store: Store, settings: Settings, worker: str, held: He
     raw, packed = await tasks.raw(held.id), await tasks.packed_run(held.id)
     if snapshot is None or snapshot.run is None or raw is None or packed is None or packed[:12] != held.token:
         return
-    task = leased_of(held.id + packed[12:15] + raw, held.token, snapshot.run.started_ms)
+    task = leased_of(held.id + packed[12:17] + raw, held.token, snapshot.run.started_ms)
     handler = store.handlers.known(task.namespace, task.submission.get("name", ""))
     options = options_of(task.submission, handler, settings)
     message = (

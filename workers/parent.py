@@ -166,11 +166,11 @@ class Parent:
                 except TaskpostError as exc:
                     log.warning("%s: its time limit was not reported: %s", encode_id(held.id), exc)
         others = [(held.id, held.token) for held in lost if (held.id, held.token) not in late]
-        # What we killed did not crash; nobody is to blame then, as when several are lost together.
-        await self.hand_back(others, max(len(lost), 2 if process.was_killed else 1))
+        # What we killed did not crash: nobody is to blame then.
+        await self.hand_back(others, -1 if process.was_killed else max(len(lost), 1))
 
     async def hand_back(self, lost: list[tuple[bytes, bytes]], together: int) -> None:
-        """Give *lost* back, of a process that held *together* tasks."""
+        """Give *lost* back, of a process that held *together* tasks; -1: they are not to blame."""
         by_shard: dict[int, list[tuple[bytes, bytes]]] = {}
         for id_, token in lost:
             by_shard.setdefault(shard_of(id_), []).append((id_, token))

@@ -19,7 +19,8 @@ from service.settings import Settings
 from service.store import Store
 from service.store.endings import Ending
 from service.store.tasks import MOST_A_CALL, MOST_BYTES_A_CALL, Stepped
-from service.task import LANES, Leased, encode_id
+from service.task import ALONE, LETTERS, Leased, encode_id
+from workers.alone import Isolation
 from workers.capture import error_of
 from workers.frames import LANE_BITS
 from workers.held import HeldTable, monotonic_ms
@@ -48,6 +49,7 @@ class LeaseLoop:
     ) -> None:
         self.store, self.shard, self.pipeline, self.slots, self.table = store, shard, pipeline, slots, table
         self.settings, self.announce_idle = settings, announce_idle
+        self.isolation = Isolation(slots)
         self.session = os.urandom(8)
         self.number = 0
         self.queues: list[str] = []
@@ -78,12 +80,14 @@ class LeaseLoop:
                 await self.rest()
                 continue
             self.owed -= rooms.keys()
+            self.isolation.begin(rooms)
             with self.slots.promised(rooms):
                 stepped = await self.step([report for _, report in finished], self.wants(rooms))
+            self.isolation.hear(self.shard, rooms, stepped.has_suspects, stepped.leased)
             self.settle(finished, stepped.statuses)
             self.remember_due(stepped.next_due_ms, has_looked=bool(rooms))
             if stepped.is_work_left:
-                self.owed |= rooms.keys() or self.slots.capacity.keys()
+                self.owed |= rooms.keys() - ALONE.keys() or self.slots.capacity.keys()
             for task in stepped.leased:
                 self.start(task)
             if stepped.leased:
@@ -93,7 +97,10 @@ class LeaseLoop:
         """Wait for something to record, a wake-up, the next due time; at most five seconds."""
         self.event.clear()
         if not self.is_draining:
-            idle = [lane for lane in self.slots.free_lanes if lane not in self.owed]
+            idle = [] if self.isolation.holds_back(self.shard) else self.slots.free_lanes
+            idle = [lane for lane in idle if lane not in self.owed]
+            if idle and self.isolation.is_empty:
+                idle += self.isolation.lanes
             self.announce_idle(self.shard, sum(LANE_BITS[lane] for lane in idle))
         try:
             async with asyncio.timeout(LOOK_SECONDS * (0.8 + 0.2 * random.random())):
@@ -104,12 +111,13 @@ class LeaseLoop:
     def look(self) -> None:
         """There may be work."""
         self.owed |= self.slots.capacity.keys()
+        self.isolation.look(self.shard)
         self.event.set()
 
     def rooms(self) -> dict[str, int]:
         """How many tasks this process can take now, of each lane in which there may be some."""
         # Results that one call cannot carry go first: large ones must not pile up behind new tasks.
-        if self.is_draining or self.finished or not self.queues:
+        if self.is_draining or self.finished or not self.queues or self.isolation.holds_back(self.shard):
             return {}
         rooms: dict[str, int] = {}
         left = self.slots.free_rows
@@ -120,13 +128,15 @@ class LeaseLoop:
                 if room > 0:
                     rooms[lane] = room
                     left -= room
-        return rooms
+        return rooms | self.isolation.rooms(self.shard, bool(rooms))
 
     def wants(self, rooms: dict[str, int]) -> list[tuple[str, str, int]]:
         """(queue, lane, room); queues and lanes in turn, so that none starves: a call brings 128 tasks altogether."""
         queues = turned(self.queues, self.number)
-        lanes = turned(list(rooms), self.number // max(len(queues), 1))
-        return [(queue, LANES[lane].decode(), rooms[lane]) for queue in queues for lane in lanes]
+        lanes = turned([lane for lane in rooms if lane not in ALONE], self.number // max(len(queues), 1))
+        wants = [(queue, LETTERS[lane].decode(), rooms[lane]) for queue in queues for lane in lanes]
+        alone = [(queue, LETTERS[lane].decode(), rooms[lane]) for queue in queues for lane in rooms if lane in ALONE]
+        return alone + wants if self.isolation.is_turn else wants + alone
 
     def take_finished(self) -> list[tuple[Attempt, list[bytes]]]:
         """What one call can carry of what has finished."""
@@ -187,6 +197,7 @@ class LeaseLoop:
             attempt = self.pipeline.prepare(task, 0)
         except Exception:
             log.exception("%s: cannot be prepared; its lease will end", encode_id(task.id))
+            self.isolation.settle(task.id)
             return
         # Beyond its limit it has a while (10 s with a lease of 15) to end by itself; then the parent ends the process.
         limit_ms = int(attempt.options["timeout_seconds"] * 1000) + self.settings.lease_ms * 2 // 3
@@ -251,6 +262,7 @@ class LeaseLoop:
                 log.warning("%s: its lease was lost, so this result is dropped", encode_id(task.id))
             self.table.drop(attempt.slot)
             del self.running[task.id]
+            self.isolation.settle(task.id)
 
     # ------------------------------------------------------------ stopping
 

@@ -52,9 +52,15 @@ class Slots:
         """How many more tasks can be noted as held."""
         return len(self.table.free) - self.promised_rows
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is held, not even what waits to be recorded, nor may be brought by a call in flight."""
+        return len(self.table.free) == self.table.rows and not self.promised_rows
+
     @contextmanager
     def promised(self, rooms: Mapping[str, int]) -> Iterator[None]:
         """While a call is in flight that may bring so many tasks of each lane, nobody else fills their slots."""
+        rooms = {lane: room for lane, room in rooms.items() if lane in self.capacity}
         many = sum(rooms.values())
         for lane, room in rooms.items():
             self.used[lane] += room

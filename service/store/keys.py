@@ -9,7 +9,7 @@ names that depend on a task or a queue from that prefix; their headers list whic
     none                      -       never exists: a slot that is moving then refuses a whole call, not half of it
     t:<id>  o:<id>            string  record; outcome of a large one
     a:<id>  p:<id>            list, string   attempts other than a first that succeeded; progress
-    q:<queue>:<lane>:<prio>   list    ready entries, first in first out
+    q:<queue>:<lane>:<prio>   list    ready entries, first in first out; a capital lane holds suspects, which run alone
     due:<queue>               zset    entries of delayed and retrying tasks, by due time
     count                     hash    q|s|r:<queue> -> how many tasks are queued, scheduled, running
     lease                     zset    task -> deadline: the only truth for "running"

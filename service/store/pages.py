@@ -27,13 +27,13 @@ from service.store import keys
 from service.store.queues import Queues
 from service.store.tasks import Tasks
 from service.store.walks import CHUNK, MOST_ID, Walk, expanded, merged, newest_first, scored_pairs
-from service.task import LANES, Snapshot, created_ms, decode_id, encode_id, split_queue, stored_queue
+from service.task import LETTERS, Snapshot, created_ms, decode_id, encode_id, split_queue, stored_queue
 
 MOST_EXAMINED = 1000
 MOST_BYTES = 4 << 20
 LATE_MS = 8000  # how much later than its id says a task may come in: its submission is sent again for seconds
 AHEAD_MS = 1000  # how much earlier: by how much a submitter's clock may be ahead of Redis'
-LETTERS = [letter.decode() for letter in LANES.values()]
+LISTS = [letter.decode() for letter in LETTERS.values()]
 
 Place = list[Any]
 Candidates = AsyncIterator[tuple[bytes, Place]]
@@ -215,13 +215,13 @@ class Pages:
             for stored in await self.stored_queues(query, "queued")
             for priority in range(9, -1, -1)
             for shard in range(self.tasks.shards)
-            for letter in LETTERS
+            for letter in LISTS
         ]
         seen = b""
         if place:
             at = (place[0], int(place[1]), int(place[2]), place[3])
             seen = place[4].encode("latin-1")
-            order = {letter: n for n, letter in enumerate(LETTERS)}
+            order = {letter: n for n, letter in enumerate(LISTS)}
             lists = [
                 one for one in lists if (one[0], -one[1], one[2], order[one[3]]) >= (at[0], -at[1], at[2], order[at[3]])
             ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from service.store import keys
 from service.store.tasks import Tasks
-from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, LANES, created_ms, split_queue
+from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, LETTERS, created_ms, split_queue
 
 FIELDS = {"q": "queued", "s": "scheduled", "r": "running"}
 
@@ -56,7 +56,7 @@ class Queues:
         heads = [
             self.tasks.scripts.command("LRANGE", keys.ready(shard, stored, letter.decode(), priority), 0, 4)
             for shard in range(self.tasks.shards)
-            for letter in LANES.values()
+            for letter in LETTERS.values()
             for priority in range(10)
         ]
         ids = [entry[2:] for entries in await asyncio.gather(*heads) for entry in entries]

@@ -21,8 +21,8 @@ QUEUES: dict[bytes, tuple[str, str]] = {}  # stored name -> (namespace, queue); 
 
 
 def leased_of(packed: bytes, token: bytes, now_ms: int) -> Leased:
-    """A leased task from step.lua's reply: id, attempt (2 bytes), crashes (1 byte), record."""
-    raw = packed[19:]
+    """A leased task from step.lua's reply: id, attempt (2 bytes), crashes, undelivered, flags, record."""
+    raw = packed[21:]
     start, submission = submission_of(raw)
     stored = raw[13:start]
     named = QUEUES.get(stored)
@@ -30,7 +30,7 @@ def leased_of(packed: bytes, token: bytes, now_ms: int) -> Leased:
         named = QUEUES[stored] = split_queue(stored.decode() or DEFAULT_QUEUE)
     return Leased(
         packed[:16], token, raw, unpack_submission(submission), named[1], named[0], raw[3] - 48, LANE[raw[4]],
-        packed[16] << 8 | packed[17], packed[18], now_ms,
+        packed[16] << 8 | packed[17], packed[18], now_ms, bool(packed[20] & 32),
     )  # fmt: skip
 
 

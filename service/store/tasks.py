@@ -75,6 +75,7 @@ class Stepped:
     statuses: bytes
     next_due_ms: int | None
     is_work_left: bool
+    has_suspects: bool  # they wait, among the lanes that were wanted
     leased: list[Leased]
 
 
@@ -185,7 +186,8 @@ class Tasks:
         Record *finished* (reports of `endings.py`), promote what is due, lease up to *wants*: (queue, lane, how many).
 
         *token* is the session's 8 bytes and the call's number in 4; a call repeated with the same token answers
-        what it answered first. Keep to 128 tasks and 1 MiB a call.
+        what it answered first. A lane of `ALONE` brings one task and nothing beside it.
+        Keep to 128 tasks and 1 MiB a call.
 
         Raises:
             StoreUnavailable: no answer. Send the same call again, until it is answered.
@@ -201,7 +203,8 @@ class Tasks:
             now_ms=reply[0],
             statuses=reply[1],
             next_due_ms=reply[2] if reply[2] >= 0 else None,
-            is_work_left=reply[3] == 1,
+            is_work_left=reply[3] % 2 == 1,
+            has_suspects=reply[3] >= 2,
             leased=[leased_of(packed, token, reply[0]) for packed in reply[4:]],
         )
 
@@ -229,13 +232,15 @@ class Tasks:
     ) -> tuple[int, list[tuple[bytes, bytes]]]:
         """
         Give back the tasks whose leases have ended, or those of *lost* (id, token), which are known to be lost with
-        a process that held *together* tasks, in other shards too.
+        a process that held *together* tasks, in other shards too; negative: it was ended by its worker, and they are
+        not to blame.
 
         Answers how many were given back, and the (id, token) of those that must end: see `outside.py`.
         """
-        reply = await self.scripts.call(
-            shard, "reap", self.settings.lease_ms, max(together, len(lost)), *[id_ + token for id_, token in lost]
-        )
+        if together >= 0:
+            together = max(together, len(lost))
+        packed = [id_ + token for id_, token in lost]
+        reply = await self.scripts.call(shard, "reap", self.settings.lease_ms, together, *packed)
         return reply[0], [(packed[:16], packed[16:]) for packed in reply[1:]]
 
     async def end(self, shard: int, reports: Sequence[Sequence[bytes]]) -> bytes:

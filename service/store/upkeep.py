@@ -11,7 +11,7 @@ from service.store import keys
 from service.store.queues import pairs_of
 from service.store.tasks import Tasks
 from service.store.walks import scored_pairs
-from service.task import LANES
+from service.task import LETTERS
 
 RUNS_A_CALL = 64
 YOUNG_MS = 60_000  # records live at least this long
@@ -30,7 +30,7 @@ async def promote(tasks: Tasks, shard: int) -> None:
     waiting = {field[2:].decode() for field, count in counts if field[:1] in b"qs" and int(count)}
     for number, queue in enumerate(sorted(waiting)):
         while True:
-            wants = [(queue, letter.decode(), 0) for letter in LANES.values()]
+            wants = [(queue, letter.decode(), 0) for letter in LETTERS.values()]
             token = session + number.to_bytes(4, "big")
             stepped = await tasks.step(shard, token, "", lease_ms=0, wants=wants)
             if stepped.next_due_ms is None or stepped.next_due_ms > stepped.now_ms:

@@ -11,7 +11,7 @@ from redis.asyncio.cluster import RedisCluster
 from service.store import keys
 from service.store.connection import FAILURES, Client, translated
 from service.store.scripts import Scripts
-from service.task import LANES
+from service.task import LETTERS
 
 BLOCK_SECONDS = 5.0
 NUDGE_MS = 60_000
@@ -31,7 +31,7 @@ class WakeReader:
         return [list(range(shards))]
 
     def of_work(self, shard: int, queue: str, lane: str) -> str:
-        return keys.wake(shard, queue, LANES[lane].decode())
+        return keys.wake(shard, queue, LETTERS[lane].decode())
 
     def of_worker(self, shard: int, worker: str) -> str:
         return keys.wake_worker(shard, worker)

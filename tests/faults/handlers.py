@@ -189,4 +189,15 @@ def thread_fails(seconds: float, path: str = "") -> None:
     raise RuntimeError("it did not go well")
 
 
+@task("faults.kill_beside")
+async def kill_beside(path: str, many: int) -> None:
+    """Kill the process that runs this, once *many* others have begun beside it, or before."""
+    note(path)
+    for _ in range(50):
+        if len(Path(path).read_text().splitlines()) >= many:
+            break
+        await asyncio.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 __all__ = ["default_registry"]

@@ -183,6 +183,44 @@ async def test_a_duty_that_breaks_ends_its_process_and_says_why(store: Store, st
     assert 0 == await worker.stop()
 
 
+@pytest.mark.parametrize("deployment", [1, 3], indirect=True)
+async def test_two_tasks_that_kill_are_the_only_two_that_fail(store: Store, start: Start, tmp_path: Path) -> None:
+    """A hundred run together, and two of them kill the process: the others succeed, each of them once it runs alone."""
+    path = str(tmp_path / "ran")
+    poison = [given("kill_beside", args={"path": path, "many": 50}, max_crashes=1) for _ in range(2)]
+    sound = [given("sleep", args={"seconds": 0.02}, max_crashes=1) for _ in range(98)]
+    ids = await submit(store, *sound[:40], *poison, *sound[40:])
+    worker = await start(concurrency="100").ready()
+    found = dict(zip(ids, await until_ended(store, *ids), strict=True))
+    failed = [id_ for id_ in ids if found[id_].state == "failed"]
+    assert ids[40:42] == failed
+    assert {("failed", "worker_lost")} == {outcome(found[id_]) for id_ in failed}
+    assert {("succeeded", "slept")} == {outcome(found[id_]) for id_ in ids if id_ not in failed}
+    assert await worker.stop() == 0
+
+
+async def test_a_suspect_runs_once_the_long_tasks_beside_it_are_done(
+    store: Store, start: Start, tmp_path: Path
+) -> None:
+    """Its process takes no other work until it is empty; then the suspect runs, and then what waited."""
+    path, go = tmp_path / "ran", tmp_path / "go"
+    worker = await start(processes="2", concurrency="3").ready()
+    ids = await submit(store, *[given("until", args={"go": str(go), "path": str(path)}) for _ in range(6)])
+    await eventually(lambda: len(lines(path)) == 6)
+    os.kill(lines(path)[0], signal.SIGKILL)
+    suspects = await eventually(lambda: suspects_of(store, ids))
+    assert 3 == len(suspects)
+    go.touch()
+    assert {("succeeded", "gone")} == {outcome(one) for one in await until_ended(store, *ids)}
+    assert await worker.stop() == 0
+
+
+async def suspects_of(store: Store, ids: list[bytes]) -> list[bytes]:
+    """Those of *ids* that were lost together."""
+    found = await store.tasks.read(ids)
+    return [one.id for one in found if one is not None and one.run is not None and one.run.is_suspect]
+
+
 @pytest.mark.full
 async def test_with_the_default_lease_tasks_of_a_killed_worker_come_back(
     store: Store, start: Start, tmp_path: Path

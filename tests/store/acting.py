@@ -21,7 +21,7 @@ from service.store.outside import cancel
 from service.store.tasks import New, Stepped, Taken, idempotency_of
 from service.task import (
     DEFAULT_NAMESPACE,
-    LANES,
+    LETTERS,
     RELATIVE,
     WAITING,
     Leased,
@@ -117,7 +117,7 @@ class Worker:
         lease_ms: int = LEASE_MS,
     ) -> Stepped:
         """One call of `step`; *wants* name a lane by its word."""
-        letters = [(queue, LANES[lane].decode(), room) for queue, lane, room in wants]
+        letters = [(queue, LETTERS[lane].decode(), room) for queue, lane, room in wants]
         return await self.store.tasks.step(
             shard, token or self.token(), self.name, lease_ms=lease_ms, finished=finished, wants=letters
         )
@@ -134,6 +134,13 @@ class Worker:
             self.is_work_left |= stepped.is_work_left
             if stepped.next_due_ms is not None:
                 self.next_due_ms = min(self.next_due_ms or stepped.next_due_ms, stepped.next_due_ms)
+        return leased
+
+    async def lease_any(self) -> list[Leased]:
+        """As `lease`, and suspects too, which come one a call."""
+        leased = await self.lease()
+        while some := await self.lease(lane="async alone"):
+            leased += some
         return leased
 
     async def lease_all(self, **given: Any) -> list[Leased]:
@@ -153,7 +160,7 @@ class Worker:
             replace(ending),
             options_of(task.submission, None, settings),
             now_ms=self.store.tasks.clock.now_ms(),
-            failure_ttl_s=settings.failure_ttl_seconds,
+            settings=settings,
         )
 
     async def report(self, tasks: Sequence[Leased], reports: Sequence[Sequence[bytes]]) -> bytes:

@@ -151,6 +151,8 @@ class Checker:
             expected += b"@%d" % int.from_bytes(record[5:11], "big")
         else:
             self.where[id_] = "queued"
+            if run is not None and run.is_suspect:
+                expected = expected[:-3] + expected[-3:].upper()
         if told != expected:
             self.fault(f"{task} stands as {told!r}, its record says {expected!r}")
 

@@ -70,7 +70,7 @@ async def test_a_late_worker_cannot_replace_the_result(store: Store, worker: Wor
     [late] = await worker.lease()
     await store.tasks.reap(shard_of(id_), [(id_, late.token)])
     other = Worker(store, "w2")
-    [task] = await other.lease()
+    [task] = await other.lease_any()
     assert b"0" == await worker.succeed(late, result=b'"old"')
     assert b"1" == await other.succeed(task, result=b'"new"')
     assert b"0" == await worker.succeed(late, result=b'"old"')
@@ -83,7 +83,7 @@ async def test_a_late_worker_cannot_retry_or_hand_back(store: Store, worker: Wor
     [late] = await worker.lease()
     await store.tasks.reap(shard_of(id_), [(id_, late.token)])
     other = Worker(store, "w2")
-    [task] = await other.lease()
+    [task] = await other.lease_any()
     for kind in (b"R", b"D", b"B"):
         assert b"0" == await worker.again(kind, late)
     assert "running" == await state(store, id_)

@@ -41,7 +41,7 @@ async def confirm(store: Store, *tasks: Leased) -> None:
 
 async def crash(store: Store, deployment: Deployment, worker: Worker) -> list[Leased]:
     """Lease, confirm, fall silent, be reaped."""
-    leased = await worker.lease()
+    leased = await worker.lease_any()
     await confirm(store, *leased)
     expire(deployment, *leased)
     arrange(store, deployment)
@@ -153,7 +153,7 @@ async def test_losses_of_one_process_are_one_loss_in_all_shards(store: Store, wo
     await store.tasks.reap(0, [(one.id, one.token)], together=2)
     await store.tasks.reap(0, [(two.id, two.token)])
     assert (0, [(last.id, last.token)]) == await store.tasks.reap(0, [(last.id, last.token)], together=2)
-    found = {task.id: task.crashes for task in await worker.lease()}
+    found = {task.id: task.crashes for task in await worker.lease_any()}
     assert {one.id: 0, two.id: 1} == found
 
 
@@ -262,3 +262,78 @@ async def test_attempts_are_kept_in_number(store: Store, worker: Worker) -> None
     rows = await store.tasks.attempts(id_)
     assert (100, 119) == (len(rows), rows[-1]["attempt"])
     await worker.succeed(*await worker.lease())
+
+
+async def test_a_crash_that_a_worker_saw_counts_and_spends_no_attempt(store: Store, worker: Worker) -> None:
+    """The process of one attempt died: its task is next in its queue again, with the crash and its reason noted."""
+    first, second = [taken.id for taken in await store.tasks.submit_call(0, [new(), new()])]
+    [task] = (await worker.step(0, wants=[("default", "async", 1)])).leased
+    row = b'{"attempt":1,"outcome":"crashed","error":{"type":"worker_lost","message":"SIGSEGV","traceback":null}}'
+    assert b"1" == await worker.again(b"K", task, row=row)
+    again = (await worker.step(0, wants=[("default", "async", 2)])).leased
+    assert [(first, 1, 1), (second, 1, 0)] == [(one.id, one.attempt, one.crashes) for one in again]
+    assert [("crashed", "SIGSEGV")] == [
+        (one["outcome"], one["error"]["message"]) for one in await store.tasks.attempts(first)
+    ]
+
+
+async def test_a_crash_of_a_task_to_be_cancelled_is_answered_so(store: Store, worker: Worker) -> None:
+    """It is not run again; whoever reports it ends it as cancelled."""
+    [id_] = await submit(store, new())
+    [task] = await worker.lease()
+    await ask_cancel(store, id_)
+    assert b"2" == await worker.again(b"K", task)
+    assert b"1" == await worker.end_cancelled(task)
+    assert "cancelled" == await state(store, id_)
+
+
+async def test_tasks_lost_together_are_leased_alone(store: Store, worker: Worker) -> None:
+    """One a call and nothing beside it, also next to other work; whoever wants none hears that there are some."""
+    ids = [taken.id for taken in await store.tasks.submit_call(0, [new() for _ in range(3)])]
+    leased = (await worker.step(0, wants=[("default", "async", 3)])).leased
+    await store.tasks.reap(0, [(task.id, task.token) for task in leased], together=3)
+    await store.tasks.submit_call(0, [new()])
+    asked = await worker.step(0, wants=[("default", "async alone", 0)])
+    assert ([], True) == (asked.leased, asked.has_suspects)
+    wants = [("default", "async alone", 1), ("default", "async", 9)]
+    for n, id_ in enumerate(ids):
+        stepped = await worker.step(0, wants=wants)
+        assert [(id_, True)] == [(task.id, task.is_suspect) for task in stepped.leased]
+        assert (True, n < 2) == (stepped.is_work_left, stepped.has_suspects)
+    [other] = (await worker.step(0, wants=wants)).leased
+    assert not other.is_suspect
+
+
+async def test_a_suspect_that_ends_an_attempt_is_one_no_more(store: Store, worker: Worker) -> None:
+    """It ran alone and killed nothing. Handed back or lost again it stays one."""
+    for kind, expected in ((b"R", False), (b"D", False), (b"B", True)):
+        [id_] = await submit(store, new(queue=kind.decode()))
+        [task] = await worker.lease(queue=kind.decode())
+        await store.tasks.reap(shard_of(id_), [(task.id, task.token)], together=2)
+        [task] = await worker.lease(queue=kind.decode(), lane="async alone")
+        assert task.is_suspect
+        await worker.again(kind, task)
+        run = (await snapshot(store, id_)).run
+        assert run is not None
+        assert expected == run.is_suspect
+
+
+async def test_what_its_own_worker_ended_is_not_to_blame(store: Store, worker: Worker) -> None:
+    """Another task overstayed its limit: those beside it, or after it, are neither blamed nor suspected."""
+    [id_] = await submit(store, new())
+    [task] = await worker.lease()
+    await store.tasks.reap(shard_of(id_), [(task.id, task.token)], together=-1)
+    [again] = await worker.lease()
+    assert (0, False) == (again.crashes, again.is_suspect)
+
+
+async def test_a_suspect_can_be_listed_cancelled_and_forgotten(store: Store, worker: Worker) -> None:
+    """It waits like any other task."""
+    [id_] = await submit(store, new())
+    [task] = await worker.lease()
+    await store.tasks.reap(shard_of(id_), [(task.id, task.token)], together=2)
+    assert "queued" == await state(store, id_)
+    await ask_cancel(store, id_)
+    found = await snapshot(store, id_)
+    assert "cancelled" == found.state
+    assert 1 == await store.tasks.forget(id_, found.record)

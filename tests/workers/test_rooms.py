@@ -27,14 +27,47 @@ def loop() -> Iterator[LeaseLoop]:
 
 async def test_free_slots_of_one_lane_take_nothing_from_another(loop: LeaseLoop) -> None:
     """A worker that could call a hundred URLs still runs as many handlers as it has room for."""
-    assert {"url": 100, "async": 100, "process": 16} == loop.rooms()
+    assert {"url": 100, "async": 100, "process": 16, "async alone": 1} == loop.rooms()
 
 
 async def test_every_queue_and_every_lane_comes_first_now_and_then(loop: LeaseLoop) -> None:
     """A queue or lane that always has work does not keep the others out of a full call."""
     firsts = set()
     for _ in range(6):
-        queue, lane, _room = loop.wants(loop.rooms())[0]
+        queue, lane, _room = next(want for want in loop.wants(loop.rooms()) if want[1].islower())
         firsts.add((queue, lane))
         loop.number += 1
     assert 6 == len(firsts)
+
+
+async def test_a_process_in_which_a_suspect_waits_takes_nothing_until_it_is_empty(loop: LeaseLoop) -> None:
+    """Then the suspect goes first, then other work, in turn; and while it runs nothing else does."""
+    loop.isolation.loops = (loop,)
+    row = loop.table.hold(bytes(16), bytes(12), 0)
+    loop.isolation.hear(0, loop.rooms(), True, [])
+    assert {} == loop.rooms(), "a task runs"
+    loop.table.drop(row)
+    rooms = loop.rooms()
+    assert 1 == rooms["async alone"]
+    assert "A" == loop.wants(rooms)[0][1]
+    suspect: Any = SimpleNamespace(id=bytes(16), is_suspect=True)
+    loop.isolation.begin(rooms)
+    assert {} == loop.rooms(), "it may be on its way"
+    loop.isolation.hear(0, rooms, True, [suspect])
+    assert {} == loop.rooms(), "it runs"
+    loop.isolation.settle(suspect.id)
+    assert "A" != loop.wants(loop.rooms())[0][1]
+
+
+async def test_long_tasks_hold_back_other_work_for_a_while_only(loop: LeaseLoop) -> None:
+    """A process that does not become empty takes other work again, and later waits longer for the suspect's sake."""
+    loop.isolation.loops = (loop,)
+    loop.table.hold(bytes(16), bytes(12), 0)
+    loop.isolation.hear(0, loop.rooms(), True, [])
+    assert {} == loop.rooms()
+    before = loop.isolation.patience
+    loop.isolation.emptying_since -= before
+    assert 100 == loop.rooms()["async"]
+    assert before * 2 == loop.isolation.patience
+    loop.isolation.open_until = 0.0
+    assert {} == loop.rooms()

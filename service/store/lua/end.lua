@@ -28,7 +28,7 @@ for i, report in ipairs(reports) do
     statuses[i] = '2'
     if not run.cancelling then stops[#stops + 1] = { id = report.id, run = run } end
   elseif head then
-    local entry = 'T' .. head.generation .. report.id .. head.priority .. head.lane
+    local entry = 'T' .. head.generation .. report.id .. head.priority .. lane_of(head, run)
     local key = prefix .. 'due:' .. head.queue
     statuses[i] = '1'
     report.from = 'q'

@@ -44,7 +44,9 @@ end
 -- One that was cancelled while it was ready may still have its entry in a list.
 if state == 'C' or state == 'X' then
   local head = header(redis.call('GETRANGE', key, 0, 267))
-  redis.call('LREM', prefix .. 'q:' .. head.queue .. ':' .. head.lane .. ':' .. head.priority, 0, 'T' .. head.generation .. id)
+  for _, lane in ipairs({ head.lane, ALONE[head.lane] }) do
+    redis.call('LREM', prefix .. 'q:' .. head.queue .. ':' .. lane .. ':' .. head.priority, 0, 'T' .. head.generation .. id)
+  end
 end
 redis.call('UNLINK', key, prefix .. 'o:' .. id, prefix .. 'a:' .. id, prefix .. 'p:' .. id)
 if ARGV[3] ~= '' then redis.call('UNLINK', prefix .. 'idem:' .. ARGV[3]) end

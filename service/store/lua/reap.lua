@@ -4,15 +4,18 @@
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
 -- ARGV[2]  lease length, ms
--- ARGV[3]  0: all expired leases; else those that follow, which are known lost: how many tasks one process held when it ended
+-- ARGV[3]  0: all expired leases; else those that follow, which are known lost: how many tasks one process held when it ended,
+--          negative when its worker ended it, which clears them
 -- ARGV[4+] id (16) .. token (12) of each
 -- Touches  conf t: run lease a: and, through shared.lua, q: due: count wake: ev
 -- Returns  {how many were given back, id .. token of each task that must end: its crashes are used up, or it was to be cancelled}
 -- Who crashed is decided fairly: a task that was lost alone did; of several lost together with a worker any may have, so none
--- is blamed, up to nine times. One with max_crashes 0 ends either way, since it must not run twice.
+-- is blamed, up to nine times; they become suspects, which run alone from then on. A worker that vanished whole (its machine
+-- was switched off) makes suspects only of those that were lost before. One with max_crashes 0 ends either way, since it must not run twice.
 -- When nobody reaped for 5 s (Redis was away, its clock jumped), nothing is reaped for one lease length.
 
-local lease_ms, together, lost = tonumber(ARGV[2]), tonumber(ARGV[3]), {}
+local lease_ms, together, lost = tonumber(ARGV[2]), math.abs(tonumber(ARGV[3])), {}
+local is_cleared = tonumber(ARGV[3]) < 0
 if together > 0 then
   for i = 4, #ARGV do lost[i - 3] = ARGV[i]:sub(1, 16) end
 else
@@ -40,12 +43,15 @@ for i, id in ipairs(lost) do
     -- A lease that nobody ever confirmed most likely never arrived; but a task that kills its worker
     -- before the first heartbeat must not loop for ever.
     local head, ran = header(record), run.confirmed or together > 0
-    local is_alone = together == 1 or together == 0 and lost_with[run.worker] == 1
+    local is_alone = (together == 1 and not is_cleared) or together == 0 and lost_with[run.worker] == 1
     local crashed = ran and is_alone or run.undelivered >= 9
     if run.cancelling or head.max_crashes == 0 or (crashed and run.crashes >= head.max_crashes) then
       ending[#ending + 1] = id .. run.token
       if together > 0 then doomed[#doomed + 1] = { id = id, run = run } end
     else
+      local before = run.undelivered > 0 or run.crashes > 0
+      run.suspect = run.suspect or (ran and not is_cleared and (together > 0 or before) and ALONE[head.lane] ~= nil)
+      head.lane = lane_of(head, run)
       given_back[#given_back + 1] = { id = id, run = run, head = head, crashed = crashed and 1 or 0, ran = ran }
     end
   elseif together == 0 then
@@ -60,7 +66,8 @@ for _, task in ipairs(given_back) do
     run.attempt, run.started, now, run.worker, task.ran and 'crashed' or 'undelivered'))
   redis.call('LTRIM', prefix .. 'a:' .. id, -100, -1)
   redis.call('HSET', prefix .. 'run', id, pack_run(
-    NO_TOKEN, run.attempt - 1, run.crashes + task.crashed, run.undelivered + 1 - task.crashed, RAN, run.started, run.worker))
+    NO_TOKEN, run.attempt - 1, run.crashes + task.crashed, run.undelivered + 1 - task.crashed,
+    RAN + (run.suspect and SUSPECT or 0), run.started, run.worker))
   redis.call('ZREM', prefix .. 'lease', id)
   tally('r:' .. task.head.queue, -1)
   enqueue(id, task.head, now, true)

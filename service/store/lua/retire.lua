@@ -28,7 +28,7 @@ end
 for queue, tasks in pairs(total) do
   if tasks == 0 and examined < 1024 then
     local lists, markers = { prefix .. 'due:' .. queue }, {}
-    for lane in ('uatpl'):gmatch('.') do
+    for lane in ('uatplAT'):gmatch('.') do
       markers[#markers + 1] = prefix .. 'wake:' .. queue .. ':' .. lane
       for priority = 0, 9 do lists[#lists + 1] = prefix .. 'q:' .. queue .. ':' .. lane .. ':' .. priority end
     end

@@ -8,7 +8,8 @@ local prefix = ARGV[1]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
-local HELD, CONFIRMED, CANCELLING, PROGRESSED, RAN = 1, 2, 4, 8, 16 -- RAN: in an earlier lease, and may have left traces
+local HELD, CONFIRMED, CANCELLING, PROGRESSED = 1, 2, 4, 8
+local RAN, SUSPECT = 16, 32 -- in an earlier lease, and may have left traces; lost with its process, and runs alone
 
 local function pack48(ms)
   return struct.pack('>I2I4', math.floor(ms / 4294967296), ms % 4294967296)
@@ -36,7 +37,7 @@ local function read_run(text)
   return {
     token = text:sub(1, 12), attempt = attempt, crashes = crashes, undelivered = undelivered, flags = flags,
     held = flags % 2 == 1, confirmed = flags % 4 >= 2, cancelling = flags % 8 >= 4,
-    progressed = flags % 16 >= 8, ran = flags % 32 >= 16,
+    progressed = flags % 16 >= 8, ran = flags % 32 >= 16, suspect = flags % 64 >= 32,
     started = high * 4294967296 + low, worker = text:sub(24),
   }
 end
@@ -44,6 +45,13 @@ end
 local function pack_run(token, attempt, crashes, undelivered, flags, started, worker)
   return token .. struct.pack('>I2BBBI2I4', attempt, math.min(crashes, 255), math.min(undelivered, 255), flags,
     math.floor(started / 4294967296), started % 4294967296) .. worker
+end
+
+local ALONE = { a = 'A', t = 'T' }
+
+-- The letter of the lists that a task waits in: its lane's; that of a suspect, which runs alone, is a capital.
+local function lane_of(head, run)
+  return run and run.suspect and ALONE[head.lane] or head.lane
 end
 
 local NO_TOKEN = string.rep('\0', 12)

@@ -12,10 +12,10 @@
 --          R again in ms, attempt spent | D again in ms, attempt not spent | B at once, at the front, not spent
 --          | K as B, after a crash, which is counted; whether the task may crash once more was decided before
 -- then     for each want: queue, lane, how many; repeated. The room of a lane is shared by its queues, first come;
---          128 tasks altogether
+--          128 tasks altogether. A want of a capital lane brings one suspect (see reap.lua), and nothing beside it
 -- Touches  t: run lease a: sess: q: due: wake: and, through shared.lua, o: p: done dead exp count made made: ev
--- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind,
---           id .. attempt (2 bytes) .. crashes (1 byte) .. record of each leased task ...}
+-- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind .. 2 more when suspects were,
+--           id .. attempt (2 bytes) .. crashes, undelivered, flags (1 byte each) .. record of each leased task ...}
 --          1 recorded | 0 lease lost | 2 not recorded: cancellation was asked for, end it as cancelled
 -- The same session and number again answer what they answered first; a lower number than the last comes too late
 -- and does nothing.
@@ -30,7 +30,7 @@ if before and before:sub(1, 12) == ARGV[2] then
   for at = 15 + length, #before, 16 do
     local id = before:sub(at, at + 15)
     local record, run = redis.call('GET', prefix .. 't:' .. id), redis.call('HGET', prefix .. 'run', id)
-    if record and run and run:sub(1, 12) == ARGV[2] then reply[#reply + 1] = id .. run:sub(13, 15) .. record end
+    if record and run and run:sub(1, 12) == ARGV[2] then reply[#reply + 1] = id .. run:sub(13, 17) .. record end
   end
   return reply
 elseif before and struct.unpack('>I4', before, 9) > struct.unpack('>I4', ARGV[2], 9) then
@@ -60,6 +60,9 @@ for i, report in ipairs(reports) do
   else
     statuses[i] = '1'
     local head = header(redis.call('GETRANGE', prefix .. 't:' .. report.id, 0, 267))
+    -- A suspect whose attempt came to an end of its own has killed nothing.
+    run.suspect = run.suspect and report.kind ~= 'R' and report.kind ~= 'D'
+    head.lane = lane_of(head, run)
     report.run, report.head = run, head
     report.in_front = report.kind == 'B' or report.kind == 'K'
     if report.in_front then fronted[prefix .. 'q:' .. head.queue .. ':' .. head.lane .. ':' .. head.priority] = true end
@@ -70,7 +73,7 @@ end
 local wants, rooms, promoted, next_due, left = {}, {}, {}, math.huge, 0
 for i = at, #ARGV, 3 do
   local queue = ARGV[i]
-  wants[#wants + 1] = { queue = queue, lane = ARGV[i + 1] }
+  wants[#wants + 1] = { queue = queue, lane = ARGV[i + 1], alone = ARGV[i + 1]:upper() == ARGV[i + 1] }
   rooms[ARGV[i + 1]] = tonumber(ARGV[i + 2])
   if not promoted[queue] then
     local key = prefix .. 'due:' .. queue
@@ -84,13 +87,19 @@ end
 -- Candidates of a want, best priority first. An entry whose task moved on is skipped and taken off the list.
 -- Few are read at first, so that large records are not read for nothing.
 local leased, taken, runs_to_set, leases, trims, bytes, examined = {}, {}, {}, {}, {}, 0, 0
+local is_alone, suspects = false, 0
 local function is_full()
-  return #leased >= 128 or bytes > 1048576 or examined >= 1024
+  return is_alone or #leased >= 128 or bytes > 1048576 or examined >= 1024
+end
+local function leave(want)
+  if want.alone then suspects = 2 else left = 1 end
+  woken[prefix .. 'wake:' .. want.queue .. ':' .. want.lane] = true
 end
 local function take(want, priority)
   local key, skipped, most = prefix .. 'q:' .. want.queue .. ':' .. want.lane .. ':' .. priority, 0, 4
   if fronted[key] then -- what goes to its front now would be trimmed in place of what was taken: the next call takes
-    rooms[want.lane], left = 0, 1
+    rooms[want.lane] = 0
+    leave(want)
     return
   end
   while true do
@@ -103,9 +112,8 @@ local function take(want, priority)
     end
     local records, entry_runs = redis.call('MGET', unpack(keys)), redis.call('HMGET', prefix .. 'run', unpack(entry_ids))
     for i, entry in ipairs(entries) do
-      if rooms[want.lane] == 0 or is_full() then
-        left = 1
-        woken[prefix .. 'wake:' .. want.queue .. ':' .. want.lane] = true
+      if rooms[want.lane] == 0 or is_full() or (want.alone and #leased > 0) then
+        leave(want)
         trims[key] = skipped
         return
       end
@@ -113,9 +121,10 @@ local function take(want, priority)
       skipped, examined, bytes = skipped + 1, examined + 1, bytes + (record and #record or 0)
       if record and record:sub(2, 3) == 'W' .. entry:sub(2, 2) and not (run and run.held) and not taken[id] then
         run = run or { attempt = 0, crashes = 0, undelivered = 0 }
-        local packed = pack_run(
-          ARGV[2], run.attempt + 1, run.crashes, run.undelivered, run.ran and HELD + RAN or HELD, now, worker)
-        taken[id] = id .. packed:sub(13, 15) .. record
+        local packed = pack_run(ARGV[2], run.attempt + 1, run.crashes, run.undelivered,
+          HELD + (run.ran and RAN or 0) + (run.suspect and SUSPECT or 0), now, worker)
+        is_alone = want.alone
+        taken[id] = id .. packed:sub(13, 17) .. record
         leased[#leased + 1] = id
         runs_to_set[#runs_to_set + 1], runs_to_set[#runs_to_set + 2] = id, packed
         leases[#leases + 1], leases[#leases + 2] = now + lease_ms, id
@@ -134,8 +143,7 @@ for _, want in ipairs(wants) do
   for priority = 9, 0, -1 do lists[#lists + 1] = prefix .. 'q:' .. want.queue .. ':' .. want.lane .. ':' .. priority end
   if redis.call('EXISTS', unpack(lists)) > 0 then
     if is_full() then
-      left = 1
-      woken[prefix .. 'wake:' .. want.queue .. ':' .. want.lane] = true
+      leave(want)
     else
       for priority = 9, 0, -1 do take(want, priority) end
     end
@@ -147,7 +155,8 @@ finish(endings)
 for _, report in ipairs(again) do
   local run, spent, crashed = report.run, report.kind == 'R' and 0 or 1, report.kind == 'K' and 1 or 0
   redis.call('HSET', prefix .. 'run', report.id,
-    pack_run(NO_TOKEN, run.attempt - spent, run.crashes + crashed, run.undelivered, RAN, run.started, run.worker))
+    pack_run(NO_TOKEN, run.attempt - spent, run.crashes + crashed, run.undelivered,
+      RAN + (run.suspect and SUSPECT or 0), run.started, run.worker))
   redis.call('ZREM', prefix .. 'lease', report.id)
   redis.call('SETRANGE', prefix .. 't:' .. report.id, 5, pack48(now + report.ms))
   if report.row then
@@ -182,6 +191,6 @@ end
 for key, skipped in pairs(trims) do
   if skipped > 0 then redis.call('LTRIM', key, skipped, -1) end
 end
-local reply = {now, status, next_due < math.huge and next_due or -1, left}
+local reply = {now, status, next_due < math.huge and next_due or -1, left + suspects}
 for i, id in ipairs(leased) do reply[4 + i] = taken[id] end
 return reply
