@@ -18,7 +18,7 @@ log = logging.getLogger("taskpost.worker")
 
 LOOK_SECONDS = 0.5
 BLOCKED_MS = 1250  # a loop shows that it turns four times a second
-AWAY_MS = 2000  # if we did not look for so long, we were stopped, and so were they
+AWAY_MS = 1000  # if we look that late, we were held up ourselves, and so were they: let them turn first
 ANSWER_SECONDS = 0.2
 
 
