@@ -1,0 +1,233 @@
+"""
+The page for those who come from Celery: each row of its table is held by tests, which stand here by name.
+
+Most of them live beside the part they try; what none of them tries is tried at the end of this file.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.client import TaskFailed
+from service.errors import InvalidHandler
+from workers import Context, Defer, Registry
+from workers.eager import eager
+from workers.testing import recorded
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "migrating-from-celery.md"
+ROW = re.compile(r"^\| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
+HERE = "journey/test_migration.py::"
+POOL = "workers/test_process_pool.py::"
+CHILDREN = "faults/test_children.py::"
+RUN = "workers/test_run.py::"
+AROUND = "workers/test_around.py::"
+EAGER = "workers/test_eager.py::"
+CALLING = "workers/test_calling.py::"
+
+TESTS: dict[str, list[str]] = {
+    "`acks_late`, `reject_on_worker_lost`, `visibility_timeout`": [
+        "faults/test_killed.py::test_tasks_of_a_killed_worker_run_again",
+        "faults/test_killed.py::test_with_the_default_lease_tasks_of_a_killed_worker_come_back",
+        "faults/test_limits.py::test_a_handler_that_blocks_its_loop_keeps_its_lease",
+    ],
+    "`acks_late=False`": [CHILDREN + "test_work_that_must_not_repeat_is_not_run_again_after_a_crash"],
+    "prefork pool, `-c`": [
+        POOL + "test_a_def_runs_in_a_process_of_its_own",
+        POOL + "test_calls_run_beside_each_other_up_to_the_size",
+    ],
+    "`-P threads`": [
+        "workers/test_thread_pool.py::test_a_result_comes_from_another_thread",
+        "workers/test_thread_pool.py::test_no_more_than_its_size_run_at_once",
+    ],
+    "`-P gevent`, `-P eventlet`": [
+        "workers/test_loop_pool.py::test_a_result_is_kept_as_json",
+        "faults/test_wakes.py::test_a_full_lane_keeps_no_other_waiting",
+    ],
+    "`-Q`": ["faults/test_wakes.py::test_a_worker_of_chosen_queues_serves_no_other"],
+    "`worker_prefetch_multiplier = 1`": [
+        "faults/test_wakes.py::test_two_workers_share_the_work",
+        "faults/test_stopped.py::test_sigterm_lets_short_tasks_finish_and_hands_long_ones_back",
+        "store/test_lease.py::test_a_hand_back_spends_no_attempt_and_stays_in_front",
+    ],
+    "`task_soft_time_limit`": [
+        POOL + "test_the_soft_limit_interrupts_a_sleep",
+        "workers/test_loop_pool.py::test_the_soft_limit_passes_except_exception",
+        "workers/test_thread_pool.py::test_the_soft_limit_is_told_by_the_next_progress",
+        HERE + "test_limits_can_be_chosen_for_one_call",
+    ],
+    "`task_time_limit`": [
+        POOL + "test_the_hard_limit_ends_the_process",
+        POOL + "test_a_hang_in_c_with_signals_blocked_is_killed_after_the_grace",
+        POOL + "test_fifty_processes_that_outlive_a_hard_limit_are_killed",
+        "faults/test_limits.py::test_a_thread_beyond_its_limit_fails_and_keeps_only_its_thread",
+    ],
+    "`worker_max_tasks_per_child`, `worker_max_memory_per_child`": [
+        POOL + "test_an_executor_is_replaced_after_its_tasks_and_the_next_is_ready_before",
+        POOL + "test_an_executor_with_too_much_memory_is_replaced",
+    ],
+    "`WorkerLostError`": [
+        POOL + "test_a_child_that_dies_costs_its_task_only",
+        CHILDREN + "test_a_crash_counts_in_crashes_and_fails_the_task_as_worker_lost",
+        CHILDREN + "test_two_poison_tasks_among_a_hundred_are_the_only_ones_that_fail",
+    ],
+    "`autoretry_for`, `dont_autoretry_for`": [
+        "workers/test_registry.py::test_which_errors_are_retried",
+        "workers/test_loop_pool.py::test_a_passed_limit_is_a_timeout_for_retry_on",
+    ],
+    "`retry_backoff`, `retry_jitter`, `max_retries`": [
+        "unit/test_retry.py::test_the_default_is_full_jitter_up_to_an_hour",
+        RUN + "test_no_retry_comes_later_than_the_whole_time_allows",
+        "faults/test_life.py::test_a_task_fails_when_its_retries_are_used_up",
+    ],
+    "`self.retry`": [
+        RUN + "test_a_handler_chooses_its_own_delay",
+        RUN + "test_a_failure_for_good_ends_the_task_whatever_is_left",
+        "faults/test_life.py::test_deferring_spends_no_attempt",
+    ],
+    "`on_failure`, `on_success`, `on_retry`": [
+        AROUND + "test_hooks_hear_how_the_attempt_ended",
+        AROUND + "test_a_hook_that_raises_changes_nothing",
+    ],
+    "`base=`, `Task` classes": [
+        AROUND + "test_a_policy_gives_its_options_and_hooks_to_many_tasks",
+        AROUND + "test_a_test_replaces_what_a_handler_depends_on",
+    ],
+    "signals `task_prerun`, `task_postrun`": [
+        AROUND + "test_middleware_stands_in_order_around_every_handler",
+        AROUND + "test_middleware_may_replace_the_outcome",
+    ],
+    "signals `worker_process_init`, `worker_process_shutdown`": [
+        CALLING + "test_a_resource_is_opened_in_the_process_that_runs_the_handler"
+    ],
+    "`bind=True`": ["workers/test_arguments.py::test_the_context_is_found_under_any_name_and_spelling"],
+    '`update_state(state="PROGRESS")`': [
+        POOL + "test_progress_is_heard_in_order_and_the_context_is_whole",
+        "faults/test_life.py::test_progress_is_seen_while_it_runs_and_kept_with_the_outcome",
+    ],
+    "`AbortableTask`, `revoke(terminate=True)`": [
+        "faults/test_cancel.py::test_a_running_coroutine_is_cancelled_at_once",
+        "faults/test_cancel.py::test_a_thread_that_looks_is_cancelled",
+        CHILDREN + "test_a_running_def_is_cancelled",
+        POOL + "test_a_handler_that_refuses_to_be_cancelled_is_killed_after_the_grace",
+    ],
+    "`revoke` of a waiting task": ["faults/test_cancel.py::test_a_task_that_waits_for_its_retry_is_cancelled_at_once"],
+    "`task_always_eager`": [
+        EAGER + "test_retries_take_no_time_and_hooks_and_middleware_are_called",
+        EAGER + "test_wrong_arguments_are_refused_as_always",
+        EAGER + "test_the_environment_can_ask_for_it",
+    ],
+    "`celery.contrib.pytest`": ["workers/test_plugin.py::test_the_fixtures_work_in_a_project_of_its_own"],
+    "`task_routes`, `task_queues`": [HERE + "test_a_queue_is_declared_with_the_handler_and_chosen_for_one_call"],
+    "`task_create_missing_queues = False`": ["faults/test_wakes.py::test_a_new_queue_is_served_at_once"],
+    "`setup_logging`, `-l`": [
+        "unit/test_logs.py::test_json_is_one_object_a_line_with_the_task_in_fields_of_its_own",
+        "unit/test_logs.py::test_a_configuration_that_was_there_first_stays",
+        "workers/test_context.py::test_log_lines_carry_the_task",
+    ],
+    "`inspect active`, `inspect stats`": [
+        "faults/test_life.py::test_what_a_worker_is_can_be_read",
+        "store/test_pages.py::test_running_tasks_stand_newest_first",
+    ],
+    "`task_serializer`, `accept_content`, pickle": [
+        "workers/test_arguments.py::test_every_supported_type_arrives_as_python_means_it",
+        "workers/test_models.py::test_a_model_goes_there_and_comes_back",
+        "workers/test_loop_pool.py::test_a_result_that_is_no_json_fails_for_good",
+    ],
+    "`delay`, `apply_async`": [
+        CALLING + "test_options_are_the_contracts",
+        CALLING + "test_an_editor_is_told_the_handlers_own_signature",
+        CALLING + "test_wrong_arguments_are_refused_before_anything_is_sent",
+    ],
+    "`countdown`, `eta`": [
+        "faults/test_wakes.py::test_delayed_tasks_start_on_time_on_an_idle_system",
+        CALLING + "test_options_are_the_contracts",
+    ],
+    "`AsyncResult`": [
+        CALLING + "test_a_handle_follows_its_task",
+        CALLING + "test_a_handle_cancels_and_tells_why_there_is_no_result",
+    ],
+    "`ignore_result`": [CALLING + "test_a_result_that_is_not_kept_is_gone"],
+    "`result_expires`": [
+        "store/test_forget.py::test_old_tasks_leave_the_lists",
+        "store/test_forget.py::test_a_longer_life_of_its_own_keeps_a_task_listed",
+    ],
+    "`group` in a task": [
+        CALLING + "test_a_part_carries_the_id_of_its_whole",
+        EAGER + "test_parts_run_inside_their_whole",
+    ],
+    "`link`, `link_error`": ["faults/test_life.py::test_a_callback_is_made_with_the_end"],
+}
+
+
+def rows() -> list[str]:
+    """The first cells of the table."""
+    cells = [row[1] for row in ROW.finditer(PAGE.read_text())]
+    return [cell for cell in cells if cell != "Celery"]
+
+
+@cache
+def names_in(path: str) -> frozenset[str]:
+    tree = ast.parse((ROOT / "tests" / path).read_text())
+    return frozenset(one.name for one in ast.walk(tree) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def test_every_row_of_the_page_is_held_by_tests() -> None:
+    """No promise of the page is only words; no test stands for a row that is gone."""
+    assert sorted(TESTS) == sorted(rows())
+    assert [] == [row for row, tests in TESTS.items() if not tests]
+
+
+@pytest.mark.parametrize("row", TESTS)
+def test_the_tests_of_a_row_are_there(row: str) -> None:
+    """A test that is renamed or dropped is missed here."""
+    named = [test.split("::") for test in TESTS[row]]
+    assert [] == [(path, name) for path, name in named if name not in names_in(path)]
+
+
+# ---------------------------------------------------------------- what no other test tries
+
+registry = Registry()
+
+
+@registry.task("shop.export", queue="exports", soft_timeout=5, timeout=10)
+async def export(ctx: Context, day: str) -> str:
+    await ctx.progress(1, 1, day)
+    return f"{day} of {ctx.queue}"
+
+
+@registry.task("shop.patient", retries=0)
+async def patient(ctx: Context) -> Any:
+    raise Defer("not yet", after=86_400 * 30)
+
+
+def test_limits_can_be_chosen_for_one_call() -> None:
+    """What is said at the call wins over what the handler declares; the contract's units go out."""
+    with recorded() as submitted:
+        export.options(soft_timeout=1, timeout=2).submit_sync("2026-11-22")
+    assert {"soft_timeout_seconds": 1, "timeout_seconds": 2} == submitted[0].options
+
+
+def test_a_queue_is_declared_with_the_handler_and_chosen_for_one_call() -> None:
+    """The handler's own queue unless the call names another."""
+    with eager():
+        assert "a of exports" == export.submit_sync("a").get()
+        assert "a of slow" == export.options(queue="slow").submit_sync("a").get()
+
+
+def test_a_task_that_always_defers_ends_by_its_whole_time() -> None:
+    """There is no endless retry: the whole time bounds deferrals, too."""
+    with eager(), pytest.raises(TaskFailed, match="not yet"):
+        patient.submit_sync().get()
+
+
+def test_what_celery_calls_otherwise_is_pointed_at() -> None:
+    """An option by its old name is refused where it is declared, with the new one."""
+    with pytest.raises(InvalidHandler, match="say retries"):
+        registry.task("shop.old", max_retries=3)(lambda: None)  # type: ignore[call-arg]
