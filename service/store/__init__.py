@@ -90,17 +90,14 @@ class Store:
     async def agree(self) -> None:
         """Record the deployment's shards at the first start; adopt or refuse what is recorded at later ones."""
         first = self.settings.shards or (CLUSTER_SHARDS if isinstance(self.client, RedisCluster) else 1)
-        await self.scripts.command("HSETNX", keys.conf(0), "shards", first)
-        recorded = int(await self.scripts.command("HGET", keys.conf(0), "shards"))
+        recorded = await self.recorded(0, "shards", first)
         if self.settings.shards not in (0, recorded):
             raise InvalidSetting(
                 f"TASKPOST_SHARDS={self.settings.shards}: this Redis holds a deployment of {recorded} shards; set "
                 f"{recorded}, or leave the setting out. The number is changed offline only."
             )
         for shard in range(recorded):
-            await self.scripts.command("HSETNX", keys.conf(shard), "format", FORMAT)
-            found = int(await self.scripts.command("HGET", keys.conf(shard), "format"))
-            if found > FORMAT:
+            if (found := await self.recorded(shard, "format", FORMAT)) > FORMAT:
                 raise InvalidSetting(
                     f"This Redis holds records of format {found}; this version reads {FORMAT}: upgrade it"
                 )
@@ -108,6 +105,19 @@ class Store:
         if seconds:
             self.tasks.clock.hear(int(seconds) * 1000 + int(micros) // 1000)
         self.tasks.shards = self.events.shards = recorded
+
+    async def recorded(self, shard: int, name: str, first: int) -> int:
+        """
+        What `conf` holds under *name*, which is *first* for a new deployment.
+
+        Written only when it is missing: a Redis that is full refuses writes, and a worker must start all the same,
+        because only running work frees memory.
+        """
+        found = await self.scripts.command("HGET", keys.conf(shard), name)
+        if found is None:
+            await self.scripts.command("HSETNX", keys.conf(shard), name, first)
+            found = await self.scripts.command("HGET", keys.conf(shard), name)
+        return int(found)
 
     @property
     def is_cluster(self) -> bool:
