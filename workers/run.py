@@ -156,7 +156,7 @@ def report_of(
     origin = Origin.of_leased(task, worker)
     if decision.error is not None and decision.error["type"] == WORKER_LOST:
         origin.crashes += 1
-    return report(origin, decision, options, now_ms=now_ms, failure_ttl_s=settings.failure_ttl_seconds)
+    return report(origin, decision, options, now_ms=now_ms, settings=settings)
 
 
 def unknown(attempt: Attempt, now_ms: int) -> Decision:

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from service.settings import Settings
 from service.showing import show
 from service.task import (
     CALLBACK_QUEUE,
@@ -75,7 +76,7 @@ class Origin:
 
 
 def report(
-    origin: Origin, ending: Ending, options: Mapping[str, Any], *, now_ms: int, failure_ttl_s: float
+    origin: Origin, ending: Ending, options: Mapping[str, Any], *, now_ms: int, settings: Settings
 ) -> list[bytes]:
     """
     The arguments by which `step.lua` or `end.lua` end this task.
@@ -83,7 +84,7 @@ def report(
     *options* are those in force (see `task.options_of`); *now_ms* is used for the callback's text only,
     Redis notes its own time.
     """
-    ttl_ms, keeps = time_to_live(origin, ending, options, now_ms, failure_ttl_s)
+    ttl_ms, keeps = time_to_live(origin, ending, options, now_ms, settings)
     flags = KEEPS if keeps else 0
     if ending.progress:
         flags |= PROGRESSED
@@ -118,16 +119,18 @@ def again(task: Leased, kind: bytes, delay_ms: int, row: bytes | None) -> list[b
 
 
 def time_to_live(
-    origin: Origin, ending: Ending, options: Mapping[str, Any], now_ms: int, failure_ttl_s: float
+    origin: Origin, ending: Ending, options: Mapping[str, Any], now_ms: int, settings: Settings
 ) -> tuple[int, bool]:
     """(ms the ended task is kept, whether that is a time of its own rather than its list's)."""
-    own = int(float(options["result_ttl_seconds"]) * 1000)
-    ttl_ms = max(own, int(failure_ttl_s * 1000)) if ending.state == "failed" else own
-    keeps = "result_ttl_seconds" in origin.submission
+    own_ms, listed_ms = int(float(options["result_ttl_seconds"]) * 1000), int(settings.result_ttl_seconds * 1000)
+    if ending.state == "failed":
+        listed_ms = int(settings.failure_ttl_seconds * 1000)
+        own_ms = max(own_ms, listed_ms)
     if origin.submission.get("idempotency_key"):
         # As long as the key answers with this task, there must be a task to answer with.
-        ttl_ms = max(ttl_ms, IDEMPOTENCY_MS + created_ms(origin.id) - now_ms)
-    return max(ttl_ms, LEAST_TTL_MS), keeps
+        own_ms = max(own_ms, IDEMPOTENCY_MS + created_ms(origin.id) - now_ms)
+    ttl_ms = max(own_ms, LEAST_TTL_MS)
+    return ttl_ms, ttl_ms != listed_ms
 
 
 def outcome_of(origin: Origin, ending: Ending, called: bytes | None) -> bytes:

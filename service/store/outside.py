@@ -77,7 +77,7 @@ def ending_report(
     handler = book.known(record.namespace, record.submission.get("name", ""))
     options = options_of(record.submission, handler, settings)
     now_ms = tasks.clock.now_ms()
-    return report(origin, ending, options, now_ms=now_ms, failure_ttl_s=settings.failure_ttl_seconds)
+    return report(origin, ending, options, now_ms=now_ms, settings=settings)
 
 
 async def lost_report(

@@ -160,7 +160,7 @@ class Worker:
             replace(ending),
             options_of(task.submission, None, settings),
             now_ms=self.store.tasks.clock.now_ms(),
-            failure_ttl_s=settings.failure_ttl_seconds,
+            settings=settings,
         )
 
     async def report(self, tasks: Sequence[Leased], reports: Sequence[Sequence[bytes]]) -> bytes:

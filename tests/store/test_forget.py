@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from service.store import Store
+from service.store.endings import Ending, Origin, report
 from service.store.queues import Queues
 from service.store.upkeep import promote, prune, sweep
-from service.task import shard_of
+from service.task import options_of, shard_of
 from tests.store.acting import ADD, Worker, ask_cancel, new, snapshot, state, submit, submit_everywhere
 from tests.store.deployments import Deployment
 
@@ -81,6 +82,21 @@ async def test_a_longer_life_of_its_own_keeps_a_task_listed(
     node.zadd("tp:{0}:exp", dict.fromkeys(kept, 1))
     assert len(kept) == await sweep_all(store)
     assert 0 == node.zcard("tp:{0}:exp")
+
+
+@ONE
+async def test_a_life_of_its_handler_counts_too(store: Store, worker: Worker, deployment: Deployment) -> None:
+    """Whoever says how long: what is kept for another time than the list's leaves it at its own."""
+    ids = [taken.id for taken in await store.tasks.submit_call(0, [new(), new(key="k")])]
+    one, two = await worker.lease()
+    options = {**options_of(one.submission, None, store.settings), "result_ttl_seconds": 604_800}
+    kept = report(
+        Origin.of_leased(one, "w"), Ending("succeeded", b"1"), options, now_ms=store.tasks.clock.now_ms(),
+        settings=store.settings,
+    )  # fmt: skip
+    assert b"1" == await worker.report([one], [kept])
+    assert b"1" == await worker.succeed(two)
+    assert [ids[0]] == deployment.node(0).zrange("tp:{0}:exp", 0, -1)
 
 
 @ONE
