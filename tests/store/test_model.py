@@ -117,9 +117,9 @@ class Model(RuleBasedStateMachine):
             self.attempts[task.id] += kind == b"R"
             if kind == b"R":
                 self.suspects.discard(task.id)
-        # What goes back to the front of a list keeps this call from taking of it.
-        assert len(stepped.leased) in ({min(room, ready), 0} if kind == b"B" else {min(room, ready)})
-        assert len(stepped.leased) == min(room, ready) or stepped.is_work_left
+        # What goes back to the front of a list keeps this call from taking of it, and of those behind it.
+        missing = min(room, ready) - len(stepped.leased)
+        assert missing == 0 or (kind == b"B" and missing > 0 and stepped.is_work_left)
         return self.started(worker, stepped.leased)
 
     def is_held(self, task: Leased) -> bool:
