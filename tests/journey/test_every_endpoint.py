@@ -1,0 +1,105 @@
+"""Every endpoint over real processes, with tasks in each of sixteen shards: on one server and on a cluster."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from service.task import decode_id, shard_of
+from tests.parts import System, system
+
+SHARDS = set(range(16))
+ADD = {"name": "demo.add", "args": {"a": 2, "b": 3}}
+
+
+def all_pages(running: System, **query: Any) -> list[str]:
+    """The ids of a whole walk, in the order in which they came."""
+    ids: list[str] = []
+    page = running.api.get("/v1/tasks", params={"limit": 50, **query}).json()
+    while True:
+        ids += [task["id"] for task in page["items"]]
+        if page["next_cursor"] is None:
+            return ids
+        page = running.api.get("/v1/tasks", params={"limit": 50, **query, "cursor": page["next_cursor"]}).json()
+
+
+def shards_of(ids: list[str]) -> set[int]:
+    return {shard_of(decode_id(id_)) for id_ in ids}
+
+
+def test_sixteen_shards_on_one_server(redis_url: str) -> None:
+    """The shard of a task is no user's business: every endpoint serves all of them."""
+    walk(redis_url)
+
+
+@pytest.mark.full
+def test_a_cluster_of_three_nodes(cluster_url: str) -> None:
+    """The same on a cluster, long-polls included."""
+    walk(cluster_url)
+
+
+def walk(redis_url: str) -> None:
+    """Alone, in batches and as a stream; waited for, listed, read, cancelled and deleted."""
+    with system(redis_url, shards=16) as running:
+        running.start_worker()
+        ids = submit_in_every_way(running)
+        read_in_every_way(running, ids)
+        later = hold_and_cancel(running)
+        for id_ in ids + later:
+            assert 204 == running.api.delete(f"/v1/tasks/{id_}").status_code
+            assert 404 == running.api.get(f"/v1/tasks/{id_}").status_code
+        assert [] == all_pages(running)
+        look_around(running)
+
+
+def submit_in_every_way(running: System) -> list[str]:
+    api = running.api
+    alone = [api.post("/v1/tasks", json=ADD).json()["id"] for _ in range(32)]
+    batch = api.post("/v1/tasks/batch", json=[{**ADD, "idempotency_key": f"key-{n}"} for n in range(100)]).json()
+    lines = "".join(json.dumps({**ADD, "tags": ["line"]}) + "\n" for _ in range(40))
+    stream = api.post("/v1/tasks/stream", content=lines, headers={"Content-Type": "application/x-ndjson"}).text
+    ids = alone + [receipt["task"]["id"] for receipt in batch]
+    ids += [json.loads(line)["task"]["id"] for line in stream.splitlines()]
+    assert 172 == len(set(ids))
+    assert SHARDS == shards_of(ids)
+    again = api.post("/v1/tasks", json=ADD, headers={"Idempotency-Key": "key-7"})
+    assert (200, batch[7]["task"]["id"]) == (again.status_code, again.json()["id"])
+    return ids
+
+
+def read_in_every_way(running: System, ids: list[str]) -> None:
+    api = running.api
+    for id_ in ids:
+        task = api.get(f"/v1/tasks/{id_}", params={"wait": 25}).json()
+        assert ("succeeded", 5) == (task["state"], task["result"])
+    assert 5 == api.get(f"/v1/tasks/{ids[0]}/result").json()
+    assert 1 == len(api.get(f"/v1/tasks/{ids[0]}/attempts").json()["items"])
+    assert sorted(ids, reverse=True) == all_pages(running)
+    assert sorted(ids) == sorted(all_pages(running, state="succeeded"))
+    assert 40 == len(all_pages(running, tag="line"))
+
+
+def hold_and_cancel(running: System) -> list[str]:
+    api = running.api
+    delayed = [{**ADD, "delay_seconds": 1000, "idempotency_key": f"later-{n}"} for n in range(99)]
+    waiting = api.post("/v1/tasks/batch", json=delayed)
+    later = [receipt["task"]["id"] for receipt in waiting.json()]
+    assert SHARDS == shards_of(later)
+    assert sorted(later) == sorted(all_pages(running, state="scheduled"))
+    [queue] = [one for one in api.get("/v1/queues").json()["items"] if one["name"] == "default"]
+    assert (0, 99, 0) == (queue["queued"], queue["scheduled"], queue["running"])
+    assert queue == {**api.get("/v1/queues/default").json(), "oldest_seconds": queue["oldest_seconds"]}
+    for id_ in later:
+        assert "cancelled" == api.post(f"/v1/tasks/{id_}/cancel").json()["state"]
+    return later
+
+
+def look_around(running: System) -> None:
+    api = running.api
+    [worker] = api.get("/v1/workers").json()["items"]
+    handlers = {handler["name"]: handler["workers"] for handler in api.get("/v1/handlers").json()["items"]}
+    assert "demo.add" in worker["handlers"]
+    assert {"demo.add": 1, "demo.sleep": 1} == {name: handlers[name] for name in ("demo.add", "demo.sleep")}
+    assert [200, 200, 200] == [api.get(path).status_code for path in ("/livez", "/readyz", "/openapi.json")]
