@@ -1,8 +1,8 @@
 """
 Taskpost's own processes for tests: `web`, `worker`, `scheduler`, as the Procfile starts them.
 
-Each is a real process on a free loopback port, with its own settings and nothing of the test's environment; it ends with
-the object that holds it.
+Each is a real process on a free loopback port, with its own settings and nothing of the test's environment; it ends
+with the object that holds it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Part:
 
     def __init__(self, name: str, redis_url: str, **settings: Any) -> None:
         self.name = name
-        self.output = tempfile.TemporaryFile()
+        self.output = tempfile.TemporaryFile()  # noqa: SIM115  close() does
         env = {key: value for key, value in os.environ.items() if not key.startswith(("TASKPOST_", "REDIS_"))}
         env |= {f"TASKPOST_{key.upper()}": str(value) for key, value in settings.items()}
         env |= {"TASKPOST_REDIS_URL": redis_url, "PYTHONPATH": str(ROOT)}
