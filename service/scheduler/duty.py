@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 
 from service.errors import TaskpostError
 from service.store import Store
@@ -11,7 +12,7 @@ from service.store import Store
 log = logging.getLogger("taskpost.scheduler")
 
 
-class Duty:
+class Duty(ABC):
     """Done for every shard, every *every_seconds* with some jitter."""
 
     every_seconds: float = 1.0
@@ -30,6 +31,6 @@ class Duty:
         except TaskpostError as exc:
             log.warning("%s, shard %d: %s", type(self).__name__.lower(), shard, exc)
 
+    @abstractmethod
     async def do(self, shard: int) -> None:
         """Do it for one shard."""
-        raise NotImplementedError
