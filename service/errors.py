@@ -6,6 +6,8 @@ Every error Taskpost raises on purpose.
     ├── InvalidHandler            a @task declaration that cannot work; the worker does not start
     ├── InvalidArguments          arguments that do not fit a handler's signature
     ├── LeaseLost                 a worker speaks of a task that is no longer its own
+    ├── InvalidSecret             a key for signatures that cannot be read
+    ├── InvalidSignature          a request that was not signed as it says, or is too old
     └── Problem                   what the API answers, RFC 9457; one stable type each
         ├── BadRequest
         │   ├── MalformedJson          400 malformed-json
@@ -62,6 +64,14 @@ class InvalidArguments(TaskpostError, ValueError):
 
 class LeaseLost(TaskpostError):
     """The task was given to somebody else, or has ended; what this worker reports is refused."""
+
+
+class InvalidSecret(TaskpostError):
+    """Says what a key for signatures needs to look like, and never what it is."""
+
+
+class InvalidSignature(TaskpostError):
+    """A request whose signature does not hold; the text says why, and what to look at."""
 
 
 class Problem(TaskpostError):

