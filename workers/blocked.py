@@ -42,8 +42,12 @@ class BlockWatch:
             was_away = monotonic_ms() - looked_ms > AWAY_MS
             looked_ms = monotonic_ms()
             if not was_away:
-                for process in self.processes:
+                for process in list(self.processes):
                     await self.look(process, looked_ms)
+
+    def forget(self, process: Process) -> None:
+        """A process has ended."""
+        self.since_ms.pop(process.number, None)
 
     async def look(self, process: Process, now_ms: int) -> None:
         turned_ms = process.table.turn_ms

@@ -137,5 +137,10 @@ class HeldTable:
         return found
 
     def close(self) -> None:
-        self.memory.close()
-        os.close(self.descriptor)
+        if self.descriptor >= 0:
+            self.memory.close()
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def __del__(self) -> None:
+        self.close()

@@ -1,5 +1,5 @@
 """
-A worker: supervises its processes, sends their heartbeats, wakes them, reaps.
+A worker: has its processes looked after (`crew.py`), sends their heartbeats, wakes them, reaps.
 
 Runs no code of the user's, so that nothing a handler does can stop the heartbeats. Blocks on Redis only while one of
 its processes waits for work.
@@ -16,7 +16,6 @@ import re
 import secrets
 import signal
 import socket
-import time
 from typing import Any
 
 import uvloop
@@ -27,12 +26,11 @@ from service.logs import configure
 from service.settings import Settings
 from service.store import Store
 from service.store.outside import reap
-from service.task import DEFAULT_NAMESPACE, encode_id, shard_of
+from service.task import DEFAULT_NAMESPACE
 from workers import frames
 from workers.beats import Beats
 from workers.blocked import BlockWatch
-from workers.held import Held
-from workers.overstay import end_overstayer
+from workers.crew import Crew
 from workers.process import Process
 from workers.wakes import Wakes
 
@@ -42,9 +40,7 @@ REAP_SECONDS = 0.7
 ANNOUNCE_SECONDS = 3.0
 STOPPED = 0
 FAILED = 1
-# Beyond `drain_seconds`: until a child is killed that does not end, until its supervisor has handed back what it held,
-# and for the last words to Redis. Together they end a worker in under 25 s.
-CHILD_SECONDS, HAND_BACK_SECONDS, LAST_WORDS_SECONDS = 3.5, 0.8, 0.4
+LAST_WORDS_SECONDS = 0.4
 
 
 def worker_id() -> str:
@@ -80,20 +76,20 @@ class Parent:
         self.started_ms = self.store.tasks.clock.now_ms()
         self.beats = Beats(self.store, self.settings, self.processes)
         self.wakes = Wakes(self.store, self.settings, self.id, self.processes, self.beats)
-        self.processes += [Process(n, self.id, self.settings, self.heard) for n in range(self.settings.processes)]
-        supervised = [asyncio.create_task(self.supervise(process)) for process in self.processes]
+        self.crew = Crew(self.store, self.settings, self.id, self.processes, self.stopping, self.heard, self.forget)
+        self.crew.resize(self.settings.processes)
         duties = (self.beats.run(), self.blocks.run(), self.keep_reaping(), self.keep_announcing())
         background = [asyncio.create_task(duty) for duty in (*self.wakes.watches(), *duties)]
-        await asyncio.wait([stopped, *supervised, *background], return_when=asyncio.FIRST_COMPLETED)
-        self.note_faults([*supervised, *background])
+        await asyncio.wait([stopped, *background], return_when=asyncio.FIRST_COMPLETED)
+        self.note_faults(background)
         self.stopping.set()
-        await self.stop(supervised)
+        await self.crew.stop()
         for task in background:
             task.cancel()
         await asyncio.wait(background, timeout=LAST_WORDS_SECONDS / 4)
-        self.note_faults([*supervised, *background])
+        self.note_faults(background)
         await self.say_goodbye()
-        return FAILED if self.is_failed else STOPPED
+        return FAILED if self.is_failed or self.crew.is_failed else STOPPED
 
     def note_faults(self, tasks: list[asyncio.Task[None]]) -> None:
         """None of *tasks* may raise: whatever did ends this worker, and says why once."""
@@ -121,80 +117,10 @@ class Parent:
         elif kind == frames.READY:
             log.info("worker %s: process %d is ready", self.id, process.number)
 
-    async def supervise(self, process: Process) -> None:
-        """Keep one process running; hand back what it held when it dies."""
-        pause = 0.1
-        while not self.stopping.is_set():
-            began = time.monotonic()
-            said = await self.live(process)
-            if said is None:
-                return
-            lost = process.take_held()
-            self.wakes.forget(process)
-            log.error("worker process %d %s; it held %d tasks", process.number, said, len(lost))
-            await self.recover(process, lost)
-            pause = 0.1 if time.monotonic() - began > 10 else min(pause * 2, 10)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause * (0.5 + random.random() / 2)):
-                    await self.stopping.wait()
-
-    async def live(self, process: Process) -> str | None:
-        """One life of a process; how it ended, None when it was to."""
-        try:
-            await process.start()
-        except OSError as exc:
-            return f"cannot be started: {exc}"
-        if self.stopping.is_set():  # it was being made when all were told to stop
-            process.kill()
-        status = await process.wait()
-        if self.stopping.is_set() and (status == 0 or not process.table.held()):
-            return None
-        if status == frames.BAD_HANDLERS and not process.was_ready:
-            self.is_failed = True
-            self.stopping.set()
-            return None
-        return said_of(status)
-
-    async def recover(self, process: Process, lost: list[Held]) -> None:
-        """Give back at once what a dead process held; if Redis is away, the leases end by themselves."""
-        late = {(held.id, held.token) for held in process.overstayed}
-        process.overstayed = []
-        for held in lost:
-            if (held.id, held.token) in late:
-                try:
-                    await end_overstayer(self.store, self.settings, self.id, held)
-                except TaskpostError as exc:
-                    log.warning("%s: its time limit was not reported: %s", encode_id(held.id), exc)
-        others = [(held.id, held.token) for held in lost if (held.id, held.token) not in late]
-        # What we killed did not crash: nobody is to blame then.
-        await self.hand_back(others, -1 if process.was_killed else max(len(lost), 1))
-
-    async def hand_back(self, lost: list[tuple[bytes, bytes]], together: int) -> None:
-        """Give *lost* back, of a process that held *together* tasks; -1: they are not to blame."""
-        by_shard: dict[int, list[tuple[bytes, bytes]]] = {}
-        for id_, token in lost:
-            by_shard.setdefault(shard_of(id_), []).append((id_, token))
-        for shard, some in by_shard.items():
-            for start in range(0, len(some), 128):
-                part = some[start : start + 128]
-                try:
-                    await reap(self.store.tasks, self.store.handlers, self.settings, shard, part, together)
-                except TaskpostError as exc:
-                    log.warning("%d tasks come back when their leases end: %s", len(part), exc)
-
-    async def stop(self, supervised: list[asyncio.Task[None]]) -> None:
-        """Tell all processes to drain, and end those that do not."""
-        log.info("worker %s: stopping; running tasks have %g s", self.id, self.settings.drain_seconds)
-        for process in self.processes:
-            if process.is_ready:
-                process.tell(frames.STOP)
-            else:  # it holds nothing, and does not listen yet
-                process.kill()
-        _, late = await asyncio.wait(supervised, timeout=self.settings.drain_seconds + CHILD_SECONDS)
-        for process in self.processes:
-            process.kill()
-        if late:
-            await asyncio.wait(late, timeout=HAND_BACK_SECONDS)
+    def forget(self, process: Process) -> None:
+        """A process has ended."""
+        self.wakes.forget(process)
+        self.blocks.forget(process)
 
     # ------------------------------------------------------------ in the background
 
@@ -225,7 +151,8 @@ class Parent:
                     await self.store.workers.announce(worker, worker["seen_ms"])
                     known = self.store.handlers
                     if not all(known.known(DEFAULT_NAMESPACE, name) for name in worker["handlers"]):
-                        self.processes[0].tell(frames.PUBLISH)
+                        for process in self.processes[:1]:
+                            process.tell(frames.PUBLISH)
             except (StoreUnavailable, StoreFull):
                 pass  # the lease loops say so
             except TaskpostError as exc:
@@ -255,13 +182,6 @@ class Parent:
             "blocked_seconds": round(self.blocks.blocked_seconds, 3),
             "running": sum(len(process.table.held()) for process in self.processes),
         }
-
-
-def said_of(status: int) -> str:
-    """How a process ended, in words."""
-    if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    return f"ended with status {status}"
 
 
 def run(settings: Settings) -> int:

@@ -28,6 +28,7 @@ class Process:
         self.table = HeldTable(self.rows)
         self.child: asyncio.subprocess.Process | None = None
         self.commands = -1
+        self.leaving = asyncio.Event()  # it is not started again
         self.was_ready = False  # ever
         self.is_ready = False
         self.was_killed = False  # by us: what it held did not crash it

@@ -32,7 +32,7 @@ class Wakes:
 
     def __init__(self, store: Store, settings: Settings, worker: str, processes: list[Process], beats: Beats) -> None:
         self.store, self.settings, self.worker, self.processes, self.beats = store, settings, worker, processes, beats
-        self.idle: dict[tuple[int, int], int] = {}  # (process number, shard) -> lanes it has room in
+        self.idle: dict[tuple[Process, int], int] = {}  # lanes in which a process has room, by shard
         self.changed = asyncio.Event()
         self.watched: dict[int, int] = {}  # shard -> lanes that the read under way waits for
         self.queues: list[str] = []
@@ -43,7 +43,7 @@ class Wakes:
 
     def note_idle(self, process: Process, shard: int, lanes: int) -> None:
         """A process waits for work of *shard* in *lanes* (bits of `LANE_BITS`)."""
-        self.idle[process.number, shard] = lanes
+        self.idle[process, shard] = lanes
         self.changed.set()
         watched = self.watched.get(shard)
         if watched is not None and lanes & ~watched:
@@ -53,7 +53,7 @@ class Wakes:
 
     def forget(self, process: Process) -> None:
         """A process has ended."""
-        for key in [key for key in self.idle if key[0] == process.number]:
+        for key in [key for key in self.idle if key[0] is process]:
             del self.idle[key]
 
     async def nudge(self, shard: int) -> None:
@@ -121,10 +121,10 @@ class Wakes:
 
     async def pass_on(self, shard: int, lane: str, marker: str) -> None:
         """Wake one idle process with room in *lane*; without one the marker is raised again for others."""
-        for number, of in list(self.idle):
-            if of == shard and self.idle[number, of] & LANE_BITS[lane]:
-                del self.idle[number, of]
-                self.processes[number].tell(frames.WAKE, shard)
+        for process, of in list(self.idle):
+            if of == shard and self.idle[process, of] & LANE_BITS[lane]:
+                del self.idle[process, of]
+                process.tell(frames.WAKE, shard)
                 break
         else:
             await self.store.wakes.hoist(marker)

@@ -1,0 +1,191 @@
+"""
+The processes of a worker: kept running, started anew when they die, drained when there are to be fewer or none.
+
+What a process held when it died is handed back at once. Knows nothing of what processes say to each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
+
+from service.errors import TaskpostError
+from service.settings import Settings
+from service.store import Store
+from service.store.outside import reap
+from service.task import encode_id, shard_of
+from workers import frames
+from workers.held import Held
+from workers.overstay import end_overstayer
+from workers.process import Heard, Process
+
+log = logging.getLogger("taskpost.worker")
+
+# Beyond `drain_seconds`: until a child is killed that does not end, and until its supervisor has handed back what it
+# held. With the last words to Redis they end a worker in under 25 s.
+CHILD_SECONDS, HAND_BACK_SECONDS = 3.5, 0.8
+
+
+class Crew:
+    """
+    Keeps *processes* filled with as many as `resize` asks for, until `stop`.
+
+    *stopping* is set here when handlers cannot be loaded or a fault of ours ends the worker: `is_failed` then.
+    *forget* is told of each process that has ended or takes no more work.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        worker: str,
+        processes: list[Process],
+        stopping: asyncio.Event,
+        heard: Heard,
+        forget: Callable[[Process], None],
+    ) -> None:
+        self.store, self.settings, self.worker, self.processes = store, settings, worker, processes
+        self.stopping, self.heard, self.forget = stopping, heard, forget
+        self.tasks: dict[Process, asyncio.Task[None]] = {}
+        self.retiring: set[asyncio.Task[None]] = set()
+        self.drain_seconds = settings.drain_seconds
+        self.is_failed = False
+
+    # ------------------------------------------------------------ more, fewer, none
+
+    @property
+    def staying(self) -> list[Process]:
+        """The processes that are not on their way out."""
+        return [process for process in self.processes if not process.leaving.is_set()]
+
+    def resize(self, many: int) -> None:
+        """Have *many* processes, at least one: start what is missing, drain those that came last."""
+        staying = self.staying
+        for _ in range(many - len(staying)):
+            self.add()
+        if fewer := staying[max(many, 1) :]:
+            retiring = asyncio.create_task(self.drain(fewer))
+            self.retiring.add(retiring)
+            retiring.add_done_callback(self.retiring.discard)
+
+    def add(self) -> Process:
+        """Start one more."""
+        taken = {process.number for process in self.processes}
+        number = next(number for number in count() if number not in taken)
+        process = Process(number, self.worker, self.settings, self.heard)
+        self.processes.append(process)
+        task = self.tasks[process] = asyncio.create_task(self.supervise(process))
+        task.add_done_callback(lambda _: self.note_end(process))
+        return process
+
+    async def drain(self, processes: Sequence[Process]) -> None:
+        """Tell *processes* to drain, and end those that do not."""
+        for process in processes:
+            process.leaving.set()
+            self.forget(process)
+            if process.is_ready:
+                process.tell(frames.STOP)
+            else:  # it holds nothing, and does not listen yet
+                process.kill()
+        ends = [self.tasks[process] for process in processes if process in self.tasks]
+        if not ends:
+            return
+        _, late = await asyncio.wait(ends, timeout=self.drain_seconds + CHILD_SECONDS)
+        for process in processes:
+            process.kill()
+        if late:
+            await asyncio.wait(late, timeout=HAND_BACK_SECONDS)
+
+    async def stop(self) -> None:
+        """Drain and end all of them."""
+        log.info("worker %s: stopping; running tasks have %g s", self.worker, self.drain_seconds)
+        await self.drain(list(self.processes))
+
+    def note_end(self, process: Process) -> None:
+        """A process is looked after no longer: it was drained, or there was a fault."""
+        task = self.tasks.pop(process)
+        self.processes.remove(process)
+        self.forget(process)
+        if not task.cancelled() and (fault := task.exception()):
+            log.critical("a fault of ours ends this worker", exc_info=fault)
+            self.is_failed = True
+            self.stopping.set()
+
+    # ------------------------------------------------------------ one process
+
+    def is_ending(self, process: Process) -> bool:
+        return self.stopping.is_set() or process.leaving.is_set()
+
+    async def supervise(self, process: Process) -> None:
+        """Keep one process running; hand back what it held when it dies."""
+        pause = 0.1
+        while not self.is_ending(process):
+            began = time.monotonic()
+            said = await self.live(process)
+            if said is None:
+                return
+            lost = process.take_held()
+            self.forget(process)
+            log.error("worker process %d %s; it held %d tasks", process.number, said, len(lost))
+            await self.recover(process, lost)
+            pause = 0.1 if time.monotonic() - began > 10 else min(pause * 2, 10)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause * (0.5 + random.random() / 2)):
+                    await process.leaving.wait()
+
+    async def live(self, process: Process) -> str | None:
+        """One life of a process; how it ended, None when it was to."""
+        try:
+            await process.start()
+        except OSError as exc:
+            return f"cannot be started: {exc}"
+        if self.is_ending(process):  # it was being made when it was told to stop
+            process.kill()
+        status = await process.wait()
+        if self.is_ending(process) and (status == 0 or not process.table.held()):
+            return None
+        if status == frames.BAD_HANDLERS and not process.was_ready:
+            self.is_failed = True
+            self.stopping.set()
+            return None
+        return said_of(status)
+
+    async def recover(self, process: Process, lost: list[Held]) -> None:
+        """Give back at once what a dead process held; if Redis is away, the leases end by themselves."""
+        late = {(held.id, held.token) for held in process.overstayed}
+        process.overstayed = []
+        for held in lost:
+            if (held.id, held.token) in late:
+                try:
+                    await end_overstayer(self.store, self.settings, self.worker, held)
+                except TaskpostError as exc:
+                    log.warning("%s: its time limit was not reported: %s", encode_id(held.id), exc)
+        others = [(held.id, held.token) for held in lost if (held.id, held.token) not in late]
+        # What we killed did not crash: nobody is to blame then.
+        await self.hand_back(others, -1 if process.was_killed else max(len(lost), 1))
+
+    async def hand_back(self, lost: list[tuple[bytes, bytes]], together: int) -> None:
+        """Give *lost* back, of a process that held *together* tasks; -1: they are not to blame."""
+        by_shard: dict[int, list[tuple[bytes, bytes]]] = {}
+        for id_, token in lost:
+            by_shard.setdefault(shard_of(id_), []).append((id_, token))
+        for shard, some in by_shard.items():
+            for start in range(0, len(some), 128):
+                part = some[start : start + 128]
+                try:
+                    await reap(self.store.tasks, self.store.handlers, self.settings, shard, part, together)
+                except TaskpostError as exc:
+                    log.warning("%d tasks come back when their leases end: %s", len(part), exc)
+
+
+def said_of(status: int) -> str:
+    """How a process ended, in words."""
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with status {status}"
