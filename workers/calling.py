@@ -13,8 +13,9 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
+from service import plain
 from service.errors import InvalidArguments
-from workers import doors, plain
+from workers import doors
 from workers.handles import Handle, SyncHandle
 
 if TYPE_CHECKING:

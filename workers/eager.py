@@ -23,6 +23,7 @@ from service.client.submission import document, encode
 from service.client.types import view
 from service.settings import Settings
 from service.showing import show
+from service.store.decisions import Again
 from service.store.endings import Ending
 from service.task import (
     DEFAULT_NAMESPACE,
@@ -39,7 +40,7 @@ from workers.outcome import Outcome
 from workers.pools import Pool
 from workers.pools.loop import LoopPool
 from workers.registry import Registry
-from workers.run import Again, Pipeline
+from workers.run import Pipeline
 
 if TYPE_CHECKING:
     from service.client.calls import Steps

@@ -1,9 +1,7 @@
 """
-How an attempt ends: the outcomes as values, and the exceptions with which a handler chooses one.
+The exceptions with which a handler chooses how its attempt ends, beside the outcomes as values (`service.outcome`).
 
-Nothing here runs or stores anything. Outcomes are what pools and push answer and what the pipeline decides
-on: *Succeeded*, *Failed* (counts against the retries), *Deferred* (counts nothing), *Cancelled*, *Crashed* (counts
-as a crash).
+Nothing here runs or stores anything.
 
     BaseException
     ├── asyncio.CancelledError
@@ -20,77 +18,24 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any
 
-import msgspec
-import orjson
+from service.outcome import (
+    LOST,
+    NOT_BEGUN,
+    SHUTDOWN,
+    Cancelled,
+    Crashed,
+    Deferred,
+    Failed,
+    Outcome,
+    Succeeded,
+    failed,
+)
 
-from workers.plain import dump
-
-SHUTDOWN = "the worker is stopping"
-LOST = "its lease was lost"
-NOT_BEGUN = "it was leased ahead, and nothing became free for it soon"
-
-
-class Succeeded(msgspec.Struct):
-    """
-    The attempt did its work. *result_json* is stored as it is; *http* is kept with the attempt of a URL
-    task.
-    """
-
-    result_json: bytes
-    http: dict[str, Any] | None = None
-
-    @property
-    def result(self) -> Any:
-        """The result as it will be read."""
-        return orjson.loads(self.result_json)
-
-    @classmethod
-    def of(cls, result: Any) -> Succeeded:
-        """A success with *result*, for a middleware that replaces an outcome. Raises TypeError: no form in JSON."""
-        return cls(dump(result))
-
-
-class Failed(msgspec.Struct):
-    """
-    The attempt did not do its work. *error* is `{type, message, traceback}`.
-
-    *retry* says whether another attempt may follow while retries are left; *after_seconds* replaces the
-    backoff's delay when it is not None.
-    """
-
-    error: dict[str, Any]
-    retry: bool = True
-    after_seconds: float | None = None
-    http: dict[str, Any] | None = None
-
-
-class Deferred(msgspec.Struct):
-    """The attempt comes back after *after_seconds* and has counted nothing."""
-
-    after_seconds: float
-    reason: str = ""
-    http: dict[str, Any] | None = None
-
-
-class Cancelled(msgspec.Struct):
-    """The attempt was told to stop and has stopped."""
-
-    reason: str = ""
-
-
-class Crashed(msgspec.Struct):
-    """
-    The process that ran the attempt died: no attempt is spent, but the task may outlive only `max_crashes` of these.
-
-    Answered by the process pool alone, never by a handler or what stands around it.
-    """
-
-    reason: str
-
-
-Outcome = Succeeded | Failed | Deferred | Cancelled | Crashed
+__all__ = [
+    "LOST", "NOT_BEGUN", "SHUTDOWN", "Cancelled", "Crashed", "Defer", "Deferred", "Fail", "Failed", "Outcome", "Retry",
+    "SoftTimeLimitExceeded", "Succeeded", "TimeLimitExceeded", "failed",
+]  # fmt: skip
 
 
 class Retry(Exception):
@@ -132,11 +77,6 @@ class SoftTimeLimitExceeded(asyncio.CancelledError):
 
 class TimeLimitExceeded(TimeoutError):
     """The hard time limit has passed. A `TimeoutError` for `retry_on` and `no_retry_on`."""
-
-
-def failed(type_: str, message: str, *, retry: bool, traceback: str | None = None) -> Failed:
-    """A failure that is not an exception of the handler's."""
-    return Failed({"type": type_, "message": message, "traceback": traceback}, retry)
 
 
 def _text(raised: Exception, message: object) -> str:

@@ -12,12 +12,12 @@ import random
 
 from service.settings import Settings
 from service.store import Store
+from service.store.decisions import Decision, decide, report_of, row_of
 from service.store.endings import Ending
 from service.store.replies import leased_of
 from service.task import options_of, shard_of
 from workers.held import Held
 from workers.outcome import Cancelled, TimeLimitExceeded, failed
-from workers.run import Decision, decide, report_of, row_of
 
 
 async def end_overstayer(store: Store, settings: Settings, worker: str, held: Held) -> None:

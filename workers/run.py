@@ -1,45 +1,30 @@
 """
 One attempt, as a pipeline: find the handler, bind its arguments, call it, decide what the outcome means.
 
-Nothing here writes to Redis: the answer is a report that the lease loop sends. `decide` is pure.
+Nothing here writes to Redis: the answer is a report that the lease loop sends. What an outcome means is decided in
+`service.store.decisions`.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from service.errors import InvalidArguments
-from service.retry import delay_seconds
 from service.settings import Settings
-from service.store.endings import Ending, Origin, again, report
+from service.store.decisions import Again, Decision, decide, report_of, row_of
+from service.store.endings import Ending
 from service.task import Leased, encode_id, options_of
 from workers.context import Context, ReportProgress
 from workers.handler import Handler
-from workers.outcome import NOT_BEGUN, SHUTDOWN, Cancelled, Crashed, Deferred, Failed, Outcome, Succeeded, failed
+from workers.outcome import Cancelled, Deferred, Outcome, failed
 from workers.pools import Pool
 from workers.push.client import PushClient
 from workers.registry import Registry
 
 UNKNOWN_HANDLER_SECONDS = 2.0
-WORKER_LOST = "worker_lost"
 OPTION_NAMES = frozenset(options_of({}, None, Settings()))
-
-
-@dataclass(slots=True)
-class Again:
-    """The task runs again: `R` after a failure, `D` deferred, `B` handed back, `K` after a crash (see step.lua)."""
-
-    kind: bytes
-    delay_ms: int = 0
-    row: bytes | None = None
-
-
-Decision = Ending | Again
 
 
 class Attempt:
@@ -147,18 +132,6 @@ class Pipeline:
         return report_of(attempt.task, decision, attempt.options, self.settings, self.worker, now_ms)
 
 
-def report_of(
-    task: Leased, decision: Decision, options: Mapping[str, Any], settings: Settings, worker: str, now_ms: int
-) -> list[bytes]:
-    """*decision* on *task*, which *worker* holds, as step.lua takes it."""
-    if isinstance(decision, Again):
-        return again(task, decision.kind, decision.delay_ms, decision.row)
-    origin = Origin.of_leased(task, worker)
-    if decision.error is not None and decision.error["type"] == WORKER_LOST:
-        origin.crashes += 1
-    return report(origin, decision, options, now_ms=now_ms, settings=settings)
-
-
 def unknown(attempt: Attempt, now_ms: int) -> Decision:
     """There is no such handler here; another worker may have it, so the task goes back for a moment."""
     seconds = UNKNOWN_HANDLER_SECONDS * (0.5 + random.random())
@@ -167,72 +140,3 @@ def unknown(attempt: Attempt, now_ms: int) -> Decision:
     if isinstance(decision, Again):
         decision.row = None  # a rolling deploy would fill the list of attempts
     return decision
-
-
-def decide(
-    task: Leased, outcome: Outcome, options: Mapping[str, Any], now_ms: int, worker: str, chance: Callable[[], float]
-) -> Decision:
-    """What *outcome* means for the task: it ends, or runs again. Pure but for *chance*, a number from 0 up to 1."""
-    if isinstance(outcome, Succeeded):
-        row = None
-        if task.attempt > 1 or task.crashes or outcome.http:
-            row = row_of(task, outcome, "succeeded", now_ms, worker)
-        return Ending("succeeded", result=outcome.result_json, row=row)
-    if isinstance(outcome, Cancelled):
-        if outcome.reason in (SHUTDOWN, NOT_BEGUN):
-            return Again(b"B")
-        return Ending("cancelled", row=row_of(task, outcome, "cancelled", now_ms, worker))
-    if isinstance(outcome, Crashed):
-        return after_crash(task, outcome, now_ms, worker)
-    last_ms = task.due_ms + int(options["retry_for_seconds"] * 1000)
-    if isinstance(outcome, Deferred):
-        delay_ms = int(outcome.after_seconds * 1000)
-        if now_ms + delay_ms <= last_ms:
-            return Again(b"D", delay_ms, row_of(task, outcome, "deferred", now_ms, worker, now_ms + delay_ms))
-        outcome = Failed(too_late(options, outcome.reason), retry=False, http=outcome.http)
-    if outcome.retry and task.attempt <= options["retries"]:
-        after = outcome.after_seconds
-        if after is None:
-            after = delay_seconds(options["backoff"], task.attempt, chance)
-        delay_ms = int(after * 1000)
-        if now_ms + delay_ms <= last_ms:
-            return Again(b"R", delay_ms, row_of(task, outcome, "retried", now_ms, worker, now_ms + delay_ms))
-    return Ending("failed", error=outcome.error, row=row_of(task, outcome, "failed", now_ms, worker))
-
-
-def after_crash(task: Leased, outcome: Crashed, now_ms: int, worker: str) -> Decision:
-    """The task of a process that died runs again, as often as its `max_crashes` allow."""
-    row = row_of(task, outcome, "crashed", now_ms, worker)
-    if task.crashes < task.max_crashes:
-        return Again(b"K", row=row)
-    many = task.crashes + 1
-    message = f"{outcome.reason}. It has crashed {many} time{'s' * (many > 1)}; max_crashes is {task.max_crashes}."
-    return Ending("failed", error={"type": WORKER_LOST, "message": message, "traceback": None}, row=row)
-
-
-def too_late(options: Mapping[str, Any], reason: str) -> dict[str, Any]:
-    """The error of a task that would be deferred beyond its time."""
-    seconds = options["retry_for_seconds"]
-    message = f"it was to come back later than its retry_for_seconds, {seconds:g}, allow"
-    return {"type": "RetryTimeExceeded", "message": f"{message}: {reason}" if reason else message, "traceback": None}
-
-
-def row_of(task: Leased, outcome: Outcome, named: str, now_ms: int, worker: str, retry_ms: int | None = None) -> bytes:
-    """The attempt as it is kept: JSON with times in ms."""
-    row: dict[str, Any] = {
-        "attempt": task.attempt,
-        "started_ms": task.leased_ms,
-        "finished_ms": now_ms,
-        "worker": worker,
-        "outcome": named,
-    }
-    if isinstance(outcome, Failed):
-        row["error"] = outcome.error
-    elif not isinstance(outcome, Succeeded) and outcome.reason:
-        kind = WORKER_LOST if isinstance(outcome, Crashed) else type(outcome).__name__
-        row["error"] = {"type": kind, "message": outcome.reason, "traceback": None}
-    if not isinstance(outcome, Cancelled | Crashed) and outcome.http:
-        row["http"] = outcome.http
-    if retry_ms is not None:
-        row["retry_ms"] = retry_ms
-    return orjson.dumps(row)

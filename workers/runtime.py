@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from service.errors import StoreFull, StoreUnavailable
 from service.settings import Settings
 from service.store import Store
+from service.store.decisions import Again, Decision
 from service.store.endings import Ending
 from service.store.tasks import MOST_A_CALL, MOST_BYTES_A_CALL, Stepped
 from service.task import ALONE, LETTERS, Leased, encode_id
@@ -26,7 +27,7 @@ from workers.frames import LANE_BITS
 from workers.held import HeldTable, monotonic_ms
 from workers.outcome import SHUTDOWN, Cancelled, Failed
 from workers.progress import ProgressReporter
-from workers.run import Again, Attempt, Decision, Pipeline
+from workers.run import Attempt, Pipeline
 from workers.slots import Slots
 
 log = logging.getLogger("taskpost.worker")

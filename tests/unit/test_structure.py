@@ -26,7 +26,10 @@ SHARED = (ROOT / "service/store/lua/shared.lua").read_text()
 
 # Each line may import itself and the lines above it.
 LAYERS = [
-    "errors task showing logs retry settings signing identity egress children ports contract submission",
+    (
+        "errors task plain outcome received showing logs retry settings signing identity egress children ports "
+        "contract submission"
+    ),
     "client",
     "store",
     "scheduler",

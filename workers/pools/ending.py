@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from service.plain import dump
 from workers.capture import clip, error_of
 from workers.outcome import Defer, Deferred, Failed, Outcome, Retry, Succeeded, TimeLimitExceeded, failed
-from workers.plain import dump
 
 if TYPE_CHECKING:
     from workers.handler import Handler

@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
+from service.outcome import SHUTDOWN, Cancelled, Deferred, Failed, Outcome, Succeeded, failed
 from service.settings import Settings
+from service.store.decisions import Again, Decision, decide
 from service.store.endings import Ending
 from service.task import Leased, new_ids, options_of
-from workers.outcome import Cancelled, Deferred, Failed, Outcome, Succeeded, failed
-from workers.run import SHUTDOWN, Again, Decision, decide
 
 NOW_MS = 1_800_000_000_000
 ERROR = {"type": "ValueError", "message": "no", "traceback": "…"}

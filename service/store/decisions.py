@@ -1,0 +1,115 @@
+"""
+What an outcome means for its task: it ends, or runs again. The same in a worker and where an endpoint reports later.
+
+Pure but for chance, which comes in as a function: nothing here reads or writes Redis. The answer is a decision,
+and its report is what step.lua takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from service.outcome import NOT_BEGUN, SHUTDOWN, Cancelled, Crashed, Deferred, Failed, Outcome, Succeeded
+from service.retry import delay_seconds
+from service.settings import Settings
+from service.store.endings import Ending, Origin, again, report
+from service.task import Leased
+
+WORKER_LOST = "worker_lost"
+
+
+@dataclass(slots=True)
+class Again:
+    """The task runs again: `R` after a failure, `D` deferred, `B` handed back, `K` after a crash (see step.lua)."""
+
+    kind: bytes
+    delay_ms: int = 0
+    row: bytes | None = None
+
+
+Decision = Ending | Again
+
+
+def decide(
+    task: Leased, outcome: Outcome, options: Mapping[str, Any], now_ms: int, worker: str, chance: Callable[[], float]
+) -> Decision:
+    """What *outcome* means for the task: it ends, or runs again. Pure but for *chance*, a number from 0 up to 1."""
+    if isinstance(outcome, Succeeded):
+        row = None
+        if task.attempt > 1 or task.crashes or outcome.http:
+            row = row_of(task, outcome, "succeeded", now_ms, worker)
+        return Ending("succeeded", result=outcome.result_json, row=row)
+    if isinstance(outcome, Cancelled):
+        if outcome.reason in (SHUTDOWN, NOT_BEGUN):
+            return Again(b"B")
+        return Ending("cancelled", row=row_of(task, outcome, "cancelled", now_ms, worker))
+    if isinstance(outcome, Crashed):
+        return after_crash(task, outcome, now_ms, worker)
+    last_ms = task.due_ms + int(options["retry_for_seconds"] * 1000)
+    if isinstance(outcome, Deferred):
+        delay_ms = int(outcome.after_seconds * 1000)
+        if now_ms + delay_ms <= last_ms:
+            return Again(b"D", delay_ms, row_of(task, outcome, "deferred", now_ms, worker, now_ms + delay_ms))
+        outcome = Failed(too_late(options, outcome.reason), retry=False, http=outcome.http)
+    if outcome.retry and task.attempt <= options["retries"]:
+        after = outcome.after_seconds
+        if after is None:
+            after = delay_seconds(options["backoff"], task.attempt, chance)
+        delay_ms = int(after * 1000)
+        if now_ms + delay_ms <= last_ms:
+            return Again(b"R", delay_ms, row_of(task, outcome, "retried", now_ms, worker, now_ms + delay_ms))
+    return Ending("failed", error=outcome.error, row=row_of(task, outcome, "failed", now_ms, worker))
+
+
+def after_crash(task: Leased, outcome: Crashed, now_ms: int, worker: str) -> Decision:
+    """The task of a process that died runs again, as often as its `max_crashes` allow."""
+    row = row_of(task, outcome, "crashed", now_ms, worker)
+    if task.crashes < task.max_crashes:
+        return Again(b"K", row=row)
+    many = task.crashes + 1
+    message = f"{outcome.reason}. It has crashed {many} time{'s' * (many > 1)}; max_crashes is {task.max_crashes}."
+    return Ending("failed", error={"type": WORKER_LOST, "message": message, "traceback": None}, row=row)
+
+
+def too_late(options: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    """The error of a task that would be deferred beyond its time."""
+    seconds = options["retry_for_seconds"]
+    message = f"it was to come back later than its retry_for_seconds, {seconds:g}, allow"
+    return {"type": "RetryTimeExceeded", "message": f"{message}: {reason}" if reason else message, "traceback": None}
+
+
+def row_of(task: Leased, outcome: Outcome, named: str, now_ms: int, worker: str, retry_ms: int | None = None) -> bytes:
+    """The attempt as it is kept: JSON with times in ms."""
+    row: dict[str, Any] = {
+        "attempt": task.attempt,
+        "started_ms": task.leased_ms,
+        "finished_ms": now_ms,
+        "worker": worker,
+        "outcome": named,
+    }
+    if isinstance(outcome, Failed):
+        row["error"] = outcome.error
+    elif not isinstance(outcome, Succeeded) and outcome.reason:
+        kind = WORKER_LOST if isinstance(outcome, Crashed) else type(outcome).__name__
+        row["error"] = {"type": kind, "message": outcome.reason, "traceback": None}
+    if not isinstance(outcome, Cancelled | Crashed) and outcome.http:
+        row["http"] = outcome.http
+    if retry_ms is not None:
+        row["retry_ms"] = retry_ms
+    return orjson.dumps(row)
+
+
+def report_of(
+    task: Leased, decision: Decision, options: Mapping[str, Any], settings: Settings, worker: str, now_ms: int
+) -> list[bytes]:
+    """*decision* on *task*, which *worker* holds, as step.lua takes it."""
+    if isinstance(decision, Again):
+        return again(task, decision.kind, decision.delay_ms, decision.row)
+    origin = Origin.of_leased(task, worker)
+    if decision.error is not None and decision.error["type"] == WORKER_LOST:
+        origin.crashes += 1
+    return report(origin, decision, options, now_ms=now_ms, settings=settings)
