@@ -21,11 +21,12 @@ from benchmarks.figures import Figure, table
 from benchmarks.latency import latency
 from benchmarks.memory import memory
 from benchmarks.scale import FULL, QUICK, TINY, Scale
+from benchmarks.sleep import sleep
 from benchmarks.submit import batch, stream, submit
 
 Benchmark = Callable[[Scale, str], Iterator[Figure]]
 BENCHMARKS: dict[str, Benchmark] = {
-    one.__name__: one for one in (submit, batch, stream, drain, latency, memory, url)
+    one.__name__: one for one in (submit, batch, stream, drain, latency, memory, sleep, url)
 }
 BY_NAME_ONLY: dict[str, Benchmark] = {"celery": celery}  # installs a package, so nobody gets it unasked
 NAMES_HELP = f"which; all unless named: {', '.join(BENCHMARKS)}; only by name: {', '.join(BY_NAME_ONLY)}"

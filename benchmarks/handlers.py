@@ -4,9 +4,12 @@ The handlers that are measured: they do nothing, or note when they were started.
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from workers import task
+
+SLEEP_SECONDS = 0.05
 
 
 @task("bench.nothing")
@@ -31,3 +34,15 @@ async def started() -> int:
 def in_process(a: int, b: int) -> int:
     """The same in a child process that can be killed."""
     return a + b
+
+
+@task("bench.sleep")
+async def sleep() -> None:
+    """Waits, as a handler does that calls another service."""
+    await asyncio.sleep(SLEEP_SECONDS)
+
+
+@task("bench.sleep.thread", pool="thread")
+def sleep_on_thread() -> None:
+    """The same on a thread."""
+    time.sleep(SLEEP_SECONDS)
