@@ -67,6 +67,9 @@ def how_it_goes(task: Task, now: datetime) -> list[tuple[str, str]]:
         rows.append(("finished", f"{clock(task.finished_at)} ({relative(task.finished_at, now)}{took})"))
     if task.progress is not None and not task.is_ended:
         rows.append(("progress", progress_text(task)))
+    if task.checkpoint is not None:
+        size = f"{task.checkpoint.bytes:,} bytes"
+        rows.append(("checkpoint", f"{clock(task.checkpoint.at)} ({relative(task.checkpoint.at, now)}), {size}"))
     if task.worker:
         rows.append(("worker", one_line(task.worker)))
     return rows

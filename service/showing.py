@@ -39,6 +39,7 @@ def show(snapshot: Snapshot, options: Mapping[str, Any]) -> dict[str, Any]:
         **options,
         "error": outcome.get("error"),
         "progress": snapshot.progress or outcome.get("progress"),
+        "checkpoint": snapshot.checkpoint,
         "idempotency_key": submission.get("idempotency_key"),
         "callback": show_callback(submission.get("callback"), outcome.get("callback")),
         "callback_of": submission.get("callback_of"),

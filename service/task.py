@@ -249,6 +249,7 @@ class Snapshot:
     progress: dict[str, Any] | None
     now_ms: int
     size: int = 0  # bytes of the record and its outcome
+    checkpoint: dict[str, Any] | None = None  # that there is one
 
     @property
     def state(self) -> str:
@@ -275,6 +276,8 @@ class Leased:
     crashes: int
     leased_ms: int
     is_suspect: bool = False  # it was lost with its process, and runs alone
+    checkpoint: bytes = b""  # where an earlier attempt was, as JSON
+    checkpoint_number: int = 0  # how many the task has had
 
     @property
     def max_crashes(self) -> int:
@@ -297,9 +300,7 @@ def first_due_ms(id_: bytes, submission: Mapping[str, Any]) -> int:
 # ---------------------------------------------------------------- options
 
 
-def options_of(
-    submission: Mapping[str, Any], handler: Mapping[str, Any] | None, settings: Any
-) -> dict[str, Any]:
+def options_of(submission: Mapping[str, Any], handler: Mapping[str, Any] | None, settings: Any) -> dict[str, Any]:
     """
     The options in force: what the submission says, else its handler, else the settings.
 

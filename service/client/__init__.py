@@ -37,6 +37,7 @@ from service.client.errors import (
 )
 from service.client.types import (
     Attempt,
+    Checkpoint,
     Handler,
     Options,
     Progress,
@@ -52,6 +53,7 @@ __all__ = [
     "ApiError",
     "AsyncTaskpost",
     "Attempt",
+    "Checkpoint",
     "ClientError",
     "ConnectFailed",
     "Handler",

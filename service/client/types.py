@@ -84,6 +84,13 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class Checkpoint(msgspec.Struct, frozen=True):
+    """That there is a place for the next attempt to go on from: since when, and how large it is."""
+
+    at: datetime
+    bytes: int
+
+
 class Task(View, frozen=True, kw_only=True):
     """A task as it stood when it was read; read it again to see it move."""
 
@@ -115,6 +122,7 @@ class Task(View, frozen=True, kw_only=True):
     result: Any = None
     error: TaskError | None = None
     progress: Progress | None = None
+    checkpoint: Checkpoint | None = None
     tags: list[str] = []
     metadata: dict[str, Any] = {}
     idempotency_key: str | None = None

@@ -9,6 +9,7 @@ names that depend on a task or a queue from that prefix; their headers list whic
     none                      -       never exists: a slot that is moving then refuses a whole call, not half of it
     t:<id>  o:<id>            string  record; outcome of a large one
     a:<id>  p:<id>            list, string   attempts other than a first that succeeded; progress
+    c:<id>                    string  checkpoint of a task that has not ended: when, its number, JSON
     q:<queue>:<lane>:<prio>   list    ready entries, first in first out; a capital lane holds suspects, which run alone
     due:<queue>               zset    entries of delayed and retrying tasks, by due time
     count                     hash    q|s|r:<queue> -> how many tasks are queued, scheduled, running
@@ -79,6 +80,10 @@ def record(id_: bytes) -> bytes:
 
 def attempts(id_: bytes) -> bytes:
     return prefix(id_[6]).encode() + b"a:" + id_
+
+
+def checkpoint(id_: bytes) -> bytes:
+    return prefix(id_[6]).encode() + b"c:" + id_
 
 
 def made(shard: int) -> str:

@@ -4,6 +4,9 @@ Tasks out of the bytes that scripts answer: a leased one, and one as it reads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import orjson
 
 from service.task import (
@@ -12,12 +15,29 @@ from service.task import (
     Snapshot,
     parse_record,
     parse_run,
+    rfc3339,
     split_queue,
     submission_of,
     unpack_submission,
 )
 
+HAS_CHECKPOINT = 64  # a flag of a run
 QUEUES: dict[bytes, tuple[str, str]] = {}  # stored name -> (namespace, queue); a worker meets few
+
+
+def all_leased_of(reply: Sequence[bytes], token: bytes, now_ms: int, has_checkpoints: bool) -> list[Leased]:
+    """The leased tasks of step.lua's reply; a checkpoint follows where the flags name one."""
+    if not has_checkpoints:
+        return [leased_of(packed, token, now_ms) for packed in reply]
+    leased: list[Leased] = []
+    parts = iter(reply)
+    for packed in parts:
+        task = leased_of(packed, token, now_ms)
+        if packed[20] & HAS_CHECKPOINT:
+            stored = next(parts)  # when (6 bytes), its number (4), JSON
+            task.checkpoint, task.checkpoint_number = stored[10:], int.from_bytes(stored[6:10], "big")
+        leased.append(task)
+    return leased
 
 
 def leased_of(packed: bytes, token: bytes, now_ms: int) -> Leased:
@@ -44,6 +64,7 @@ def snapshot_of(
     run: bytes | None,
     outcome: bytes | None,
     progress: bytes | None,
+    checkpoint: bytes | None = None,
 ) -> Snapshot | None:
     """One task of read.lua's reply."""
     if raw is None:
@@ -55,4 +76,10 @@ def snapshot_of(
         progress=orjson.loads(progress) if progress else None,
         now_ms=now_ms,
         size=len(raw) + len(outcome or b""),
+        checkpoint=shown_mark(checkpoint) if checkpoint else None,
     )
+
+
+def shown_mark(packed: bytes) -> dict[str, Any]:
+    """That a task has a checkpoint, as read.lua answers it: 6 bytes of time, 4 of length."""
+    return {"at": rfc3339(int.from_bytes(packed[:6], "big")), "bytes": int.from_bytes(packed[6:], "big")}

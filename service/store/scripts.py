@@ -20,7 +20,9 @@ from service.store import keys
 from service.store.connection import FAILURES, Client, is_noscript, translated
 
 FOLDER = Path(__file__).parent / "lua"
-NAMES = ("submit", "step", "extend", "reap", "end", "progress", "read", "forget", "sweep", "retire", "prune")
+NAMES = (
+    "submit", "step", "extend", "reap", "end", "progress", "checkpoint", "read", "forget", "sweep", "retire", "prune",
+)  # fmt: skip
 # Finishing needs memory too: only scripts that take in work may be refused for want of it.
 ADDS_WORK = ("submit",)
 MOST_IN_FLIGHT = 64

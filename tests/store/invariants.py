@@ -175,7 +175,7 @@ class Checker:
     # ------------------------------------------------------------ what belongs to tasks
 
     def check_orphans(self) -> None:
-        for kind in (b"o", b"a", b"p"):
+        for kind in (b"o", b"a", b"p", b"c"):
             for id_ in self.shard.ids(kind):
                 if id_ not in self.records:
                     self.fault(f"{kind.decode()}: of {id_.hex()}, which has no record")
@@ -188,6 +188,7 @@ class Checker:
         for id_ in self.shard.ids(b"p"):
             if self.records.get(id_, b"?W")[1:2] != b"W":
                 self.fault(f"{id_.hex()} has ended and its progress is left over")
+        self.check_checkpoints()
         for id_, run in self.runs.items():
             if id_ not in self.records:
                 self.fault(f"`run` holds {id_.hex()}, which has no record")
@@ -201,6 +202,17 @@ class Checker:
                 for id_ in self.shard.zsets.get(name, {}):
                     if id_ not in self.records:
                         self.fault(f"{name!r} holds {id_.hex()}, which has no record")
+
+    def check_checkpoints(self) -> None:
+        flagged = {id_ for id_, text in self.shard.hashes.get(b"run", {}).items() if text[16] & 64}
+        kept = set(self.shard.ids(b"c"))
+        for id_ in kept - flagged:
+            self.fault(f"{id_.hex()} has a checkpoint that nobody would hand on")
+        for id_ in flagged - kept:
+            self.fault(f"{id_.hex()} is said to have a checkpoint, and there is none")
+        for id_ in kept:
+            if b"c:" + id_ not in self.shard.ttl_ms:
+                self.fault(f"the checkpoint of {id_.hex()} never expires")
 
     def check_counts(self) -> None:
         letters = {"queued": b"q", "scheduled": b"s", "running": b"r", "cancelling": b"r"}
@@ -229,7 +241,7 @@ class Checker:
     # ------------------------------------------------------------ the rest
 
     def check_names(self) -> None:
-        known = (b"t:", b"o:", b"a:", b"p:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"sess:", b"worker:")
+        known = (b"t:", b"o:", b"a:", b"p:", b"c:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"sess:", b"worker:")
         whole = (b"conf", b"count", b"lease", b"run", b"done", b"dead", b"exp", b"made", b"ev", b"workers", b"handlers")
         shard = self.shard
         for name in (*shard.strings, *shard.lists, *shard.zsets, *shard.hashes):

@@ -145,6 +145,8 @@ async def test_an_emptied_system_is_as_it_was_at_its_start(
     [one, two, three, *rest] = await worker.lease()
     await worker.again(b"R", one, row=b"{}")
     await store.tasks.note_progress(shard_of(two.id), [(two.id, two.token, b"{}")])
+    for task in (two, three, rest[0]):
+        await store.tasks.note_checkpoints(shard_of(task.id), [(task.id, task.token, 1, b"{}")])
     await ask_cancel(store, three.id)
     await worker.end_cancelled(three)
     await worker.fail(two)

@@ -45,6 +45,7 @@ class Model(RuleBasedStateMachine):
         self.crashes: Counter[bytes] = Counter()
         self.attempts: Counter[bytes] = Counter()
         self.suspects: set[bytes] = set()
+        self.checkpoints: Counter[bytes] = Counter()
 
     def run(self, coroutine: Coroutine[Any, Any, Answer]) -> Answer:
         return self.loop.run_until_complete(coroutine)
@@ -77,6 +78,8 @@ class Model(RuleBasedStateMachine):
             assert "queued" == self.states[task.id]
             assert (self.attempts[task.id] + 1, self.crashes[task.id]) == (task.attempt, task.crashes)
             assert (task.id in self.suspects) == task.is_suspect
+            many = self.checkpoints[task.id]
+            assert (many, b"%d" % many if many else b"") == (task.checkpoint_number, task.checkpoint)
             self.states[task.id] = "running"
         return multiple(*[(worker, task) for task in leased])
 
@@ -178,6 +181,15 @@ class Model(RuleBasedStateMachine):
         _, task = one
         expected = {"running": b"1", "cancelling": b"2"}[self.states[task.id]] if self.is_held(task) else b"0"
         assert expected == self.run(self.store.tasks.extend(shard_of(task.id), [(task.id, task.token)], LEASE_MS))
+
+    @rule(one=held)
+    def checkpoint(self, one: tuple[Worker, Leased]) -> None:
+        _, task = one
+        is_held, number = self.is_held(task), self.checkpoints[task.id] + 1
+        notes = [(task.id, task.token, number, b"%d" % number), (task.id, task.token, number - 1, b"late")]
+        noted = self.run(self.store.tasks.note_checkpoints(shard_of(task.id), notes))
+        assert (b"11" if is_held else b"00") == noted
+        self.checkpoints[task.id] += is_held
 
     @rule(id_=ids)
     def cancel(self, id_: bytes) -> None:

@@ -67,7 +67,7 @@ for _, task in ipairs(given_back) do
   redis.call('LTRIM', prefix .. 'a:' .. id, -100, -1)
   redis.call('HSET', prefix .. 'run', id, pack_run(
     NO_TOKEN, run.attempt - 1, run.crashes + task.crashed, run.undelivered + 1 - task.crashed,
-    RAN + (run.suspect and SUSPECT or 0), run.started, run.worker))
+    RAN + lasting(run), run.started, run.worker))
   redis.call('ZREM', prefix .. 'lease', id)
   tally('r:' .. task.head.queue, -1)
   enqueue(id, task.head, now, true)

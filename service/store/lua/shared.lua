@@ -10,6 +10,8 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 local HELD, CONFIRMED, CANCELLING, PROGRESSED = 1, 2, 4, 8
 local RAN, SUSPECT = 16, 32 -- in an earlier lease, and may have left traces; lost with its process, and runs alone
+local HAS_CHECKPOINT = 64
+local CHECKPOINT_MS = 30 * 86400000 -- a checkpoint outlives by so much whatever was last done with it
 
 local function pack48(ms)
   return struct.pack('>I2I4', math.floor(ms / 4294967296), ms % 4294967296)
@@ -38,6 +40,7 @@ local function read_run(text)
     token = text:sub(1, 12), attempt = attempt, crashes = crashes, undelivered = undelivered, flags = flags,
     held = flags % 2 == 1, confirmed = flags % 4 >= 2, cancelling = flags % 8 >= 4,
     progressed = flags % 16 >= 8, ran = flags % 32 >= 16, suspect = flags % 64 >= 32,
+    checkpointed = flags % 128 >= 64,
     started = high * 4294967296 + low, worker = text:sub(24),
   }
 end
@@ -45,6 +48,11 @@ end
 local function pack_run(token, attempt, crashes, undelivered, flags, started, worker)
   return token .. struct.pack('>I2BBBI2I4', attempt, math.min(crashes, 255), math.min(undelivered, 255), flags,
     math.floor(started / 4294967296), started % 4294967296) .. worker
+end
+
+-- The flags that a task keeps from one lease to the next.
+local function lasting(run)
+  return (run.suspect and SUSPECT or 0) + (run.checkpointed and HAS_CHECKPOINT or 0)
 end
 
 local ALONE = { a = 'A', t = 'T' }
@@ -204,8 +212,8 @@ local function queue_of(report)
   return named:byte(1) > 0 and named:sub(2, 1 + named:byte(1)) or 'default'
 end
 
--- End the tasks of *endings*: reports that were found good, each with `queue`, `from` ('r', 'q' or 's'), and `ran`
--- when attempts may have been noted. A callback is created here, by the script that ends its task.
+-- End the tasks of *endings*: reports that were found good, each with `queue`, `from` ('r', 'q' or 's'), `ran`
+-- when attempts may have been noted, and `checkpointed`. A callback is created here, by the script that ends its task.
 local function finish(endings)
   local lists, gone, ids, records = { done = {}, dead = {}, exp = {} }, {}, {}, {}
   for _, report in ipairs(endings) do
@@ -223,6 +231,7 @@ local function finish(endings)
     if report.row then redis.call('RPUSH', prefix .. 'a:' .. id, report.row) end
     if report.row or report.ran then redis.call('PEXPIRE', prefix .. 'a:' .. id, report.ms) end
     if report.progressed or report.ran then redis.call('UNLINK', prefix .. 'p:' .. id) end
+    if report.checkpointed then redis.call('UNLINK', prefix .. 'c:' .. id) end
     if report.callback then ids[#ids + 1], records[#records + 1] = report.callback, report.callback_record end
     gone[#gone + 1] = id
     tally(report.from .. ':' .. report.queue, -1)

@@ -13,9 +13,10 @@
 --          | K as B, after a crash, which is counted; whether the task may crash once more was decided before
 -- then     for each want: queue, lane, how many; repeated. The room of a lane is shared by its queues, first come;
 --          128 tasks altogether. A want of a capital lane brings one suspect (see reap.lua), and nothing beside it
--- Touches  t: run lease a: sess: q: due: wake: and, through shared.lua, o: p: done dead exp count made made: ev
--- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind .. 2 more when suspects were,
---           id .. attempt (2 bytes) .. crashes, undelivered, flags (1 byte each) .. record of each leased task ...}
+-- Touches  t: run lease a: c: sess: q: due: wake: and, through shared.lua, o: p: done dead exp count made made: ev
+-- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind + 2 when suspects were + 4 when
+--           a leased task has a checkpoint, id .. attempt (2 bytes) .. crashes, undelivered, flags (1 byte each) .. record of each
+--           leased task, followed by its checkpoint where the flags name one ...}
 --          1 recorded | 0 lease lost | 2 not recorded: cancellation was asked for, end it as cancelled
 -- The same session and number again answer what they answered first; a lower number than the last comes too late
 -- and does nothing.
@@ -30,7 +31,12 @@ if before and before:sub(1, 12) == ARGV[2] then
   for at = 15 + length, #before, 16 do
     local id = before:sub(at, at + 15)
     local record, run = redis.call('GET', prefix .. 't:' .. id), redis.call('HGET', prefix .. 'run', id)
-    if record and run and run:sub(1, 12) == ARGV[2] then reply[#reply + 1] = id .. run:sub(13, 17) .. record end
+    if record and run and run:sub(1, 12) == ARGV[2] then
+      reply[#reply + 1] = id .. run:sub(13, 17) .. record
+      if read_run(run).checkpointed then
+        reply[4], reply[#reply + 1] = 5, redis.call('GET', prefix .. 'c:' .. id) or ''
+      end
+    end
   end
   return reply
 elseif before and struct.unpack('>I4', before, 9) > struct.unpack('>I4', ARGV[2], 9) then
@@ -54,6 +60,7 @@ for i, report in ipairs(reports) do
     report.queue, report.from = queue_of(report), 'r'
     report.ran = run.ran
     report.progressed = report.progressed or run.progressed
+    report.checkpointed = run.checkpointed
     endings[#endings + 1] = report
   elseif run.cancelling then
     statuses[i] = '2'
@@ -87,6 +94,7 @@ end
 -- Candidates of a want, best priority first. An entry whose task moved on is skipped and taken off the list.
 -- Few are read at first, so that large records are not read for nothing.
 local leased, taken, runs_to_set, leases, trims, bytes, examined = {}, {}, {}, {}, {}, 0, 0
+local checkpoints, has_checkpoints = {}, 0
 local is_alone, suspects = false, 0
 local function is_full()
   return is_alone or #leased >= 128 or bytes > 1048576 or examined >= 1024
@@ -121,8 +129,14 @@ local function take(want, priority)
       skipped, examined, bytes = skipped + 1, examined + 1, bytes + (record and #record or 0)
       if record and record:sub(2, 3) == 'W' .. entry:sub(2, 2) and not (run and run.held) and not taken[id] then
         run = run or { attempt = 0, crashes = 0, undelivered = 0 }
+        local checkpoint = run.checkpointed and redis.call('GET', prefix .. 'c:' .. id)
+        run.checkpointed = checkpoint and true
+        if checkpoint then
+          checkpoints[id], has_checkpoints = checkpoint, 4
+          bytes = bytes + #checkpoint
+        end
         local packed = pack_run(ARGV[2], run.attempt + 1, run.crashes, run.undelivered,
-          HELD + (run.ran and RAN or 0) + (run.suspect and SUSPECT or 0), now, worker)
+          HELD + (run.ran and RAN or 0) + lasting(run), now, worker)
         is_alone = want.alone
         taken[id] = id .. packed:sub(13, 17) .. record
         leased[#leased + 1] = id
@@ -156,7 +170,8 @@ for _, report in ipairs(again) do
   local run, spent, crashed = report.run, report.kind == 'R' and 0 or 1, report.kind == 'K' and 1 or 0
   redis.call('HSET', prefix .. 'run', report.id,
     pack_run(NO_TOKEN, run.attempt - spent, run.crashes + crashed, run.undelivered,
-      RAN + (run.suspect and SUSPECT or 0), run.started, run.worker))
+      RAN + lasting(run), run.started, run.worker))
+  if run.checkpointed then redis.call('PEXPIRE', prefix .. 'c:' .. report.id, report.ms + CHECKPOINT_MS) end
   redis.call('ZREM', prefix .. 'lease', report.id)
   redis.call('SETRANGE', prefix .. 't:' .. report.id, 5, pack48(now + report.ms))
   if report.row then
@@ -180,6 +195,7 @@ if #leased > 0 then
   redis.call('HSET', prefix .. 'run', unpack(runs_to_set))
   redis.call('ZADD', prefix .. 'lease', unpack(leases))
 end
+for id in pairs(checkpoints) do redis.call('PEXPIRE', prefix .. 'c:' .. id, CHECKPOINT_MS) end
 local status = table.concat(statuses)
 if #leased > 0 or #reports > 0 then
   redis.call('SET', session_key, ARGV[2] .. struct.pack('>I2', #status) .. status .. table.concat(leased), 'PX', 120000)
@@ -191,6 +207,9 @@ end
 for key, skipped in pairs(trims) do
   if skipped > 0 then redis.call('LTRIM', key, skipped, -1) end
 end
-local reply = {now, status, next_due < math.huge and next_due or -1, left + suspects}
-for i, id in ipairs(leased) do reply[4 + i] = taken[id] end
+local reply = {now, status, next_due < math.huge and next_due or -1, left + suspects + has_checkpoints}
+for _, id in ipairs(leased) do
+  reply[#reply + 1] = taken[id]
+  reply[#reply + 1] = checkpoints[id]
+end
 return reply
