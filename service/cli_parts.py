@@ -86,13 +86,21 @@ def define_worker(parser: ArgumentParser) -> None:
     parser.epilog = (
         "examples:\n"
         "  taskpost worker --handlers shop.tasks\n"
-        "  taskpost worker --handlers shop.tasks,mail.tasks:registry --processes 4 --queues mail,default"
+        "  taskpost worker --handlers shop.tasks,mail.tasks:registry --processes 4 -Q mail,default\n"
+        "  taskpost worker --handlers shop.tasks -Q high:5 -Q low:1\n"
+        "  taskpost worker --handlers shop.tasks -Q urgent,default --queue-order strict"
     )
-    add_settings(parser, "handlers", "queues", "processes", "concurrency", "threads", "url_concurrency", "redis")
+    add_settings(parser, "handlers")
+    parser.add_argument(
+        "-Q", "--queues", metavar="A:N,B", action="append", help=f"{ABOUT['queues']}; may be repeated".replace("`", "")
+    )
+    add_settings(parser, "queue_order", "processes", "concurrency", "threads", "url_concurrency", "redis")
     add_settings(parser, "log_level")
 
 
 def run_worker(options: Namespace, _screen: Screen, env: Mapping[str, str]) -> int:
+    if options.queues is not None:
+        options.queues = ",".join(options.queues)
     settings_of(options, env)  # refuses what cannot be used, before the program changes
     chosen = {name: value for name, value in vars(options).items() if name in ABOUT and value is not None}
     passed = {f"{PREFIX}{name.upper()}": str(value) for name, value in chosen.items()}
@@ -117,7 +125,9 @@ def add_settings(parser: ArgumentParser, *names: str) -> None:
         default = next(one.default for one in fields(Settings) if one.name == setting)
         shown = f" ({default})" if default not in ("", None) and name != "redis" else ""
         option = {"web_processes": "--processes"}.get(name, f"--{name.replace('_', '-')}")
-        metavar = {"redis": "URL", "host": "ADDRESS", "handlers": "MODULE[:ATTR]", "queues": "A,B"}.get(name, "N")
+        metavar = {"redis": "URL", "host": "ADDRESS", "handlers": "MODULE[:ATTR]", "queue_order": "ORDER"}.get(
+            name, "N"
+        )
         parser.add_argument(
             option,
             dest=setting,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from service.errors import InvalidSetting
+from service.served import served
 
 PREFIX = "TASKPOST_"
 PLATFORM_NAMES = {"redis_url": "REDIS_URL", "port": "PORT", "web_processes": "WEB_CONCURRENCY"}
@@ -84,7 +85,13 @@ class Settings:
     max_failed: int = setting(1_000_000, "most failed tasks listed in a shard", 100)
 
     handlers: str = setting("", "where a worker finds its handlers: `module[:attr]`, several by comma")
-    queues: str = setting("", "queues a worker serves, by comma; empty means all of them")
+    queues: str = setting(
+        "", "queues a worker serves, by comma, with weights or without: `mail`, `high:5,low:1`; empty means all of them"
+    )
+    queue_order: str = setting(
+        "weighted",
+        "which queue goes first: weighted (by their weights; in turn without any) or strict (in the order they stand)",
+    )
     processes: int = setting(1, "processes of a worker", 1, 256)
     concurrency: int = setting(100, "async handlers a worker process runs at once", 0, 10_000)
     threads: int = setting(16, "handlers on threads a worker process runs at once", 0, 1000)
@@ -111,6 +118,7 @@ class Settings:
             )
         if self.log_level.lower() not in ("debug", "info", "warning", "error"):
             raise InvalidSetting(f"TASKPOST_LOG_LEVEL={self.log_level}: needs debug, info, warning or error")
+        served(self.queues, self.queue_order)
         if self.log_format not in ("text", "json"):
             raise InvalidSetting(f"TASKPOST_LOG_FORMAT={self.log_format}: needs text or json")
 

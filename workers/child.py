@@ -21,6 +21,7 @@ import uvloop
 
 from service.errors import InvalidHandler, InvalidSetting, StoreFull, StoreUnavailable
 from service.logs import configure
+from service.served import served
 from service.settings import Settings
 from service.store import Store
 from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, stored_queue
@@ -36,7 +37,6 @@ from workers.resources import Lifespan
 from workers.run import Pipeline
 from workers.runtime import LeaseLoop
 from workers.slots import Slots
-from workers.wakes import chosen
 
 log = logging.getLogger("taskpost.worker")
 
@@ -163,8 +163,8 @@ class Child:
 
     async def set_queues(self) -> None:
         """Serve the queues of the settings, or all there are."""
-        if self.settings.queues:
-            queues = [stored_queue(DEFAULT_NAMESPACE, name) for name in chosen(self.settings.queues)]
+        if names := served(self.settings.queues, self.settings.queue_order).names:
+            queues = [stored_queue(DEFAULT_NAMESPACE, name) for name in names]
         else:
             declared = {stored_queue(DEFAULT_NAMESPACE, handler.queue) for handler in self.registry}
             queues = sorted(declared | await self.store.queues.names() | {DEFAULT_QUEUE})

@@ -170,7 +170,7 @@ class Parent:
             "version": __version__,
             "started_ms": self.started_ms,
             "seen_ms": now_ms,
-            "queues": [name for name in settings.queues.split(",") if name],
+            "queues": list(self.wakes.served.names),
             "handlers": next((names for process in self.processes if (names := process.table.handlers)), []),
             "processes": many,
             "slots": {

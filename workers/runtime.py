@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from service.errors import StoreFull, StoreUnavailable
+from service.served import served
 from service.settings import Settings
 from service.store import Store
 from service.store.decisions import Again, Decision
@@ -29,6 +30,7 @@ from workers.outcome import SHUTDOWN, Cancelled, Failed
 from workers.progress import ProgressReporter
 from workers.run import Attempt, Pipeline
 from workers.slots import Slots
+from workers.turns import turned, turns_of
 
 log = logging.getLogger("taskpost.worker")
 
@@ -51,6 +53,7 @@ class LeaseLoop:
         self.store, self.shard, self.pipeline, self.slots, self.table = store, shard, pipeline, slots, table
         self.settings, self.announce_idle = settings, announce_idle
         self.isolation = Isolation(slots)
+        self.turns = turns_of(served(settings.queues, settings.queue_order))
         self.session = os.urandom(8)
         self.number = 0
         self.queues: list[str] = []
@@ -84,6 +87,7 @@ class LeaseLoop:
             self.isolation.begin(rooms)
             with self.slots.promised(rooms):
                 stepped = await self.step([report for _, report in finished], self.wants(rooms))
+            self.turns.hear(stepped.leased, is_cut_short=stepped.is_cut_short)
             self.isolation.hear(self.shard, rooms, stepped.has_suspects, stepped.leased)
             self.settle(finished, stepped.statuses)
             self.remember_due(stepped.next_due_ms, has_looked=bool(rooms))
@@ -132,10 +136,13 @@ class LeaseLoop:
         return rooms | self.isolation.rooms(self.shard, bool(rooms))
 
     def wants(self, rooms: dict[str, int]) -> list[tuple[str, str, int]]:
-        """(queue, lane, room); queues and lanes in turn, so that none starves: a call brings 128 tasks altogether."""
+        """(queue, lane, room): what to ask for, in this order."""
+        ordinary = {lane: room for lane, room in rooms.items() if lane not in ALONE}
+        wants = [
+            (queue, LETTERS[lane].decode(), room)
+            for queue, lane, room in self.turns.wants(self.queues, ordinary, self.number)
+        ]
         queues = turned(self.queues, self.number)
-        lanes = turned([lane for lane in rooms if lane not in ALONE], self.number // max(len(queues), 1))
-        wants = [(queue, LETTERS[lane].decode(), rooms[lane]) for queue in queues for lane in lanes]
         alone = [(queue, LETTERS[lane].decode(), rooms[lane]) for queue in queues for lane in rooms if lane in ALONE]
         return alone + wants if self.isolation.is_turn else wants + alone
 
@@ -296,9 +303,3 @@ class LeaseLoop:
             self.finished.append((attempt, report))
             del self.tasks[id_]
         self.event.set()
-
-
-def turned(names: list[str], turn: int) -> list[str]:
-    """*names* in the same order, starting with another one each turn."""
-    start = turn % max(len(names), 1)
-    return names[start:] + names[:start]

@@ -13,6 +13,7 @@ import random
 from collections.abc import Coroutine
 
 from service.errors import StoreFull, StoreUnavailable
+from service.served import served
 from service.settings import Settings
 from service.store import Store
 from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, stored_queue
@@ -32,6 +33,7 @@ class Wakes:
 
     def __init__(self, store: Store, settings: Settings, worker: str, processes: list[Process], beats: Beats) -> None:
         self.store, self.settings, self.worker, self.processes, self.beats = store, settings, worker, processes, beats
+        self.served = served(settings.queues, settings.queue_order)
         self.idle: dict[tuple[Process, int], int] = {}  # lanes in which a process has room, by shard
         self.changed = asyncio.Event()
         self.watched: dict[int, int] = {}  # shard -> lanes that the read under way waits for
@@ -88,7 +90,7 @@ class Wakes:
             meanings: dict[str, tuple[int, str, str]] = {}
             for shard in shards:
                 meanings[wakes.of_worker(shard, self.worker)] = (shard, "worker", "")
-                if not self.settings.queues:  # those who serve chosen queues leave news of others to others
+                if not self.served.names:  # those who serve chosen queues leave news of others to others
                     meanings[wakes.of_queues(shard)] = (shard, "queues", "")
                 lanes = self.lanes(shard)
                 self.watched[shard] = lanes
@@ -142,8 +144,8 @@ class Wakes:
         if now < self.learned_at + LEARN_SECONDS:
             return  # another watch has just done so
         self.learned_at = now
-        if self.settings.queues:
-            names = {stored_queue(DEFAULT_NAMESPACE, name) for name in chosen(self.settings.queues)}
+        if self.served.names:
+            names = {stored_queue(DEFAULT_NAMESPACE, name) for name in self.served.names}
         else:
             try:
                 names = await self.store.queues.names() | {DEFAULT_QUEUE}
@@ -154,8 +156,3 @@ class Wakes:
             self.queues = sorted(names)
             for process in self.processes:
                 process.tell(frames.QUEUES)
-
-
-def chosen(queues: str) -> list[str]:
-    """The names in the setting."""
-    return [name.strip() for name in queues.split(",") if name.strip()]

@@ -76,6 +76,7 @@ class Stepped:
     next_due_ms: int | None
     is_work_left: bool
     has_suspects: bool  # they wait, among the lanes that were wanted
+    is_cut_short: bool  # the call was full before every want had been looked at
     leased: list[Leased]
 
 
@@ -184,6 +185,7 @@ class Tasks:
     ) -> Stepped:
         """
         Record *finished* (reports of `endings.py`), promote what is due, lease up to *wants*: (queue, lane, how many).
+        Queues share the room of a lane, its largest want, in the order given; one may come twice, first for its share.
 
         *token* is the session's 8 bytes and the call's number in 4; a call repeated with the same token answers
         what it answered first. A lane of `ALONE` brings one task and nothing beside it.
@@ -204,8 +206,9 @@ class Tasks:
             statuses=reply[1],
             next_due_ms=reply[2] if reply[2] >= 0 else None,
             is_work_left=reply[3] % 2 == 1,
-            has_suspects=reply[3] & 2 > 0,
-            leased=all_leased_of(reply[4:], token, reply[0], has_checkpoints=reply[3] >= 4),
+            has_suspects=bool(reply[3] & 2),
+            is_cut_short=bool(reply[3] & 8),
+            leased=all_leased_of(reply[4:], token, reply[0], has_checkpoints=bool(reply[3] & 4)),
         )
 
     async def extend(self, shard: int, held: Sequence[tuple[bytes, bytes]], lease_ms: int) -> bytes:

@@ -119,3 +119,44 @@ async def test_a_marker_for_a_full_worker_reaches_another(store: Store, start: S
         [id_] = await submit(store, given("add", args={"a": 1, "b": 2}))
         await until_ended(store, id_)
     assert "running" == (await snapshot(store, held)).state
+
+
+async def test_queues_are_taken_by_their_weights(store: Store, start: Start, tmp_path: Path) -> None:
+    """While both have work one queue gets five times as much, in every lane, from two processes; none starves."""
+    path, ids = tmp_path / "ran", []
+    for lane, name in (("async", "sleep"), ("thread", "thread")):
+        for queue in ("low", "high"):
+            args = {"seconds": 0.01, "path": str(path)}
+            ids += await submit(store, *[given(name, args=args, lane=lane, queue=queue) for _ in range(150)])
+    await start(queues="high:5,low:1", processes="2", concurrency="2", threads="2").ready()
+    found = await until_ended(store, *ids)
+    for lane in ("async", "thread"):
+        begun = [one for one in found if one.record.lane == lane]
+        begun.sort(key=lambda one: (one.record.outcome or {})["started_ms"])
+        order = [one.record.queue for one in begun]
+        assert 84 <= order[:108].count("high") <= 96, order
+        assert "low" in order[:24]
+
+
+async def test_in_strict_order_the_first_queue_is_emptied_first(store: Store, start: Start, tmp_path: Path) -> None:
+    """TASKPOST_QUEUE_ORDER=strict; the last queue is served all the same, and wakes an idle worker."""
+    args = {"seconds": 0.01, "path": str(tmp_path / "ran")}
+    tasks = [given("sleep", args=args, queue=queue) for queue in ("last", "first") for _ in range(40)]
+    ids = await submit(store, *tasks)
+    await start(queues="first,last", queue_order="strict", concurrency="3").ready()
+    found = await until_ended(store, *ids)
+    found.sort(key=lambda one: (one.record.outcome or {})["started_ms"])
+    assert {"first"} == {one.record.queue for one in found[:38]}
+    for n in range(3):
+        [id_] = await submit(store, given("add", args={"a": 1, "b": n}, queue="last"))
+        [one] = await until_ended(store, id_)
+        waited_ms = (one.record.outcome or {})["started_ms"] - int.from_bytes(id_[:6], "big")
+        assert waited_ms < 5000, "woken, not by the look that comes every five seconds"
+
+
+async def test_a_worker_with_queues_that_cannot_be_served_says_so_and_ends(start: Start) -> None:
+    """A sentence instead of a worker that serves something else."""
+    worker = start(queues="high:5,low:much")
+    assert 0 != await worker.ended()
+    assert "TASKPOST_QUEUES=high:5,low:much: low:much needs a whole number" in worker.text
+    assert "Traceback" not in worker.text

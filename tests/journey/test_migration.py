@@ -50,7 +50,11 @@ TESTS: dict[str, list[str]] = {
         "workers/test_loop_pool.py::test_a_result_is_kept_as_json",
         "faults/test_wakes.py::test_a_full_lane_keeps_no_other_waiting",
     ],
-    "`-Q`": ["faults/test_wakes.py::test_a_worker_of_chosen_queues_serves_no_other"],
+    "`-Q`": [
+        "faults/test_wakes.py::test_a_worker_of_chosen_queues_serves_no_other",
+        "faults/test_wakes.py::test_queues_are_taken_by_their_weights",
+        "faults/test_wakes.py::test_in_strict_order_the_first_queue_is_emptied_first",
+    ],
     "`worker_prefetch_multiplier = 1`": [
         "faults/test_wakes.py::test_two_workers_share_the_work",
         "faults/test_stopped.py::test_sigterm_lets_short_tasks_finish_and_hands_long_ones_back",

@@ -204,3 +204,33 @@ async def test_a_reported_crash_is_counted_and_the_task_comes_first(store: Store
     assert [{"attempt": 1, "outcome": "crashed"}] == await store.tasks.attempts(first.id)
     [next_one] = (await worker.step(0, wants=[("default", "async", 1)])).leased
     assert (first.id, 1, 1) == (next_one.id, next_one.attempt, next_one.crashes)
+
+
+async def test_a_share_goes_before_the_rest_of_the_room(store: Store, worker: Worker, deployment: Deployment) -> None:
+    """Each queue its share, then who has more; what is left behind is known, and what is not there costs nothing."""
+    wants = [("a", "async", 4), ("b", "async", 2), ("a", "async", 6), ("b", "async", 6)]
+    for many, expected, is_left in [((9, 9), (4, 2), True), ((9, 1), (5, 1), True), ((4, 2), (4, 2), False),
+                                    ((0, 9), (0, 6), True), ((3, 2), (3, 2), False)]:  # fmt: skip
+        deployment.empty()
+        tasks = [new(queue=queue, priority=n % 10) for queue, n in zip("ab", many, strict=True) for n in range(n)]
+        await store.tasks.submit_call(0, tasks)
+        deployment.node(0).delete("tp:{0}:wake:a:a", "tp:{0}:wake:b:a")
+        stepped = await worker.step(0, wants=wants)
+        taken = [task.queue for task in stepped.leased]
+        assert expected == (taken.count("a"), taken.count("b"))
+        assert (is_left, False) == (stepped.is_work_left, stepped.is_cut_short)
+        left = [int(all_ > some) for all_, some in zip(many, expected, strict=True)]
+        assert left == [deployment.node(0).exists(f"tp:{{0}}:wake:{queue}:a") for queue in "ab"]
+
+
+async def test_a_call_that_is_full_says_that_it_did_not_look_everywhere(store: Store, worker: Worker) -> None:
+    """A queue that was not looked at is not taken for an empty one."""
+    big = {"name": "demo.add", "args": {"text": "x" * 200_000}}
+    for queue in ("a", "a", "b"):
+        await store.tasks.submit_call(0, [new(big, queue=queue)] * 4)
+    stepped = await worker.step(0, wants=[("a", "async", 50), ("b", "async", 50)])
+    assert {"a"} == {task.queue for task in stepped.leased}
+    assert stepped.is_cut_short
+    rest = await worker.step(0, wants=[("a", "async", 50), ("b", "async", 50)])
+    assert ["a", "a", "b", "b", "b", "b"] == [task.queue for task in rest.leased]
+    assert (False, False) == (rest.is_work_left, rest.is_cut_short)

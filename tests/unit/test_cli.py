@@ -121,9 +121,9 @@ def test_a_worker_is_another_program_with_its_settings(monkeypatch: pytest.Monke
     monkeypatch.chdir(ROOT / "tests")
     parser = ArgumentParser()
     cli_parts.define_worker(parser)
-    cli_parts.run_worker(parser.parse_args(["--queues", "a,b"]), None, {"KEPT": "1"})  # type: ignore[arg-type]
+    cli_parts.run_worker(parser.parse_args(["-Q", "a:5,b", "--queues", "c"]), None, {"KEPT": "1"})  # type: ignore[arg-type]
     assert started == [
-        (sys.executable, [sys.executable, "-P", "-m", "workers"], {"KEPT": "1", "TASKPOST_QUEUES": "a,b"})
+        (sys.executable, [sys.executable, "-P", "-m", "workers"], {"KEPT": "1", "TASKPOST_QUEUES": "a:5,b,c"})
     ]
 
 

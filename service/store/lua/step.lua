@@ -11,11 +11,14 @@
 -- then     for each: a report, see shared.lua; more kinds, whose value is empty:
 --          R again in ms, attempt spent | D again in ms, attempt not spent | B at once, at the front, not spent
 --          | K as B, after a crash, which is counted; whether the task may crash once more was decided before
--- then     for each want: queue, lane, how many; repeated. The room of a lane is shared by its queues, first come;
---          128 tasks altogether. A want of a capital lane brings one suspect (see reap.lua), and nothing beside it
+-- then     for each want: queue, lane, how many; repeated. The room of a lane is its largest want, shared by its queues,
+--          first come; 128 tasks altogether. The same queue and lane may come twice: first its share, then, behind the
+--          shares of the others, all the room there is. A want of a capital lane brings one suspect (see reap.lua),
+--          and nothing beside it
 -- Touches  t: run lease a: c: sess: q: due: wake: and, through shared.lua, o: p: done dead exp count made made: ev
 -- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind + 2 when suspects were + 4 when
---           a leased task has a checkpoint, id .. attempt (2 bytes) .. crashes, undelivered, flags (1 byte each) .. record of each
+--           a leased task has a checkpoint + 8 when the call was full before every want had been looked at,
+--           id .. attempt (2 bytes) .. crashes, undelivered, flags (1 byte each) .. record of each
 --           leased task, followed by its checkpoint where the flags name one ...}
 --          1 recorded | 0 lease lost | 2 not recorded: cancellation was asked for, end it as cancelled
 -- The same session and number again answer what they answered first; a lower number than the last comes too late
@@ -27,14 +30,14 @@ local session_key = prefix .. 'sess:' .. session
 local before = redis.call('GET', session_key)
 if before and before:sub(1, 12) == ARGV[2] then
   local length = struct.unpack('>I2', before, 13)
-  local reply = {now, before:sub(15, 14 + length), now, 1}
+  local reply = {now, before:sub(15, 14 + length), now, 9}
   for at = 15 + length, #before, 16 do
     local id = before:sub(at, at + 15)
     local record, run = redis.call('GET', prefix .. 't:' .. id), redis.call('HGET', prefix .. 'run', id)
     if record and run and run:sub(1, 12) == ARGV[2] then
       reply[#reply + 1] = id .. run:sub(13, 17) .. record
       if read_run(run).checkpointed then
-        reply[4], reply[#reply + 1] = 5, redis.call('GET', prefix .. 'c:' .. id) or ''
+        reply[4], reply[#reply + 1] = 13, redis.call('GET', prefix .. 'c:' .. id) or ''
       end
     end
   end
@@ -79,9 +82,9 @@ end
 
 local wants, rooms, promoted, next_due, left = {}, {}, {}, math.huge, 0
 for i = at, #ARGV, 3 do
-  local queue = ARGV[i]
-  wants[#wants + 1] = { queue = queue, lane = ARGV[i + 1], alone = ARGV[i + 1]:upper() == ARGV[i + 1] }
-  rooms[ARGV[i + 1]] = tonumber(ARGV[i + 2])
+  local queue, lane, room = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+  wants[#wants + 1] = { queue = queue, lane = lane, room = room, alone = lane:upper() == lane }
+  rooms[lane] = math.max(rooms[lane] or 0, room)
   if not promoted[queue] then
     local key = prefix .. 'due:' .. queue
     promoted[queue] = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 128)
@@ -95,23 +98,26 @@ end
 -- Few are read at first, so that large records are not read for nothing.
 local leased, taken, runs_to_set, leases, trims, bytes, examined = {}, {}, {}, {}, {}, 0, 0
 local checkpoints, has_checkpoints = {}, 0
-local is_alone, suspects = false, 0
+local is_alone, suspects, cut = false, 0, 0
 local function is_full()
   return is_alone or #leased >= 128 or bytes > 1048576 or examined >= 1024
 end
 local function leave(want)
+  if is_full() then cut = 8 end
   if want.alone then suspects = 2 else left = 1 end
   woken[prefix .. 'wake:' .. want.queue .. ':' .. want.lane] = true
 end
+-- Answers whether there is more.
 local function take(want, priority)
-  local key, skipped, most = prefix .. 'q:' .. want.queue .. ':' .. want.lane .. ':' .. priority, 0, 4
+  local key, most = prefix .. 'q:' .. want.queue .. ':' .. want.lane .. ':' .. priority, 4
+  local skipped = trims[key] or 0
   if fronted[key] then -- what goes to its front now would be trimmed in place of what was taken: the next call takes
-    rooms[want.lane] = 0
+    rooms[want.lane], cut = 0, 8
     leave(want)
-    return
+    return true
   end
   while true do
-    local entries = redis.call('LRANGE', key, skipped, skipped + math.min(rooms[want.lane], most))
+    local entries = redis.call('LRANGE', key, skipped, skipped + math.min(rooms[want.lane], want.room, most))
     if #entries == 0 then break end
     local entry_ids, keys = {}, {}
     for i, entry in ipairs(entries) do
@@ -120,10 +126,11 @@ local function take(want, priority)
     end
     local records, entry_runs = redis.call('MGET', unpack(keys)), redis.call('HMGET', prefix .. 'run', unpack(entry_ids))
     for i, entry in ipairs(entries) do
-      if rooms[want.lane] == 0 or is_full() or (want.alone and #leased > 0) then
-        leave(want)
+      local is_over = rooms[want.lane] == 0 or is_full() or (want.alone and #leased > 0)
+      if is_over or want.room == 0 then
+        if is_over then leave(want) end -- else it is wanted again
         trims[key] = skipped
-        return
+        return true
       end
       local id, record, run = entry_ids[i], records[i], entry_runs[i] and read_run(entry_runs[i])
       skipped, examined, bytes = skipped + 1, examined + 1, bytes + (record and #record or 0)
@@ -142,7 +149,7 @@ local function take(want, priority)
         leased[#leased + 1] = id
         runs_to_set[#runs_to_set + 1], runs_to_set[#runs_to_set + 2] = id, packed
         leases[#leases + 1], leases[#leases + 2] = now + lease_ms, id
-        rooms[want.lane] = rooms[want.lane] - 1
+        rooms[want.lane], want.room = rooms[want.lane] - 1, want.room - 1
         tally('q:' .. want.queue, -1)
         tally('r:' .. want.queue, 1)
         emit('r', id)
@@ -152,16 +159,23 @@ local function take(want, priority)
   end
   trims[key] = skipped
 end
+local dry = {}
 for _, want in ipairs(wants) do
-  local lists = {} -- most are empty: one look for all priorities
-  for priority = 9, 0, -1 do lists[#lists + 1] = prefix .. 'q:' .. want.queue .. ':' .. want.lane .. ':' .. priority end
-  if redis.call('EXISTS', unpack(lists)) > 0 then
+  local name, lists, has_more = want.queue .. ':' .. want.lane, {}, false
+  -- Most lists are empty: one look for all priorities.
+  for priority = 9, 0, -1 do lists[#lists + 1] = prefix .. 'q:' .. name .. ':' .. priority end
+  if not dry[name] and redis.call('EXISTS', unpack(lists)) > 0 then
     if is_full() then
       leave(want)
+      has_more = true
     else
-      for priority = 9, 0, -1 do take(want, priority) end
+      for priority = 9, 0, -1 do
+        has_more = take(want, priority)
+        if has_more then break end
+      end
     end
   end
+  dry[name] = not has_more
 end
 
 -- Writes. What was taken from lists goes last.
@@ -207,7 +221,7 @@ end
 for key, skipped in pairs(trims) do
   if skipped > 0 then redis.call('LTRIM', key, skipped, -1) end
 end
-local reply = {now, status, next_due < math.huge and next_due or -1, left + suspects + has_checkpoints}
+local reply = {now, status, next_due < math.huge and next_due or -1, left + suspects + has_checkpoints + cut}
 for _, id in ipairs(leased) do
   reply[#reply + 1] = taken[id]
   reply[#reply + 1] = checkpoints[id]
