@@ -45,6 +45,8 @@ def define(parser: ArgumentParser) -> None:
         "--header", metavar="'N: V'", type=values.header, action="append", help="header of the call; repeatable"
     )
     what.add_argument("--body", metavar="VALUE", type=values.body, help="body of the call")
+    what.add_argument("--envelope", action="store_true", default=None, help="send the body within facts of the task")
+    what.add_argument("--retry-4xx", action="store_true", default=None, help="try again after any 4xx but 410")
     define_when(parser)
     define_labels(parser)
     after = parser.add_argument_group("what to show")
@@ -123,6 +125,8 @@ def submission_of(options: Namespace) -> dict[str, Any]:
         "method": options.method,
         "headers": dict(options.header) if options.header else None,
         "body": options.body,
+        "envelope": options.envelope,
+        "retry_4xx": options.retry_4xx,
         "queue": options.queue,
         "priority": options.priority,
         "delay_seconds": options.delay,

@@ -76,6 +76,9 @@ class Settings:
     timeout_seconds: float = setting(1800, "time limit of an attempt of a handler", 0.001, 7 * DAY)
     url_timeout_seconds: float = setting(30, "time limit of an attempt of a URL task", 0.001, 7 * DAY)
     retry_for_seconds: float = setting(7 * DAY, "total time in which a task may be retried or deferred", 0)
+    gone_seconds: float = setting(
+        DAY, "how long a URL that answered 410 is disabled, without its query; 0: not at all", 0
+    )
     max_crashes: int = setting(
         3, "lost workers a task may outlive; one more, and it fails as `worker_lost` (0: never run again)", 0, 100
     )

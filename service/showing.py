@@ -9,6 +9,8 @@ from typing import Any
 
 from service.task import ENDED, Snapshot, created_ms, encode_id, first_due_ms, rfc3339
 
+KEPT = ("parent", "traceparent")  # shown as submitted
+
 
 def show(snapshot: Snapshot, options: Mapping[str, Any]) -> dict[str, Any]:
     """The task as the API reads it: the contract's `Task`. What is absent is left out, but for the two end times."""
@@ -43,7 +45,7 @@ def show(snapshot: Snapshot, options: Mapping[str, Any]) -> dict[str, Any]:
         "idempotency_key": submission.get("idempotency_key"),
         "callback": show_callback(submission.get("callback"), outcome.get("callback")),
         "callback_of": submission.get("callback_of"),
-        "parent": submission.get("parent"),
+        **{name: submission.get(name) for name in KEPT},
         "worker": outcome.get("worker") or (run.worker if run else None),
     }
     shown.update({name: value for name, value in optional.items() if value is not None})
@@ -54,8 +56,9 @@ def target_of(submission: Mapping[str, Any]) -> dict[str, Any]:
     """What a task does: its handler and arguments, or the call it makes."""
     if "url" not in submission:
         return {"name": submission["name"], "args": submission.get("args", {})}
-    target = {"url": submission["url"], "method": submission.get("method", "POST")}
+    target: dict[str, Any] = {"url": submission["url"], "method": submission.get("method", "POST")}
     target["headers"] = submission.get("headers", {})
+    target |= {name: True for name in ("envelope", "retry_4xx") if submission.get(name)}
     return {**target, "body": submission["body"]} if "body" in submission else target
 
 

@@ -21,6 +21,7 @@ import jsonschema_rs
 import orjson
 
 from service.contract import contract, validator_of
+from service.received import is_json
 from service.settings import Settings
 from service.task import (
     DEFAULT_PRIORITY,
@@ -40,13 +41,14 @@ MOST_FAULTS = 200
 LONGEST_DETAIL = 400
 TEN_YEARS_MS = 3653 * 86_400_000
 ONLY_NAME = ("args", "soft_timeout_seconds")
-ONLY_URL = ("method", "headers", "body")
+ONLY_URL = ("method", "headers", "body", "envelope", "retry_4xx")
+NO_BODY = ("GET", "HEAD")
 WHOLE_NUMBERS = ("priority", "retries", "max_crashes")
 # Fields that need no look beyond the schema, when `name` is among them and `url` is not.
 PLAIN = frozenset((
     "name", "args", "queue", "priority", "delay_seconds", "timeout_seconds", "retries", "retry_for_seconds",
     "max_crashes", "idempotency_key", "tags", "metadata", "result_ttl_seconds",
-    "parent",
+    "parent", "traceparent",
 ))  # fmt: skip
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 # What the connection says of itself, or what the caller's client computes.
@@ -138,8 +140,21 @@ def value_faults(submission: Submission, now_ms: int, settings: Settings) -> Ite
             "detail": f"{soft:g} needs to be less than timeout_seconds, which is {hard:g}",
         }
     yield from call_faults(submission, "", settings)
+    yield from envelope_faults(submission)
     if isinstance(callback := submission.get("callback"), dict):
         yield from call_faults(callback, "/callback", settings)
+
+
+def envelope_faults(submission: Submission) -> Iterator[Fault]:
+    """An envelope is JSON, and the body of a call that has one."""
+    if submission.get("envelope") is not True:
+        return
+    if (method := submission.get("method", "POST")) in NO_BODY:
+        yield {"pointer": "/envelope", "detail": f"goes with a method that has a body, and this is {method}"}
+    for name, value in (submission.get("headers") or {}).items():
+        if name.lower() == "content-type" and not is_json(value):
+            detail = f"{shortened(value)} is not JSON, which the envelope is; leave it out, or `envelope`"
+            yield {"pointer": f"/headers/{escaped(name)}", "detail": detail}
 
 
 def call_faults(call: Mapping[str, Any], place: str, settings: Settings) -> Iterator[Fault]:
@@ -210,6 +225,8 @@ def with_whole_numbers(submission: Submission) -> None:
 
 def canonical(submission: Submission) -> bytes:
     """The submission in one way of writing it, to tell whether two are the same."""
+    if "traceparent" in submission:  # a submission that is sent again may be part of another trace
+        submission = {name: value for name, value in submission.items() if name != "traceparent"}
     return orjson.dumps(submission, option=orjson.OPT_SORT_KEYS)
 
 

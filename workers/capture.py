@@ -11,8 +11,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-MAX_MESSAGE_CHARS = 4 * 1024
-MAX_TRACEBACK_CHARS = 16 * 1024
+from service.received import MAX_MESSAGE_CHARS, MAX_TRACEBACK_CHARS, clip
+
 MAX_FRAMES = 100
 
 OWN_FOLDER = str(Path(__file__).resolve().parent)
@@ -47,15 +47,6 @@ def stack_of(thread_id: int) -> str | None:
         return None
     kept = [one for one in traceback.extract_stack(frame, MAX_FRAMES) if not _is_own(one.filename)]
     return clip("Stack (most recent call last):\n" + "".join(traceback.format_list(kept)), MAX_TRACEBACK_CHARS)
-
-
-def clip(text: str, most: int) -> str:
-    """*text* in at most *most* characters, the middle left out, without what UTF-8 cannot hold."""
-    if len(text) > most:
-        gap = "\n… left out …\n"
-        head = most // 4
-        text = text[:head] + gap + text[len(text) - (most - head - len(gap)) :]
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")[:most]
 
 
 def _trim(shown: traceback.TracebackException, seen: set[int]) -> None:

@@ -73,7 +73,7 @@ class Child:
         self.store = await Store.open(settings)
         lanes = Lanes(settings, self.nursery_line)
         push = PushClient(max_result_bytes=settings.max_result_bytes, concurrency=max(settings.url_concurrency, 1))
-        pipeline = Pipeline(self.registry, lanes.pools, push, settings, self.worker)
+        pipeline = Pipeline(self.registry, lanes.pools, push, settings, self.worker, self.store.gone)
         slots = Slots(lanes.capacity, lanes.busy, lanes.ahead, self.table)
         self.loops = [
             LeaseLoop(self.store, shard, pipeline, slots, self.table, settings, self.announce_idle)

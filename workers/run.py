@@ -7,21 +7,26 @@ Nothing here writes to Redis: the answer is a report that the lease loop sends. 
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from service.errors import InvalidArguments
+from service.errors import InvalidArguments, TaskpostError
 from service.settings import Settings
 from service.store.decisions import Again, Decision, decide, report_of, row_of
 from service.store.endings import Ending
+from service.store.gone import GoneUrls, without_query
 from service.task import Leased, encode_id, options_of
 from workers.context import Context, ReportProgress
 from workers.handler import Handler
-from workers.outcome import Cancelled, Deferred, Outcome, failed
+from workers.outcome import Cancelled, Deferred, Failed, Outcome, failed
 from workers.pools import Pool
+from workers.push.answer import GONE
 from workers.push.client import PushClient
 from workers.registry import Registry
+
+log = logging.getLogger("taskpost.worker")
 
 UNKNOWN_HANDLER_SECONDS = 2.0
 OPTION_NAMES = frozenset(options_of({}, None, Settings()))
@@ -68,9 +73,16 @@ class Pipeline:
     """What attempts need: handlers, pools, the client for call-outs. One for each worker process."""
 
     def __init__(
-        self, registry: Registry, pools: Mapping[str, Pool], push: PushClient, settings: Settings, worker: str
+        self,
+        registry: Registry,
+        pools: Mapping[str, Pool],
+        push: PushClient,
+        settings: Settings,
+        worker: str,
+        gone: GoneUrls | None = None,
     ) -> None:
         self.registry, self.pools, self.push, self.settings, self.worker = registry, pools, push, settings, worker
+        self.gone = gone
         self.defaults: dict[str, dict[str, Any]] = {}
 
     def prepare(self, task: Leased, slot: int) -> Attempt:
@@ -92,9 +104,7 @@ class Pipeline:
     ) -> Decision:
         """Run *attempt* to its end, and decide."""
         if attempt.task.lane == "url":
-            outcome = await self.push.call(
-                attempt.task, attempt.options, attempt.deadline_ms, attempt.context(report_progress)
-            )
+            outcome = await self.call_url(attempt, report_progress, now_ms)
         elif attempt.handler is None:
             return unknown(attempt, now_ms())
         else:
@@ -104,6 +114,22 @@ class Pipeline:
     def decide(self, attempt: Attempt, outcome: Outcome, now_ms: int) -> Decision:
         """What *outcome* means for the task of *attempt*."""
         return decide(attempt.task, outcome, attempt.options, now_ms, self.worker, random.random)
+
+    async def call_url(
+        self, attempt: Attempt, report_progress: ReportProgress, now_ms: Callable[[], int]
+    ) -> Outcome:
+        """Call the URL, unless it is gone; one that says that it is is not called again."""
+        task, gone = attempt.task, self.gone
+        url = task.submission["url"]
+        if gone is not None and (reason := gone.reason(task.namespace, url, now_ms())):
+            return failed("UrlDisabled", reason, retry=False)
+        outcome = await self.push.call(task, attempt.options, attempt.deadline_ms, attempt.context(report_progress))
+        if gone is not None and isinstance(outcome, Failed) and (outcome.http or {}).get("status") == GONE:
+            try:
+                await gone.disable(task.namespace, url, now_ms())
+            except TaskpostError as exc:
+                log.warning("%s is gone, and only this process knows: %s", without_query(url), exc)
+        return outcome
 
     async def call_handler(
         self, attempt: Attempt, handler: Handler[..., Any], report_progress: ReportProgress

@@ -16,7 +16,7 @@ from service.api.known import Known, without_none
 from service.api.runtime import Runtime
 from service.contract import validator_of
 from service.errors import IdempotencyMismatch, InvalidSubmission, Problem, StoreUnavailable, UnknownHandler
-from service.showing import show_callback, target_of
+from service.showing import KEPT, show_callback, target_of
 from service.store.tasks import New, Taken, idempotency_of
 from service.submission import PLAIN, Packed, canonical, counted, faults_of, pack, with_whole_numbers
 from service.task import PAIRS, Snapshot, created_ms, encode_id, options_of, rfc3339
@@ -91,6 +91,7 @@ class Intake:
         """The handler, with `args` that it takes; or the calls of URLs."""
         handlers = self.runtime.handlers
         if "name" not in submission:
+            self.refuse_gone(submission["url"])
             return handlers.url
         known = handlers.find(submission["name"])
         if not known.is_valid(args := submission.get("args", {})):
@@ -102,6 +103,14 @@ class Intake:
             fault = {"pointer": "/soft_timeout_seconds", "detail": detail}
             raise InvalidSubmission(counted([fault], "the submission"), errors=[fault])
         return known
+
+    def refuse_gone(self, url: str) -> None:
+        """Raises InvalidSubmission for a URL that is disabled."""
+        store = self.runtime.store
+        reason = store.gone.reason(self.namespace, url, store.tasks.clock.now_ms())
+        if reason:
+            fault = {"pointer": "/url", "detail": reason}
+            raise InvalidSubmission(counted([fault], "the submission"), errors=[fault])
 
     def attempt(self, submission: Any) -> Ready | Problem:
         """`prepare`, with a refusal as a value. A Problem given is handed on."""
@@ -236,8 +245,9 @@ class Intake:
             shown["idempotency_key"] = submission["idempotency_key"]
         if "callback" in submission:
             shown["callback"] = show_callback(submission["callback"], None)
-        if "parent" in submission:
-            shown["parent"] = submission["parent"]
+        for name in KEPT:
+            if name in submission:
+                shown[name] = submission[name]
         return shown
 
 

@@ -47,6 +47,8 @@ class Submit:
             submission = bodies.parse(body, self.settings.max_depth)
             if b"idempotency-key" in headers:
                 merge_key(submission, scope["headers"])
+            if b"traceparent" in headers:
+                merge_trace(submission, headers[b"traceparent"])
             self.runtime.require_store()
             receipt = await self.intake.submit_one(await self.intake.prepare_one(submission))
             if b"prefer" in headers and (seconds := preferred_wait(all_of(scope["headers"], b"prefer"))):
@@ -170,6 +172,13 @@ def merge_key(submission: Any, raw: list[tuple[bytes, bytes]]) -> None:
             "the Idempotency-Key header and idempotency_key in the body differ; send one of them",
             errors=[{"header": "Idempotency-Key", "detail": "differs from idempotency_key in the body"}],
         )
+
+
+def merge_trace(submission: Any, given: bytes) -> None:
+    """Put the traceparent header into *submission*, unless it says its own; one that is malformed is ignored (W3C)."""
+    trace = {"traceparent": given.decode("latin-1")}
+    if isinstance(submission, dict) and "traceparent" not in submission and validator_of("Submission").is_valid(trace):
+        submission |= trace
 
 
 def is_key(key: str) -> bool:

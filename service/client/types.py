@@ -32,6 +32,8 @@ class Options(TypedDict, total=False):
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"] | None
     headers: Mapping[str, str] | None
     body: Any
+    envelope: bool | None
+    retry_4xx: bool | None
     queue: str | None
     priority: int | None
     delay_seconds: Seconds | None
@@ -48,6 +50,7 @@ class Options(TypedDict, total=False):
     result_ttl_seconds: Seconds | None
     callback: str | Mapping[str, Any] | None
     parent: str | None
+    traceparent: str | None
 
 
 class Submission(Options, total=False):

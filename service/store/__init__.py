@@ -16,6 +16,7 @@ from service.settings import Settings
 from service.store import keys
 from service.store.connection import FAILURES, connect
 from service.store.events import BLOCK_MS, Events
+from service.store.gone import GoneUrls
 from service.store.memory import MemoryWatch
 from service.store.pages import Pages
 from service.store.queues import Queues
@@ -41,6 +42,7 @@ class Store:
         self.tasks = Tasks(self.scripts, settings, self.memory)
         self.workers = Workers(self.scripts)
         self.handlers = HandlerBook(self.workers)
+        self.gone = GoneUrls(self.scripts, settings)
         self.queues = Queues(self.tasks)
         self.events = Events(connect(settings, wait_seconds=BLOCK_MS / 1000), 1)
         self.wakes = WakeReader(connect(settings, wait_seconds=BLOCK_SECONDS), self.scripts)
@@ -85,6 +87,7 @@ class Store:
         self.is_ready = True
         with contextlib.suppress(StoreUnavailable):
             await self.handlers.refresh()
+            await self.gone.refresh()
             await self.warn_about_persistence()
 
     async def agree(self) -> None:
@@ -147,6 +150,7 @@ class Store:
             )
 
     async def close(self) -> None:
+        self.gone.close()
         await self.events.close()
         await self.wakes.close()
         await self.client.aclose()

@@ -167,6 +167,8 @@ def callback_record(
         "body": body,
         "callback_of": encode_id(origin.id),
     }
+    if "traceparent" in origin.submission:
+        submission["traceparent"] = origin.submission["traceparent"]
     header = pack_header(
         state=WAITING,
         priority=record.priority,

@@ -33,6 +33,8 @@ SUBMISSION = jsonschema_rs.validator_for(
         {"url": "http://127.0.0.1:9000/x?y=1", "method": "PUT", "body": None},
         {"name": "a", "delay_seconds": 0.25, "priority": 9, "result_ttl_seconds": 0},
         {"name": "a", "run_at": "2026-12-01T08:00:00.5+01:00", "backoff": {"delays_seconds": [0.1, 5]}},
+        {"url": "https://a.example", "envelope": True, "retry_4xx": True},
+        {"name": "a", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
         {"url": "https://a.example", "callback": {"url": "https://b.example", "on": ["failed"]}},
     ],
 )
@@ -69,6 +71,8 @@ def test_good_submissions_pass(submission: dict[str, Any]) -> None:
         ({"url": "http://a.example", "headers": {"X": "a\r\nY: b"}}, ["headers", "X"]),
         ({"url": "http://a.example", "headers": {"X": 1}}, ["headers", "X"]),
         ({"url": "http://a.example", "method": "post"}, ["method"]),
+        ({"name": "a", "traceparent": "00-xyz"}, ["traceparent"]),
+        ({"url": "http://a.example", "envelope": "yes"}, ["envelope"]),
         ([], []),
         (None, []),
     ],

@@ -19,7 +19,7 @@ from service.task import DEFAULT_QUEUE, STATE_OF, created_ms, parse_run
 from tests.store.deployments import Deployment
 
 LEAST_TTL_MS = 60_000
-MAY_BE_LEFT = ("conf", "ev", "workers", "handlers")
+MAY_BE_LEFT = ("conf", "ev", "workers", "handlers", "gone")
 WAITING_LETTERS = b"qwrk"
 
 
@@ -242,7 +242,8 @@ class Checker:
 
     def check_names(self) -> None:
         known = (b"t:", b"o:", b"a:", b"p:", b"c:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"sess:", b"worker:")
-        whole = (b"conf", b"count", b"lease", b"run", b"done", b"dead", b"exp", b"made", b"ev", b"workers", b"handlers")
+        lists = (b"done", b"dead", b"exp", b"made", b"ev")
+        whole = (b"conf", b"count", b"lease", b"run", *lists, b"workers", b"handlers", b"gone")
         shard = self.shard
         for name in (*shard.strings, *shard.lists, *shard.zsets, *shard.hashes):
             if name not in whole and not name.startswith(known):

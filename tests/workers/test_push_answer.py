@@ -121,6 +121,37 @@ async def test_which_failures_are_tried_again(hook, status, sent, expected):
     assert "s3cret" not in str(outcome)
 
 
+@pytest.mark.parametrize(
+    ("status", "sent", "expected"),
+    [
+        (400, {}, True),
+        (404, {}, True),
+        (499, {}, True),
+        (410, {}, False),
+        (302, {}, False),
+        (404, {"taskpost-no-retry": "1"}, False),
+    ],
+)
+async def test_a_task_can_ask_for_retries_after_4xx(hook, status, sent, expected):
+    """But 410 is meant for ever, and the endpoint has the last word."""
+    hook.return_value = httpx.Response(status, headers=sent)
+    outcome = await call(retry_4xx=True)
+    assert isinstance(outcome, Failed)
+    assert expected == outcome.retry
+
+
+async def test_the_call_carries_the_trace(hook):
+    """The same span however often the attempt's request is made; another in another attempt."""
+    hook.return_value = httpx.Response(200)
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    await call(traceparent=trace)
+    await call(traceparent=trace)
+    first, second = (one.request.headers["traceparent"] for one in hook.calls)
+    assert first == second
+    assert first.startswith(trace[:36])
+    assert first != trace
+
+
 @pytest.mark.parametrize("status", [429, 503])
 async def test_an_endpoint_that_says_when_is_called_then(hook, status):
     """It spends no attempt, and never waits over an hour."""

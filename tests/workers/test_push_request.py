@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
-from workers.push.request import Delivery, UnusableRequest, place_of, request_body, request_headers
+from workers.push.request import Delivery, UnusableRequest, child_of, place_of, request_body, request_headers
 
 DELIVERY = Delivery(
     task_id="01K9", name=None, attempt=2, most_attempts=4, sent_ms=1_795_305_600_500, deadline_ms=1_795_305_630_500
@@ -80,7 +82,34 @@ def test_a_header_that_could_change_the_request_is_refused(given):
 )
 def test_a_body_is_json_unless_it_is_text_of_another_type(submission, expected):
     """A string under another Content-Type goes out as it stands."""
-    assert expected == request_body(submission)
+    assert expected == request_body(submission, DELIVERY)
+
+
+def test_an_envelope_tells_of_the_task_in_the_body() -> None:
+    """For endpoints that would rather not read headers; the body is one field of it."""
+    submission = {"envelope": True, "body": {"a": [1]}, "tags": ["t"], "metadata": {"m": 1}}
+    assert {
+        "task": "01K9",
+        "attempt": 2,
+        "max_attempts": 4,
+        "deadline": "2026-11-22T00:00:30.500Z",
+        "queue": "mail",
+        "tags": ["t"],
+        "metadata": {"m": 1},
+        "body": {"a": [1]},
+    } == orjson.loads(request_body(submission, replace(DELIVERY, queue="mail")) or b"")
+    assert "application/json" == headers(envelope=True)["Content-Type"]
+
+
+def test_a_call_is_part_of_the_trace_of_its_submission() -> None:
+    """The same trace, a span of its own; a submission that sets the header itself has the last word."""
+    child = child_of("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", bytes(range(8)))
+    assert "00-4bf92f3577b34da6a3ce929d0e0e4736-0001020304050607-01" == child
+    traced = replace(DELIVERY, traceparent=child)
+    assert child == request_headers({}, traced)["traceparent"]
+    own = request_headers({"headers": {"Traceparent": "mine"}}, traced)
+    assert ["mine"] == [value for name, value in own.items() if name.lower() == "traceparent"]
+    assert "traceparent" not in headers()
 
 
 def test_errors_name_a_url_without_its_secrets():

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from service.plain import dump
-from workers.capture import clip, error_of
+from service.received import clip
+from workers.capture import error_of
 from workers.outcome import Defer, Deferred, Failed, Outcome, Retry, Succeeded, TimeLimitExceeded, failed
 
 if TYPE_CHECKING:

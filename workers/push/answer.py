@@ -1,30 +1,28 @@
 """
 What the answer of a URL means: the table of outcomes, and its body as a result or an error.
 
-Pure. 2xx is success whatever else the answer says. `Taskpost-No-Retry: 1`, 3xx and most of 4xx are a
-failure for good; 408, 425, 429 and 5xx may be tried again; 429 and 503 that say when are put off and count
-nothing.
+Pure. 2xx is success whatever else the answer says. `Taskpost-No-Retry: 1`, 3xx and most of 4xx are a failure for good;
+408, 425, 429 and 5xx may be tried again, with `retry_4xx` all of 4xx but 410; 429 and 503 that say when are put off
+and count nothing.
 """
 
 from __future__ import annotations
 
 import zlib
-from base64 import b64encode
 from dataclasses import dataclass
 from datetime import datetime
-from email.message import Message
 from http import HTTPStatus
 from typing import Any
 
 import httpx
 import orjson
 
-from workers.capture import MAX_MESSAGE_CHARS, MAX_TRACEBACK_CHARS, clip
+from service.received import MAX_TRACEBACK_CHARS, clip, is_json, result_of, told_error
 from workers.outcome import Deferred, Failed, Outcome, Succeeded, failed
-from workers.push.request import is_json
 from workers.push.retry_after import retry_after_seconds
 
 RETRIED = frozenset((408, 425, 429))
+GONE = 410
 MAX_EXCERPT_CHARS = 1000
 ZLIB_OR_GZIP = zlib.MAX_WBITS | 32  # zlib finds out which of the two
 RAW_DEFLATE = -zlib.MAX_WBITS  # what some servers send as deflate
@@ -45,7 +43,7 @@ class Answer:
         return str(self.headers.get("content-type", ""))
 
 
-def outcome_of(answer: Answer, max_result_bytes: int, now: datetime) -> Outcome:
+def outcome_of(answer: Answer, max_result_bytes: int, now: datetime, *, retry_4xx: bool = False) -> Outcome:
     """The outcome of the attempt that got *answer* at *now*."""
     if 200 <= answer.status < 300:
         return succeeded(answer, max_result_bytes)
@@ -56,7 +54,12 @@ def outcome_of(answer: Answer, max_result_bytes: int, now: datetime) -> Outcome:
         after = retry_after_seconds(header, now)
         if after is not None:
             return Deferred(after, f"{answer.place} answered {titled(answer.status)}, Retry-After: {header}", http)
-    return Failed(error_of(answer), retry=answer.status in RETRIED or answer.status >= 500, http=http)
+    return Failed(error_of(answer), retry=is_retried(answer.status, retry_4xx), http=http)
+
+
+def is_retried(status: int, retry_4xx: bool) -> bool:
+    """Whether another attempt may mend what *status* says. 410 is meant to be for ever."""
+    return status in RETRIED or status >= 500 or (retry_4xx and status >= 400 and status != GONE)
 
 
 def succeeded(answer: Answer, max_result_bytes: int) -> Succeeded | Failed:
@@ -65,7 +68,8 @@ def succeeded(answer: Answer, max_result_bytes: int) -> Succeeded | Failed:
     result: bytes | None = None
     try:
         if answer.is_whole:
-            result = result_json(answer, decoded(answer, max_result_bytes))
+            body = decoded(answer, max_result_bytes)
+            result = None if body is None else result_of(body, answer.content_type)
     except ValueError as exc:
         failure = failed("InvalidResponse", f"{answer.place}: {exc}", retry=False)
         failure.http = http
@@ -79,37 +83,6 @@ def succeeded(answer: Answer, max_result_bytes: int) -> Succeeded | Failed:
         failure.http = http
         return failure
     return Succeeded(result, http)
-
-
-def result_json(answer: Answer, body: bytes | None) -> bytes | None:
-    """*body* as the JSON of a result; None when it was too large to decode."""
-    if body is None or not body:
-        return None if body is None else b"null"
-    if is_json(answer.content_type):
-        try:
-            return orjson.dumps(orjson.loads(body))
-        except (ValueError, TypeError):  # it called itself JSON; what it did is done, so it is kept as text
-            if (text := as_text(answer, body)) is not None:
-                return text
-    elif answer.content_type.lower().startswith("text/") and (text := as_text(answer, body)) is not None:
-        return text
-    kept = {"base64": b64encode(body).decode(), "content_type": answer.content_type or "application/octet-stream"}
-    return orjson.dumps(kept)
-
-
-def as_text(answer: Answer, body: bytes) -> bytes | None:
-    """*body* as a JSON string, by its charset; None when it is no text of that charset."""
-    try:
-        return orjson.dumps(body.decode(charset_of(answer.content_type)))
-    except (UnicodeError, LookupError, TypeError):
-        return None
-
-
-def charset_of(content_type: str) -> str:
-    """The charset that a Content-Type names, else UTF-8."""
-    header = Message()
-    header["content-type"] = content_type
-    return header.get_content_charset("utf-8")
 
 
 def decoded(answer: Answer, most_bytes: int) -> bytes | None:
@@ -169,26 +142,11 @@ def error_of(answer: Answer) -> dict[str, Any]:
 
 
 def own_error(answer: Answer, body: bytes) -> dict[str, str]:
-    """
-    What a JSON body tells of its error: `{type | name, message, traceback | stack}`, or a problem of RFC
-    9457.
-    """
-    if not is_json(answer.content_type):
-        return {}
+    """What a JSON body tells of its error; nothing of any other."""
     try:
-        told = orjson.loads(body)
+        return told_error(orjson.loads(body)) if is_json(answer.content_type) else {}
     except ValueError:
         return {}
-    if isinstance(told, dict) and isinstance(told.get("error"), dict):
-        told = told["error"]
-    if not isinstance(told, dict):
-        return {}
-    found = {
-        "type": _first_text(told, ("type", "name"), 200),
-        "message": _first_text(told, ("message", "detail", "title"), MAX_MESSAGE_CHARS),
-        "traceback": _first_text(told, ("traceback", "stack"), MAX_TRACEBACK_CHARS),
-    }
-    return {name: text for name, text in found.items() if text and text != "about:blank"}
 
 
 def titled(status: int) -> str:
@@ -197,8 +155,3 @@ def titled(status: int) -> str:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         return str(status)
-
-
-def _first_text(told: dict[str, Any], names: tuple[str, ...], most_chars: int) -> str | None:
-    found = next((told[name] for name in names if isinstance(told.get(name), str) and told[name]), None)
-    return None if found is None else clip(found, most_chars)

@@ -13,17 +13,27 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import blake2b
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
 
+from service.received import clip
 from service.task import Leased, encode_id
-from workers.capture import clip, error_of
+from workers.capture import error_of
 from workers.context import Context
 from workers.outcome import Failed, Outcome, TimeLimitExceeded, failed
 from workers.push.answer import Answer, outcome_of
-from workers.push.request import Delivery, UnusableRequest, check_url, place_of, request_body, request_headers
+from workers.push.request import (
+    Delivery,
+    UnusableRequest,
+    check_url,
+    child_of,
+    place_of,
+    request_body,
+    request_headers,
+)
 from workers.push.transport import AiohttpTransport
 
 LOGGER = logging.getLogger(__name__)
@@ -102,7 +112,8 @@ class PushClient:
         except Exception as exc:  # a fault of ours must not cost the worker
             LOGGER.exception("%s: calling %s failed", encode_id(task.id), place)
             return Failed(error_of(exc))
-        return outcome_of(answer, self.max_result_bytes, datetime.now(UTC))
+        is_patient = bool(submission.get("retry_4xx"))
+        return outcome_of(answer, self.max_result_bytes, datetime.now(UTC), retry_4xx=is_patient)
 
     async def _answer(self, request: httpx.Request, place: str) -> Answer:
         """
@@ -137,6 +148,11 @@ async def read_raw(response: httpx.Response, most_bytes: int) -> tuple[bytes, bo
     return b"".join(chunks), True
 
 
+def span_of(task: Leased) -> bytes:
+    """The span of this attempt: the same however often its request is made."""
+    return blake2b(task.id + task.token, digest_size=8).digest()
+
+
 def request_of(task: Leased, options: Mapping[str, Any], deadline_ms: int) -> httpx.Request:
     """
     The request of *task*'s attempt.
@@ -152,6 +168,8 @@ def request_of(task: Leased, options: Mapping[str, Any], deadline_ms: int) -> ht
         most_attempts=options["retries"] + 1,
         sent_ms=time.time_ns() // 1_000_000,
         deadline_ms=deadline_ms,
+        queue=task.queue,
+        traceparent=child_of(traceparent, span_of(task)) if (traceparent := submission.get("traceparent")) else None,
     )
     check_url(submission["url"])
     try:
@@ -159,7 +177,7 @@ def request_of(task: Leased, options: Mapping[str, Any], deadline_ms: int) -> ht
             submission.get("method", "POST"),
             submission["url"],
             headers=request_headers(submission, delivery),
-            content=request_body(submission),
+            content=request_body(submission, delivery),
         )
     except (httpx.InvalidURL, TypeError, ValueError) as exc:
         raise UnusableRequest(str(exc)) from exc

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from service.received import is_json
 from service.task import rfc3339
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")  # RFC 9110, 5.6.2
@@ -55,6 +56,8 @@ class Delivery:
     most_attempts: int
     sent_ms: int
     deadline_ms: int
+    queue: str = ""
+    traceparent: str | None = None
 
 
 def request_headers(submission: Mapping[str, Any], delivery: Delivery) -> dict[str, str]:
@@ -69,7 +72,7 @@ def request_headers(submission: Mapping[str, Any], delivery: Delivery) -> dict[s
         check_header(name, value)
         headers[name] = value
     given = {name.lower() for name in headers}
-    if "body" in submission and "content-type" not in given:
+    if ("body" in submission or submission.get("envelope")) and "content-type" not in given:
         headers["Content-Type"] = "application/json"
     if "accept" not in given:
         headers["Accept"] = "application/json, */*;q=0.9"
@@ -85,14 +88,39 @@ def request_headers(submission: Mapping[str, Any], delivery: Delivery) -> dict[s
     headers["Taskpost-Attempt"] = str(delivery.attempt)
     headers["Taskpost-Max-Attempts"] = str(delivery.most_attempts)
     headers["Taskpost-Deadline"] = rfc3339(delivery.deadline_ms)
+    if delivery.traceparent and "traceparent" not in given:
+        headers["traceparent"] = delivery.traceparent
     return headers
 
 
-def request_body(submission: Mapping[str, Any]) -> bytes | None:
+def child_of(traceparent: str, span: bytes) -> str:
+    """The W3C trace context of a call in the trace of *traceparent*: its own span, of 8 bytes."""
+    version, trace, _, flags = traceparent.split("-")
+    return f"{version}-{trace}-{span.hex()}-{flags}"
+
+
+def enveloped(submission: Mapping[str, Any], delivery: Delivery) -> bytes:
+    """The body within what is known of the task, for endpoints that would rather not read headers."""
+    told = {
+        "task": delivery.task_id,
+        "attempt": delivery.attempt,
+        "max_attempts": delivery.most_attempts,
+        "deadline": rfc3339(delivery.deadline_ms),
+        "queue": delivery.queue,
+        "tags": submission.get("tags", []),
+        "metadata": submission.get("metadata", {}),
+        "body": submission.get("body"),
+    }
+    return orjson.dumps(told)
+
+
+def request_body(submission: Mapping[str, Any], delivery: Delivery) -> bytes | None:
     """
     The body as JSON, or a string as it stands when the submission names another Content-Type; None without
-    one.
+    one. With `envelope` it is one field of an object that tells of the task.
     """
+    if submission.get("envelope"):
+        return enveloped(submission, delivery)
     if "body" not in submission:
         return None
     body = submission["body"]
@@ -123,12 +151,6 @@ def check_header(name: str, value: Any) -> None:
         raise UnusableRequest(f"header {name!r} is set by Taskpost: leave it out")
     if not isinstance(value, str) or not VALUE.fullmatch(value):
         raise UnusableRequest(f"the value of header {name!r}: needs up to 8192 characters of printable ASCII")
-
-
-def is_json(content_type: str) -> bool:
-    """Whether a Content-Type means JSON: `application/json`, `application/problem+json` and the like."""
-    media_type = content_type.partition(";")[0].strip().lower()
-    return media_type in ("application/json", "text/json") or media_type.endswith("+json")
 
 
 def place_of(url: str) -> str:
