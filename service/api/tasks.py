@@ -11,7 +11,9 @@ from starlette.responses import Response
 from service.api.answers import json_answer, listed, with_times
 from service.api.runtime import Asked, not_found, task_id
 from service.api.waits import until_ended
+from service.attempts import log_of
 from service.errors import StateConflict
+from service.store.attempts import History
 from service.store.outside import cancel
 from service.store.pages import Query
 from service.task import Snapshot
@@ -46,21 +48,26 @@ async def waited(asked: Asked) -> Snapshot:
 
 async def list_attempts(asked: Asked) -> Response:
     """`GET /v1/tasks/{id}/attempts`"""
-    snapshot = await asked.runtime.task(asked.path["id"])
-    rows = await asked.runtime.within(asked.runtime.require_store().tasks.attempts(snapshot.id))
-    return listed([shown_attempt(row) for row in [*rows, *unnoted_attempts(snapshot, rows)]])
+    text = asked.path["id"]
+    history = await asked.runtime.within(asked.runtime.require_store().attempts.history(task_id(text)))
+    if history is None or history.snapshot.record.namespace != asked.runtime.namespace:
+        raise not_found(text)
+    return listed([shown_attempt(row) for row in [*history.rows, *unnoted_attempts(history)]])
 
 
 def shown_attempt(row: dict[str, Any]) -> dict[str, Any]:
-    """The contract's `Attempt` of a row as workers note it."""
-    return {"outcome": None, "finished_at": None, "retry_at": None, **with_times(row)}
+    """The contract's `Attempt` of a row as it is kept."""
+    log = log_of(row.pop("log_said", 0), row.pop("log", ()))
+    return {"outcome": None, "finished_at": None, "retry_at": None, **with_times(row), "log": log}
 
 
-def unnoted_attempts(snapshot: Snapshot, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The attempts that have no row: one that runs now, and a first one that succeeded."""
+def unnoted_attempts(history: History) -> list[dict[str, Any]]:
+    """The attempts that have no row: one that runs now, and a first one that succeeded and logged nothing."""
+    snapshot, rows = history.snapshot, history.rows
     run, outcome = snapshot.run, snapshot.record.outcome
     if run is not None and run.is_held:
-        return [{"attempt": run.attempt, "started_ms": run.started_ms, "worker": run.worker}]
+        running = {"attempt": run.attempt, "started_ms": run.started_ms, "worker": run.worker}
+        return [{**running, "log_said": history.said, "log": history.lines}]
     if snapshot.state != "succeeded" or not outcome or (rows and rows[-1].get("outcome") == "succeeded"):
         return []
     return [

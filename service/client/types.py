@@ -176,8 +176,16 @@ class Receipt(View, frozen=True, kw_only=True):
         return self.task
 
 
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line that an attempt logged. *level*: debug, info, warning, error or critical."""
+
+    at: datetime
+    level: str
+    message: str
+
+
 class Attempt(View, frozen=True, kw_only=True):
-    """One run of a task. *outcome* and *finished_at* are None while it runs."""
+    """One run of a task. *outcome* and *finished_at* are None while it runs; *log* is what it has said so far."""
 
     attempt: int
     started_at: datetime
@@ -187,6 +195,7 @@ class Attempt(View, frozen=True, kw_only=True):
     error: TaskError | None = None
     retry_at: datetime | None = None
     http: dict[str, Any] | None = None
+    log: list[LogLine] = []
 
 
 class Queue(View, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """
-The only place that knows Redis. `Store.open` connects; its parts are `tasks`, `queues`, `events`, `workers`, `pages`.
+The only place that knows Redis. `Store.open` connects; its parts are `tasks`, `attempts`, `queues`, `events`,
+`workers`, `pages`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from redis.asyncio.cluster import RedisCluster
 from service.errors import InvalidSetting, StoreUnavailable
 from service.settings import Settings
 from service.store import keys
+from service.store.attempts import Attempts
 from service.store.connection import FAILURES, connect
 from service.store.events import BLOCK_MS, Events
 from service.store.gone import GoneUrls
@@ -40,6 +42,7 @@ class Store:
         self.scripts = Scripts(self.client)
         self.memory = MemoryWatch(self.client, settings.max_memory_ratio)
         self.tasks = Tasks(self.scripts, settings, self.memory)
+        self.attempts = Attempts(self.tasks)
         self.workers = Workers(self.scripts)
         self.handlers = HandlerBook(self.workers)
         self.gone = GoneUrls(self.scripts, settings)

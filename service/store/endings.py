@@ -36,7 +36,7 @@ NO_TOKEN = bytes(12)
 SMALL_BYTES = 512
 LEAST_TTL_MS = 60_000  # a submission that is sent again must find its task
 IDEMPOTENCY_MS = 86_400_000
-ROW, CALLBACK, KEEPS, PROGRESSED = 1, 2, 4, 8
+ROW, CALLBACK, KEEPS, PROGRESSED, LOGGED = 1, 2, 4, 8, 16
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Ending:
     The end of a task, before it is bytes.
 
     *result* is JSON, *error* `{type, message, traceback}`; *row* is the last attempt as the API shows it, or None
-    when it was the first and succeeded.
+    when it was the first and succeeded. *log* holds lines of it that may not have been noted (`pack_lines`).
     """
 
     state: str
@@ -53,6 +53,7 @@ class Ending:
     error: dict[str, Any] | None = None
     row: bytes | None = None
     progress: dict[str, Any] | None = None
+    log: bytes = b""
 
 
 @dataclass(slots=True)
@@ -104,6 +105,9 @@ def report(
     if called:
         flags |= CALLBACK
         extra += [called, callback_record(origin, outcome, head5, options, now_ms)]
+    if ending.log:
+        flags |= LOGGED
+        extra.append(ending.log)
     if len(submission) <= SMALL_BYTES:
         kind, value = b"E", origin.raw[11:start] + submission + b"\n" + outcome
     else:
@@ -112,10 +116,11 @@ def report(
     return [head, value, *extra]
 
 
-def again(task: Leased, kind: bytes, delay_ms: int, row: bytes | None) -> list[bytes]:
-    """The arguments by which `step.lua` lets a task run again: *kind* R, D or B (see there)."""
-    head = b"%b%c%b%b%b" % (kind, ROW if row else 0, task.id, task.token, delay_ms.to_bytes(6, "big"))
-    return [head, b"", row] if row else [head, b""]
+def again(task: Leased, kind: bytes, delay_ms: int, row: bytes | None, log: bytes = b"") -> list[bytes]:
+    """The arguments by which `step.lua` lets a task run again: *kind* R, D, B or K (see there); *log*: see `Ending`."""
+    flags = (ROW if row else 0) | (LOGGED if log else 0)
+    head = b"%b%c%b%b%b" % (kind, flags, task.id, task.token, delay_ms.to_bytes(6, "big"))
+    return [head, b"", *filter(None, (row, log))]
 
 
 def time_to_live(

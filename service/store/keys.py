@@ -8,8 +8,9 @@ names that depend on a task or a queue from that prefix; their headers list whic
                                       when none may take a lease away; how far sweeps have come
     none                      -       never exists: a slot that is moving then refuses a whole call, not half of it
     t:<id>  o:<id>            string  record; outcome of a large one
-    a:<id>  p:<id>            list, string   attempts other than a first that succeeded; progress
+    a:<id>  p:<id>            list, string   attempts other than a first that succeeded and logged nothing; progress
     c:<id>                    string  checkpoint of a task that has not ended: when, its number, JSON
+    l:<id>                    list    the log of the attempt that runs; at its end it goes into that attempt's row of a:
     q:<queue>:<lane>:<prio>   list    ready entries, first in first out; a capital lane holds suspects, which run alone
     due:<queue>               zset    entries of delayed and retrying tasks, by due time
     count                     hash    q|s|r:<queue> -> how many tasks are queued, scheduled, running

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
+from service.attempts import pack_line
 from service.contract import contract_path, contract_text
 from service.errors import TaskpostError
 from service.store import Store
-from service.task import decode_id
+from service.store.attempts import LogNote
+from service.task import decode_id, shard_of
 from tests.api.serving import ADD, Serving, serving
 from tests.servers import Server
 from tests.store.acting import Worker, ask_cancel
@@ -97,8 +99,29 @@ async def test_attempts_are_all_there(api: Serving, worker: Worker) -> None:
     first, second = (await api.http.get(path)).json()["items"]
     assert ("retried", "1970-01-01T00:00:03.000Z") == (first["outcome"], first["retry_at"])
     assert (2, None, None) == (second["attempt"], second["outcome"], second["finished_at"])
+    assert ([], []) == (first["log"], second["log"])
     await worker.succeed(*leased)
     assert "succeeded" == (await api.http.get(path)).json()["items"][-1]["outcome"]
+
+
+async def test_attempts_show_what_they_logged(api: Serving, worker: Worker) -> None:
+    """While they run and after; what was left out is said in a line before the others."""
+    task = await api.submitted(ADD)
+    path = f"/v1/tasks/{task['id']}/attempts"
+    [leased] = await worker.lease()
+    lines = [pack_line(0, "warning", "no address"), pack_line(1, "info", "sent")]
+    await worker.store.attempts.note_log(shard_of(leased.id), [LogNote(leased.id, leased.token, 1200, lines)])
+    expected = [
+        {"at": "1970-01-01T00:00:00.000Z", "level": "info", "message": "… 1,200 earlier lines were left out"},
+        {"at": "1970-01-01T00:00:00.000Z", "level": "warning", "message": "no address"},
+        {"at": "1970-01-01T00:00:00.001Z", "level": "info", "message": "sent"},
+    ]
+    [running] = (await api.http.get(path)).json()["items"]
+    assert (None, expected) == (running["outcome"], running["log"])
+    await worker.succeed(leased)
+    [ended] = (await api.http.get(path)).json()["items"]
+    assert ("succeeded", expected) == (ended["outcome"], ended["log"])
+    assert "log_said" not in ended
 
 
 async def test_waiting_task_is_cancelled_at_once(api: Serving) -> None:

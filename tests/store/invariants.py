@@ -175,7 +175,7 @@ class Checker:
     # ------------------------------------------------------------ what belongs to tasks
 
     def check_orphans(self) -> None:
-        for kind in (b"o", b"a", b"p", b"c"):
+        for kind in (b"o", b"a", b"p", b"c", b"l"):
             for id_ in self.shard.ids(kind):
                 if id_ not in self.records:
                     self.fault(f"{kind.decode()}: of {id_.hex()}, which has no record")
@@ -189,6 +189,7 @@ class Checker:
             if self.records.get(id_, b"?W")[1:2] != b"W":
                 self.fault(f"{id_.hex()} has ended and its progress is left over")
         self.check_checkpoints()
+        self.check_logs()
         for id_, run in self.runs.items():
             if id_ not in self.records:
                 self.fault(f"`run` holds {id_.hex()}, which has no record")
@@ -213,6 +214,20 @@ class Checker:
         for id_ in kept:
             if b"c:" + id_ not in self.shard.ttl_ms:
                 self.fault(f"the checkpoint of {id_.hex()} never expires")
+
+    def check_logs(self) -> None:
+        """Only attempts that run have one of their own; its head agrees with its lines, and these with the bounds."""
+        for id_ in self.shard.ids(b"l"):
+            log = self.shard.lists[b"l:" + id_]
+            said, kept = int.from_bytes(log[0][:4], "big"), int.from_bytes(log[0][4:], "big")
+            if id_ not in self.runs or not self.runs[id_].is_held or not self.shard.hashes[b"run"][id_][16] & 128:
+                self.fault(f"the log of {id_.hex()} is left over from an attempt that does not run")
+            if b"l:" + id_ not in self.shard.ttl_ms:
+                self.fault(f"the log of {id_.hex()} never expires")
+            if kept != sum(map(len, log[1:])) or not 0 < len(log) - 1 <= said:
+                self.fault(f"the log of {id_.hex()} counts {said} lines and {kept} bytes, and has {log[1:]}")
+            if len(log) > 201 or kept > 32 * 1024:
+                self.fault(f"the log of {id_.hex()} has {len(log) - 1} lines of {kept} bytes")
 
     def check_counts(self) -> None:
         letters = {"queued": b"q", "scheduled": b"s", "running": b"r", "cancelling": b"r"}
@@ -241,7 +256,10 @@ class Checker:
     # ------------------------------------------------------------ the rest
 
     def check_names(self) -> None:
-        known = (b"t:", b"o:", b"a:", b"p:", b"c:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"sess:", b"worker:")
+        known = (
+            b"t:", b"o:", b"a:", b"p:", b"c:", b"l:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"sess:",
+            b"worker:",
+        )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"made", b"ev")
         whole = (b"conf", b"count", b"lease", b"run", *lists, b"workers", b"handlers", b"gone")
         shard = self.shard

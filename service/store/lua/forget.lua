@@ -5,7 +5,7 @@
 -- ARGV[1]  key prefix
 -- ARGV[2]  id
 -- ARGV[3]  hash of its idempotency key, or empty
--- Touches  t: o: a: p: c: q: idem: done dead exp made made:
+-- Touches  t: o: a: p: c: l: q: idem: done dead exp made made:
 -- Returns  1 removed | 0 no such task | -1 it has not ended
 
 local id, key = ARGV[2], prefix .. 't:' .. ARGV[2]
@@ -48,7 +48,8 @@ if state == 'C' or state == 'X' then
     redis.call('LREM', prefix .. 'q:' .. head.queue .. ':' .. lane .. ':' .. head.priority, 0, 'T' .. head.generation .. id)
   end
 end
-redis.call('UNLINK', key, prefix .. 'o:' .. id, prefix .. 'a:' .. id, prefix .. 'p:' .. id, prefix .. 'c:' .. id)
+redis.call('UNLINK', key, prefix .. 'o:' .. id, prefix .. 'a:' .. id, prefix .. 'p:' .. id, prefix .. 'c:' .. id,
+  prefix .. 'l:' .. id)
 if ARGV[3] ~= '' then redis.call('UNLINK', prefix .. 'idem:' .. ARGV[3]) end
 redis.call('ZREM', prefix .. 'done', id)
 redis.call('ZREM', prefix .. 'dead', id)

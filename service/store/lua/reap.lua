@@ -7,7 +7,7 @@
 -- ARGV[3]  0: all expired leases; else those that follow, which are known lost: how many tasks one process held when it ended,
 --          negative when its worker ended it, which clears them
 -- ARGV[4+] id (16) .. token (12) of each
--- Touches  conf t: run lease a: and, through shared.lua, q: due: count wake: ev
+-- Touches  conf t: run lease a: and, through shared.lua, l: q: due: count wake: ev
 -- Returns  {how many were given back, id .. token of each task that must end: its crashes are used up, or it was to be cancelled}
 -- Who crashed is decided fairly: a task that was lost alone did; of several lost together with a worker any may have, so none
 -- is blamed, up to nine times; they become suspects, which run alone from then on. A worker that vanished whole (its machine
@@ -61,9 +61,7 @@ end
 if #stray > 0 then redis.call('ZREM', prefix .. 'lease', unpack(stray)) end
 for _, task in ipairs(given_back) do
   local run, id = task.run, task.id
-  redis.call('RPUSH', prefix .. 'a:' .. id, string.format(
-    '{"attempt":%d,"started_ms":%.0f,"finished_ms":%.0f,"worker":"%s","outcome":"%s"}',
-    run.attempt, run.started, now, run.worker, task.ran and 'crashed' or 'undelivered'))
+  redis.call('RPUSH', prefix .. 'a:' .. id, with_log(id, row_of(run, task.ran and 'crashed' or 'undelivered'), run))
   redis.call('LTRIM', prefix .. 'a:' .. id, -100, -1)
   redis.call('HSET', prefix .. 'run', id, pack_run(
     NO_TOKEN, run.attempt - 1, run.crashes + task.crashed, run.undelivered + 1 - task.crashed,

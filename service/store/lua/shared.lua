@@ -10,7 +10,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 local HELD, CONFIRMED, CANCELLING, PROGRESSED = 1, 2, 4, 8
 local RAN, SUSPECT = 16, 32 -- in an earlier lease, and may have left traces; lost with its process, and runs alone
-local HAS_CHECKPOINT = 64
+local HAS_CHECKPOINT, LOGGED = 64, 128 -- the task has one; this lease has
 local CHECKPOINT_MS = 30 * 86400000 -- a checkpoint outlives by so much whatever was last done with it
 
 local function pack48(ms)
@@ -40,7 +40,7 @@ local function read_run(text)
     token = text:sub(1, 12), attempt = attempt, crashes = crashes, undelivered = undelivered, flags = flags,
     held = flags % 2 == 1, confirmed = flags % 4 >= 2, cancelling = flags % 8 >= 4,
     progressed = flags % 16 >= 8, ran = flags % 32 >= 16, suspect = flags % 64 >= 32,
-    checkpointed = flags % 128 >= 64,
+    checkpointed = flags % 128 >= 64, logged = flags >= 128,
     started = high * 4294967296 + low, worker = text:sub(24),
   }
 end
@@ -186,18 +186,20 @@ local function write_collected()
 end
 
 -- A report of an attempt's end, from ARGV[at] on: head, value, and as its flags say a row of attempts (1), the id and
--- the record of a callback (2); 4: a time to live of its own; 8: there was progress. Returns the report, and the next place.
+-- the record of a callback (2), lines of its log (16); 4: a time to live of its own; 8: there was progress. Returns the
+-- report, and the next place.
 --   head  kind .. flags .. id (16) .. token (12) .. ms (6) .. the first five bytes of the ended record
 --   kind  E: value is all of the record behind its time field | L: value is the outcome of a large record | others in step.lua
 local function read_report(at)
   local head, flags = ARGV[at], ARGV[at]:byte(2)
   local report = {
     kind = head:sub(1, 1), id = head:sub(3, 18), token = head:sub(19, 30), ms = read48(head, 31), head5 = head:sub(37),
-    value = ARGV[at + 1], keeps = flags % 8 >= 4, progressed = flags >= 8,
+    value = ARGV[at + 1], keeps = flags % 8 >= 4, progressed = flags % 16 >= 8,
   }
   at = at + 2
   if flags % 2 == 1 then report.row, at = ARGV[at], at + 1 end
   if flags % 4 >= 2 then report.callback, report.callback_record, at = ARGV[at], ARGV[at + 1], at + 2 end
+  if flags % 32 >= 16 then report.log, at = ARGV[at], at + 1 end
   return report, at
 end
 
@@ -212,8 +214,56 @@ local function queue_of(report)
   return named:byte(1) > 0 and named:sub(2, 1 + named:byte(1)) or 'default'
 end
 
--- End the tasks of *endings*: reports that were found good, each with `queue`, `from` ('r', 'q' or 's'), `ran`
--- when attempts may have been noted, and `checkpointed`. A callback is created here, by the script that ends its task.
+-- Lines that an attempt has logged go to `l:<id>`: how many it said (4) .. bytes kept (4), then the last of them.
+-- *batch*: number of its first line (4; the highest: whatever comes next), lines, each ended by a newline. What is there
+-- already is not added again.
+local MOST_LOG_LINES, MOST_LOG_BYTES, NEXT = 200, 32768, 4294967295
+local function keep_log(id, batch)
+  local key = prefix .. 'l:' .. id
+  local head = redis.call('LINDEX', key, 0)
+  local said, bytes = struct.unpack('>I4I4', head or string.rep('\0', 8))
+  local number, lines = struct.unpack('>I4', batch), head and redis.call('LRANGE', key, 1, -1) or {}
+  local held, first = #lines, 1
+  if number == NEXT then number = said end
+  for line in batch:sub(5):gmatch('[^\n]+') do
+    if number >= said then
+      lines[#lines + 1] = line
+      bytes, said = bytes + #line, number + 1
+    end
+    number = number + 1
+  end
+  if #lines == held then return end
+  while first < #lines and (#lines - first >= MOST_LOG_LINES or bytes > MOST_LOG_BYTES) do
+    bytes, first = bytes - #lines[first], first + 1
+  end
+  if head then redis.call('LPOP', key, math.min(first, held + 1)) end
+  redis.call('RPUSH', key, unpack(lines, math.max(first, held + 1)))
+  redis.call('LPUSH', key, struct.pack('>I4I4', said, bytes))
+end
+
+-- The row of attempts of a lease that ended.
+local function row_of(run, outcome)
+  return string.format('{"attempt":%d,"started_ms":%.0f,"finished_ms":%.0f,"worker":"%s","outcome":"%s"}',
+    run.attempt, run.started, now, run.worker, outcome)
+end
+
+-- *row* of the attempt of *run* with the log that it kept, which is then nowhere else; *more* are lines that came with its
+-- end. An attempt that logged has a row, even if its end needed none: it ended as *outcome*.
+local function with_log(id, row, run, more, outcome)
+  if more then keep_log(id, more) end
+  if not more and not (run and run.logged) then return row end
+  local lines = redis.call('LRANGE', prefix .. 'l:' .. id, 0, -1)
+  if #lines == 0 then return row end
+  redis.call('UNLINK', prefix .. 'l:' .. id)
+  return string.format('%s,"log_said":%d,"log":[%s]}',
+    (row or row_of(run, outcome)):sub(1, -2), struct.unpack('>I4', lines[1]), table.concat(lines, ',', 2))
+end
+
+local ENDED = { S = 'succeeded', F = 'failed', C = 'cancelled', X = 'expired' }
+
+-- End the tasks of *endings*: reports that were found good, each with `queue`, `from` ('r', 'q' or 's'), `run` when it
+-- was leased before, `ran` when attempts may have been noted, and `checkpointed`. A callback is created here, by the script
+-- that ends its task.
 local function finish(endings)
   local lists, gone, ids, records = { done = {}, dead = {}, exp = {} }, {}, {}, {}
   for _, report in ipairs(endings) do
@@ -228,8 +278,9 @@ local function finish(endings)
     local list = lists[state == 'F' and 'dead' or 'done']
     list[#list + 1], list[#list + 2] = now, id
     if report.keeps then append(lists, 'exp', now + report.ms) append(lists, 'exp', id) end
-    if report.row then redis.call('RPUSH', prefix .. 'a:' .. id, report.row) end
-    if report.row or report.ran then redis.call('PEXPIRE', prefix .. 'a:' .. id, report.ms) end
+    local row = with_log(id, report.row, report.run, report.log, ENDED[state])
+    if row then redis.call('RPUSH', prefix .. 'a:' .. id, row) end
+    if row or report.ran then redis.call('PEXPIRE', prefix .. 'a:' .. id, report.ms) end
     if report.progressed or report.ran then redis.call('UNLINK', prefix .. 'p:' .. id) end
     if report.checkpointed then redis.call('UNLINK', prefix .. 'c:' .. id) end
     if report.callback then ids[#ids + 1], records[#records + 1] = report.callback, report.callback_record end

@@ -15,7 +15,7 @@
 --          first come; 128 tasks altogether. The same queue and lane may come twice: first its share, then, behind the
 --          shares of the others, all the room there is. A want of a capital lane brings one suspect (see reap.lua),
 --          and nothing beside it
--- Touches  t: run lease a: c: sess: q: due: wake: and, through shared.lua, o: p: done dead exp count made made: ev
+-- Touches  t: run lease a: c: sess: q: due: wake: and, through shared.lua, l: o: p: done dead exp count made made: ev
 -- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind + 2 when suspects were + 4 when
 --           a leased task has a checkpoint + 8 when the call was full before every want had been looked at,
 --           id .. attempt (2 bytes) .. crashes, undelivered, flags (1 byte each) .. record of each
@@ -61,7 +61,7 @@ for i, report in ipairs(reports) do
   elseif report.kind == 'E' or report.kind == 'L' then
     statuses[i] = '1'
     report.queue, report.from = queue_of(report), 'r'
-    report.ran = run.ran
+    report.run, report.ran = run, run.ran
     report.progressed = report.progressed or run.progressed
     report.checkpointed = run.checkpointed
     endings[#endings + 1] = report
@@ -179,6 +179,7 @@ for _, want in ipairs(wants) do
 end
 
 -- Writes. What was taken from lists goes last.
+local AGAIN = { R = 'retried', D = 'deferred', B = 'released', K = 'crashed' }
 finish(endings)
 for _, report in ipairs(again) do
   local run, spent, crashed = report.run, report.kind == 'R' and 0 or 1, report.kind == 'K' and 1 or 0
@@ -188,8 +189,9 @@ for _, report in ipairs(again) do
   if run.checkpointed then redis.call('PEXPIRE', prefix .. 'c:' .. report.id, report.ms + CHECKPOINT_MS) end
   redis.call('ZREM', prefix .. 'lease', report.id)
   redis.call('SETRANGE', prefix .. 't:' .. report.id, 5, pack48(now + report.ms))
-  if report.row then
-    redis.call('RPUSH', prefix .. 'a:' .. report.id, report.row)
+  local row = with_log(report.id, report.row, run, report.log, AGAIN[report.kind])
+  if row then
+    redis.call('RPUSH', prefix .. 'a:' .. report.id, row)
     redis.call('LTRIM', prefix .. 'a:' .. report.id, -100, -1)
   end
   tally('r:' .. report.head.queue, -1)

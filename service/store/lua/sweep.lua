@@ -6,7 +6,7 @@
 -- ARGV[2]  age to which succeeded, cancelled and expired tasks are listed, ms; [3] how many at most
 -- ARGV[4]  the same for failed tasks; [5] how many at most
 -- ARGV[6]  age to which events are kept, ms
--- Touches  conf t: o: a: p: c: done dead exp ev
+-- Touches  conf t: o: a: p: c: l: done dead exp ev
 -- Returns  {how many tasks left the lists, 1 when there may be more to forget}
 
 local removed, more = 0, 0
@@ -46,7 +46,8 @@ for list, bounds in pairs({ done = { ARGV[2], ARGV[3] }, dead = { ARGV[4], ARGV[
   if over > 0 then
     local ids = redis.call('ZRANGE', prefix .. list, 0, math.min(over, 128) - 1)
     for _, id in ipairs(ids) do
-      redis.call('UNLINK', prefix .. 't:' .. id, prefix .. 'o:' .. id, prefix .. 'a:' .. id, prefix .. 'p:' .. id, prefix .. 'c:' .. id)
+      redis.call('UNLINK', prefix .. 't:' .. id, prefix .. 'o:' .. id, prefix .. 'a:' .. id, prefix .. 'p:' .. id,
+        prefix .. 'c:' .. id, prefix .. 'l:' .. id)
     end
     leave(list, ids)
     redis.call('ZREM', prefix .. 'exp', unpack(ids))
