@@ -23,6 +23,7 @@ from service.store.memory import MemoryWatch
 from service.store.pages import Pages
 from service.store.queues import Queues
 from service.store.scripts import Scripts
+from service.store.secrets import Secrets
 from service.store.tasks import Tasks
 from service.store.wakes import BLOCK_SECONDS, WakeReader
 from service.store.workers import HandlerBook, Workers
@@ -47,6 +48,7 @@ class Store:
         self.handlers = HandlerBook(self.workers)
         self.gone = GoneUrls(self.scripts, settings)
         self.queues = Queues(self.tasks)
+        self.secrets = Secrets(self.scripts, self.tasks.clock)
         self.events = Events(connect(settings, wait_seconds=BLOCK_MS / 1000), 1)
         self.wakes = WakeReader(connect(settings, wait_seconds=BLOCK_SECONDS), self.scripts)
         self.pages = Pages(self.tasks, self.queues)

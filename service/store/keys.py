@@ -26,6 +26,8 @@ names that depend on a task or a queue from that prefix; their headers list whic
     worker:<id>  workers      string, zset   what a live worker says of itself (shard 0)
     handlers                  hash    what workers published of their handlers (shard 0)
     gone                      zset    URLs that answered 410, with their namespace, by when (shard 0)
+    secrets                   hash    namespace -> what signs its call-outs, see secrets.py; # -> changes (shard 0)
+    endpoints                 hash    namespace/endpoint -> its settings, see endpoints.py; # -> changes (shard 0)
 
 An *entry* of a list is a type byte (`T`, a task), the generation and the id; an entry of `due` has priority and
 lane behind it.
@@ -116,3 +118,5 @@ def worker(worker_id: str) -> str:
 WORKERS = prefix(0) + "workers"
 HANDLERS = prefix(0) + "handlers"
 GONE = prefix(0) + "gone"
+SECRETS = prefix(0) + "secrets"
+ENDPOINTS = prefix(0) + "endpoints"

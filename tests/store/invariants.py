@@ -19,7 +19,7 @@ from service.task import DEFAULT_QUEUE, STATE_OF, created_ms, parse_run
 from tests.store.deployments import Deployment
 
 LEAST_TTL_MS = 60_000
-MAY_BE_LEFT = ("conf", "ev", "workers", "handlers", "gone")
+MAY_BE_LEFT = ("conf", "ev", "workers", "handlers", "gone", "secrets", "endpoints")
 WAITING_LETTERS = b"qwrk"
 
 
@@ -261,7 +261,7 @@ class Checker:
             b"worker:",
         )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"made", b"ev")
-        whole = (b"conf", b"count", b"lease", b"run", *lists, b"workers", b"handlers", b"gone")
+        whole = (b"conf", b"count", b"lease", b"run", *lists, b"workers", b"handlers", b"gone", b"secrets", b"endpoints")
         shard = self.shard
         for name in (*shard.strings, *shard.lists, *shard.zsets, *shard.hashes):
             if name not in whole and not name.startswith(known):
