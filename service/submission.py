@@ -56,6 +56,8 @@ OUR_HEADERS = frozenset((
     "host", "content-length", "connection", "transfer-encoding", "keep-alive", "proxy-connection", "te", "trailer",
     "upgrade", "expect",
 ))  # fmt: skip
+# What tells of the attempt, and the signature.
+OUR_PREFIXES = ("webhook-", "taskpost-")
 
 
 def faults_of(submission: Any, now_ms: int, settings: Settings) -> list[Fault]:
@@ -166,7 +168,7 @@ def call_faults(call: Mapping[str, Any], place: str, settings: Settings) -> Iter
         pointer = f"{place}/headers/{escaped(name)}"
         if not TOKEN.fullmatch(name):
             yield {"pointer": pointer, "detail": "not a header's name: letters, digits and !#$%&'*+-.^_`|~ only"}
-        elif name.lower() in OUR_HEADERS:
+        elif name.lower() in OUR_HEADERS or name.lower().startswith(OUR_PREFIXES):
             yield {"pointer": pointer, "detail": f"{name} is set by Taskpost; leave it out"}
     size = sum(len(name) + len(value) + 4 for name, value in headers.items())
     if size > settings.max_headers_bytes:

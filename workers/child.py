@@ -32,6 +32,7 @@ from workers.lanes import Lanes, start_nursery
 from workers.outcome import LOST
 from workers.pools.nursery import end
 from workers.push.client import PushClient
+from workers.push.signing import Signing
 from workers.registry import Registry, load
 from workers.resources import Lifespan
 from workers.run import Pipeline
@@ -72,7 +73,11 @@ class Child:
         settings = self.settings
         self.store = await Store.open(settings)
         lanes = Lanes(settings, self.nursery_line)
-        push = PushClient(max_result_bytes=settings.max_result_bytes, concurrency=max(settings.url_concurrency, 1))
+        push = PushClient(
+            max_result_bytes=settings.max_result_bytes,
+            concurrency=max(settings.url_concurrency, 1),
+            signing=Signing(self.store.secrets),
+        )
         pipeline = Pipeline(self.registry, lanes.pools, push, settings, self.worker, self.store.gone)
         slots = Slots(lanes.capacity, lanes.busy, lanes.ahead, self.table)
         self.loops = [

@@ -12,10 +12,14 @@ from typing import Any
 
 
 class Receiver:
-    """*received* gets (path, headers, body) of each request; *answers* holds (status, body) for the next ones."""
+    """
+    *received* gets (path, headers, body) of each request, *bodies* the same bodies byte by byte; *answers* holds
+    (status, body) for the next ones.
+    """
 
     def __init__(self) -> None:
         self.received: Queue[tuple[str, dict[str, str], Any]] = Queue()
+        self.bodies: Queue[bytes] = Queue()
         self.answers: list[tuple[int, bytes]] = []
         receiver = self
 
@@ -24,6 +28,7 @@ class Receiver:
                 text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 status, body = receiver.answers.pop(0) if receiver.answers else (200, b'{"heard": true}')
+                receiver.bodies.put(text)
                 receiver.received.put((self.path, headers, json.loads(text or b"null")))
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -36,6 +41,10 @@ class Receiver:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def next_signed(self) -> tuple[dict[str, str], bytes]:
+        """Headers and body, as it came, of the next request, waited for."""
+        return self.next()[1], self.bodies.get(timeout=60)
 
     def next(self) -> tuple[str, dict[str, str], Any]:
         """The next request, waited for."""

@@ -19,11 +19,12 @@ from typing import Any
 
 import httpx
 
+from service.errors import StoreFull, StoreUnavailable
 from service.received import clip
 from service.task import Leased, encode_id
 from workers.capture import error_of
 from workers.context import Context
-from workers.outcome import Failed, Outcome, TimeLimitExceeded, failed
+from workers.outcome import Deferred, Failed, Outcome, TimeLimitExceeded, failed
 from workers.push.answer import Answer, outcome_of
 from workers.push.request import (
     Delivery,
@@ -34,10 +35,12 @@ from workers.push.request import (
     request_body,
     request_headers,
 )
+from workers.push.signing import Signing
 from workers.push.transport import AiohttpTransport
 
 LOGGER = logging.getLogger(__name__)
 MAX_ERROR_BODY_BYTES = 64 * 1024
+STORE_SECONDS = 2.0
 
 
 class PushClient:
@@ -49,13 +52,16 @@ class PushClient:
         max_result_bytes: int,
         concurrency: int = 100,
         transport: httpx.AsyncBaseTransport | None = None,
+        signing: Signing | None = None,
     ) -> None:
         """
-        At most *concurrency* calls have a connection at once; *transport* replaces the network in tests.
+        At most *concurrency* calls have a connection at once; *transport* replaces the network in tests, and no
+        *signing* leaves calls unsigned in those that have no store.
         """
         # httpx logs each URL with its query, where secrets stand.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self.max_result_bytes = max_result_bytes
+        self._signing = signing
         self._client = httpx.AsyncClient(
             transport=transport or AiohttpTransport(most_connections=concurrency),
             trust_env=False,
@@ -100,6 +106,8 @@ class PushClient:
         try:
             request = request_of(task, options, deadline_ms)
             async with asyncio.timeout(limit_seconds):
+                if self._signing is not None:
+                    await self._signing.sign(request, task.namespace)
                 answer = await self._answer(request, place)
         except TimeoutError:
             message = f"{place} gave no complete answer within the time limit of {limit_seconds:g} s"
@@ -107,6 +115,8 @@ class PushClient:
         except httpx.HTTPError as exc:
             can_recover = not isinstance(exc, httpx.UnsupportedProtocol)
             return failed(type(exc).__name__, clip(f"{place}: {exc}", 1000), retry=can_recover)
+        except (StoreUnavailable, StoreFull) as exc:  # no fault of the task's
+            return Deferred(STORE_SECONDS, f"{exc}")
         except UnusableRequest as exc:
             return failed("UnusableRequest", clip(f"{place}: {exc}", 1000), retry=False)
         except Exception as exc:  # a fault of ours must not cost the worker
