@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api import health, queues, results, tasks, workers
+from service.api import health, queues, results, secrets, tasks, workers
 from service.api.auth import Gate
 from service.api.intake import Intake
 from service.api.problems import response_of, send_problem, unexpected
@@ -41,6 +41,8 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/v1/queues/{queue}": {"GET": queues.get_queue},
     "/v1/workers": {"GET": workers.list_workers},
     "/v1/handlers": {"GET": workers.list_handlers},
+    "/v1/secrets": {"GET": secrets.list_secrets},
+    "/v1/secrets/rotate": {"POST": secrets.rotate_secrets},
     "/livez": {"GET": health.get_liveness},
     "/readyz": {"GET": health.get_readiness},
     "/openapi.json": {"GET": health.get_contract_json},
@@ -120,11 +122,12 @@ class Resource:
             raise MethodNotAllowed(
                 f"{shortened(request.method)} is not offered by {self.path}, only {allowed}", headers={"Allow": allowed}
             )
+        raw = request.scope["headers"]
+        headers = dict(raw)
         if self.path not in OPEN:
-            raw = request.scope["headers"]
-            self.gate.check(raw, dict(raw))
+            self.gate.check(raw, headers)
         query = check_query(request.scope, self.path, method)
-        return await endpoint(Asked(self.runtime, request.path_params, query, request.receive))
+        return await endpoint(Asked(self.runtime, request.path_params, query, request.receive, headers))
 
 
 async def nothing_here(scope: Scope, _: Receive, send: Send) -> None:

@@ -18,6 +18,7 @@ from service.contract import contract, query_parameters, validator_for
 from service.errors import InvalidQuery
 from service.submission import Fault, counted, shortened
 
+BOOLEANS = {"true": True, "false": False}
 NUMBERS = {"integer": int, "number": float}
 
 
@@ -71,6 +72,8 @@ def unknown(name: str, known: list[str]) -> Fault:
 def read_value(given: str, schema: dict[str, Any], validator: jsonschema_rs.Validator) -> tuple[Any, list[str]]:
     """*given* as its schema types it, and what is wrong with it."""
     value: Any = given
+    if schema["type"] == "boolean":
+        value = BOOLEANS.get(given, given)
     read = NUMBERS.get(schema["type"])
     if read is not None:
         try:

@@ -35,12 +35,13 @@ NOT_IN_TIME = (
 
 @dataclass(slots=True)
 class Asked:
-    """A request that may be answered: what it named in the path, and its query, checked."""
+    """A request that may be answered: what it named in the path, its query, checked, and its headers by name."""
 
     runtime: Runtime
     path: Mapping[str, str]
     query: dict[str, Any]
     receive: Receive
+    headers: Mapping[bytes, bytes]
 
 
 class Runtime:
