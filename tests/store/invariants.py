@@ -261,7 +261,8 @@ class Checker:
             b"worker:",
         )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"made", b"ev")
-        whole = (b"conf", b"count", b"lease", b"run", *lists, b"workers", b"handlers", b"gone", b"secrets", b"endpoints")
+        whole = (b"conf", b"count", b"lease", b"run", *lists, b"workers", b"handlers", b"gone",
+                 b"secrets", b"endpoints")  # fmt: skip
         shard = self.shard
         for name in (*shard.strings, *shard.lists, *shard.zsets, *shard.hashes):
             if name not in whole and not name.startswith(known):
