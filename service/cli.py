@@ -44,6 +44,8 @@ COMMANDS = {
     "queues": Command("service.cli_tasks", "_queues", "list queues, with what waits in them"),
     "workers": Command("service.cli_tasks", "_workers", "list live workers"),
     "handlers": Command("service.cli_tasks", "_handlers", "list handlers, with their arguments"),
+    "secrets": Command("service.cli_secrets", "_secrets", "show or rotate the secrets that sign calls of URLs"),
+    "verify": Command("service.cli_secrets", "_verify", "check the signature of a request that was received"),
 }
 PARTS = ("up", "web", "worker", "scheduler")
 

@@ -14,7 +14,7 @@ import httpx
 from service.client.calls import Answer, Pause, Steps
 from service.client.many import Listing, Window
 from service.client.shell import Shell, id_of
-from service.client.types import Attempt, Handler, Options, Queue, Receipt, Submission, Task, Worker
+from service.client.types import Attempt, Handler, Options, Queue, Receipt, Seconds, Secret, Submission, Task, Worker
 
 T = TypeVar("T")
 List = builtins.list  # in the class below `list` is a method
@@ -145,6 +145,14 @@ class AsyncTaskpost(Shell):
     async def handlers(self) -> List[Handler]:
         """As `Taskpost.handlers`."""
         return await self._run(self._calls.everything(Handler, "/v1/handlers"))
+
+    async def secrets(self, *, reveal: bool = False) -> List[Secret]:
+        """As `Taskpost.secrets`."""
+        return await self._run(self._calls.secrets(reveal))
+
+    async def rotate_secrets(self, *, overlap_seconds: Seconds | None = None) -> List[Secret]:
+        """As `Taskpost.rotate_secrets`."""
+        return await self._run(self._calls.rotate_secrets(overlap_seconds))
 
 
 async def each(many: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:

@@ -14,7 +14,7 @@ import httpx
 from service.client.calls import Answer, Pause, Steps
 from service.client.many import Listing, Window
 from service.client.shell import Shell, id_of
-from service.client.types import Attempt, Handler, Options, Queue, Receipt, Submission, Task, Worker
+from service.client.types import Attempt, Handler, Options, Queue, Receipt, Seconds, Secret, Submission, Task, Worker
 
 T = TypeVar("T")
 List = builtins.list  # in the class below `list` is a method
@@ -161,3 +161,14 @@ class Taskpost(Shell):
     def handlers(self) -> List[Handler]:
         """The handlers that workers have published, by name."""
         return self._run(self._calls.everything(Handler, "/v1/handlers"))
+
+    def secrets(self, *, reveal: bool = False) -> List[Secret]:
+        """What signs calls of URLs, the current secret first; masked unless *reveal*."""
+        return self._run(self._calls.secrets(reveal))
+
+    def rotate_secrets(self, *, overlap_seconds: Seconds | None = None) -> List[Secret]:
+        """
+        Make a new secret; those before it sign along for *overlap_seconds* (None: a day). The new one, shown whole,
+        comes first. Sent once: look at `secrets` before calling again after `NoAnswer`.
+        """
+        return self._run(self._calls.rotate_secrets(overlap_seconds))

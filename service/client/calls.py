@@ -33,8 +33,8 @@ from service.client.errors import (
     WaitTimedOut,
     read_problem,
 )
-from service.client.submission import document, encode
-from service.client.types import Attempt, Page, Task, View, view
+from service.client.submission import document, encode, plain
+from service.client.types import Attempt, Page, Seconds, Secret, Task, View, view
 from service.errors import InvalidSetting
 from service.retry import delay_seconds
 
@@ -200,6 +200,19 @@ class Calls:
 
     def attempts(self, id_: str) -> Steps[list[Attempt]]:
         return (yield from self.everything(Attempt, f"{task_path(id_)}/attempts"))
+
+    # ------------------------------------------------------------ what proves who calls
+
+    def secrets(self, reveal: bool) -> Steps[list[Secret]]:
+        page = yield from self.page("/v1/secrets", {"reveal": "true" if reveal else None})
+        return [view(Secret, one) for one in page.items]
+
+    def rotate_secrets(self, overlap_seconds: Seconds | None) -> Steps[list[Secret]]:
+        """Sent once: a repetition would rotate again."""
+        asked = {} if overlap_seconds is None else {"overlap_seconds": plain("overlap_seconds", overlap_seconds)}
+        request = Request("POST", "/v1/secrets/rotate", encode(asked), {"content-type": "application/json"})
+        answer = yield from self.ask(request, is_repeatable=False)
+        return [view(Secret, one) for one in view(Page, parsed(answer)).items]
 
     # ------------------------------------------------------------ lists
 

@@ -241,6 +241,21 @@ class Handler(View, frozen=True, kw_only=True):
     last_seen_at: datetime | None = None
 
 
+class Secret(View, frozen=True, kw_only=True):
+    """
+    What signs calls of URLs: *secret* checks `v1` signatures, *public_key* `v1a` ones. *expires_at* is None for the
+    current one.
+    """
+
+    secret: str
+    public_key: str
+    created_at: datetime
+    expires_at: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"<Secret {self.public_key}>"
+
+
 class Page(View, frozen=True, kw_only=True):
     """Part of a list; it may be empty and still have a `next_cursor`."""
 

@@ -434,3 +434,20 @@ async def test_asyncio_programs_do_the_same(url: str) -> None:
         assert "default" in [one.name for one in await api.queues()]
         with pytest.raises(NotFound):
             await api.delete("0" * 26)
+
+
+def test_secrets_are_read_and_rotated() -> None:
+    """A rotation is sent once, since a repetition would rotate again."""
+    secret = {"secret": "whsec_a", "public_key": "whpk_b", "created_at": "2026-11-22T09:30:00Z", "expires_at": None}
+    api = Api(httpx.Response(200, json={"items": [secret], "next_cursor": None}))
+    with api.client() as client:
+        (one,) = client.secrets(reveal=True)
+        assert ("whsec_a", "whpk_b", None) == (one.secret, one.public_key, one.expires_at)
+        assert "whsec_a" not in repr(one)
+        assert "/v1/secrets?reveal=true" == str(api.requests[-1].url.raw_path, "ascii")
+        assert secret["secret"] == client.rotate_secrets(overlap_seconds=timedelta(hours=1))[0].secret
+        assert {"overlap_seconds": 3600} == api.body
+    away = Api(httpx.ReadError("reset"))
+    with away.client(retries=3) as client, pytest.raises(NoAnswer):
+        client.rotate_secrets()
+    assert 1 == len(away.requests)

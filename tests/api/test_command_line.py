@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from service import cli
 from service.client import Taskpost
+from service.signing import Signer
 from tests.running import taskpost
 
 ROOT = Path(__file__).parents[2]
@@ -132,3 +134,29 @@ def test_progress_is_drawn_for_people_and_gone_at_the_end(url: str) -> None:
     assert "█" in bars
     assert "succeeded" in answer
     assert "█" not in answer
+
+
+def test_a_script_gets_the_secret_of_its_receiver(run: Run, tmp_path: Path) -> None:
+    """Alone on standard output; the list masks it; rotated, the new one."""
+    status, secret, err = run("secrets", "show")
+    assert (0, True, "") == (status, secret.startswith("whsec_"), err)
+    assert run("secrets", "show", "--public")[1].startswith("whpk_")
+    assert secret.strip() not in run("secrets")[1]
+    status, new, note = run("secrets", "rotate", "--overlap", "1h")
+    assert (0, True) == (status, new.startswith("whsec_") and new != secret)
+    assert "signs along and ends in 1 h" in note or "ends in 59 min" in note
+    assert 2 == len(run("secrets", "--json")[1].splitlines())
+    assert 2 == run("secrets", "--overlap", "1h")[0]
+    assert 2 == run("secrets", "rotate", "--public")[0]
+
+
+def test_a_request_is_checked_with_the_secrets_of_the_api(run: Run, tmp_path: Path) -> None:
+    """Nothing need be copied to try a receiver."""
+    secret, now = run("secrets", "show")[1].strip(), int(time.time())
+    body = tmp_path / "body"
+    body.write_bytes(b"{}")
+    signed = Signer([secret]).sign("a", now, b"{}")
+    given = ("-H", "webhook-id: a", "-H", f"webhook-timestamp: {now}", "-H", f"webhook-signature: {signed}")
+    assert (0, "valid: task a\n", "") == run("verify", str(body), *given)
+    body.write_bytes(b"[]")
+    assert 1 == run("verify", str(body), *given)[0]
