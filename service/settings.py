@@ -88,6 +88,7 @@ class Settings:
     max_failed: int = setting(1_000_000, "most failed tasks listed in a shard", 100)
 
     handlers: str = setting("", "where a worker finds its handlers: `module[:attr]`, several by comma")
+    app_version: str = setting("", "version of your application, shown with its workers")
     queues: str = setting(
         "", "queues a worker serves, by comma, with weights or without: `mail`, `high:5,low:1`; empty means all of them"
     )

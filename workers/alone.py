@@ -32,7 +32,6 @@ class Isolation:
     def __init__(self, slots: Slots) -> None:
         self.slots = slots
         self.loops: Sequence[LeaseLoop] = ()
-        self.lanes = [OF_LANE[lane] for lane in slots.capacity if lane in OF_LANE]
         self.waiting: set[int] = set()  # shards in which suspects wait
         self.looked_at: dict[int, float] = {}
         self.is_asking = False  # a call is in flight that may bring a suspect
@@ -41,6 +40,11 @@ class Isolation:
         self.kept: set[int] = set()  # shards whose loops have to look again
         self.patience = PATIENCE_SECONDS
         self.emptying_since = self.open_until = 0.0
+
+    @property
+    def lanes(self) -> list[str]:
+        """The lanes of suspects that this process could run."""
+        return [OF_LANE[lane] for lane, many in self.slots.capacity.items() if many > 0 and lane in OF_LANE]
 
     @property
     def is_empty(self) -> bool:

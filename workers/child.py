@@ -27,7 +27,8 @@ from service.store import Store
 from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, stored_queue
 from workers import frames
 from workers.frames import Frames
-from workers.held import HeldTable, monotonic_ms
+from workers.held import SIZED, HeldTable, monotonic_ms
+from workers.helm import Helm
 from workers.lanes import Lanes, start_nursery
 from workers.outcome import LOST
 from workers.pools.nursery import end
@@ -63,6 +64,8 @@ class Child:
         self.settings, self.registry, self.table = settings, registry, table
         self.worker, self.is_first = worker, is_first
         (self.commands, self.answers), self.nursery_line = pipe, nursery_line
+        wanted = table.wanted
+        self.sizes = wanted.sizes if wanted else dict.fromkeys(SIZED, 0)
         self.loops: list[LeaseLoop] = []
         self.stopping = asyncio.Event()
         self.new_queue = asyncio.Event()
@@ -72,10 +75,10 @@ class Child:
         """Until told to stop, and drained."""
         settings = self.settings
         self.store = await Store.open(settings)
-        lanes = Lanes(settings, self.nursery_line)
+        lanes = Lanes(settings, self.sizes, self.nursery_line)
         push = PushClient(
             max_result_bytes=settings.max_result_bytes,
-            concurrency=max(settings.url_concurrency, 1),
+            concurrency=0,  # the slots are the bound
             signing=Signing(self.store.secrets),
         )
         pipeline = Pipeline(self.registry, lanes.pools, push, settings, self.worker, self.store.gone)
@@ -87,6 +90,8 @@ class Child:
         for loop in self.loops:
             loop.siblings, loop.isolation = self.loops, self.loops[0].isolation
         self.loops[0].isolation.loops = self.loops
+        self.helm = Helm(self.table, lanes, slots, self.loops)
+        self.helm.turn()
         self.listen()
         await self.introduce()
         duties = (self.keep_queues(), self.keep_published(), self.keep_own_leases(), self.turn())
@@ -152,6 +157,9 @@ class Child:
             self.new_queue.set()
         elif kind == frames.PUBLISH:
             self.is_forgotten.set()
+        elif kind == frames.LOOK:
+            self.helm.heed()
+            self.helm.tell()
         elif kind == frames.STOP:
             self.stopping.set()
         elif kind in (frames.CANCEL, frames.LOST):
@@ -218,18 +226,19 @@ class Child:
                     log.warning("heartbeat failed: Redis does not answer")
 
     async def turn(self) -> None:
-        """Show that our loop turns."""
+        """Show that our loop turns, and how we are."""
         while True:
-            self.table.turn(monotonic_ms())
+            self.helm.turn()
             await asyncio.sleep(0.25)
 
     # ------------------------------------------------------------ stopping
 
     async def drain(self, ended: asyncio.Future[list[None]]) -> None:
-        """Let tasks run for `drain_seconds`, then hand back the rest without an attempt spent."""
+        """Let tasks run for the seconds that are wanted, then hand back the rest without an attempt spent."""
+        wanted = self.table.wanted
         for loop in self.loops:
             loop.drain()
-        await asyncio.wait([ended], timeout=self.settings.drain_seconds)
+        await asyncio.wait([ended], timeout=wanted.drain_seconds if wanted else 0)
         if ended.done():
             return
         for loop in self.loops:

@@ -21,7 +21,7 @@ from service.store import Store
 from service.store.outside import reap
 from service.task import encode_id, shard_of
 from workers import frames
-from workers.held import Held
+from workers.held import Held, Wanted
 from workers.overstay import end_overstayer
 from workers.process import Heard, Process
 
@@ -54,7 +54,13 @@ class Crew:
         self.stopping, self.heard, self.forget = stopping, heard, forget
         self.tasks: dict[Process, asyncio.Task[None]] = {}
         self.retiring: set[asyncio.Task[None]] = set()
-        self.drain_seconds = settings.drain_seconds
+        sizes = {
+            "url": settings.url_concurrency,
+            "async": settings.concurrency,
+            "thread": settings.threads,
+            "process": settings.children,
+        }
+        self.wanted = Wanted(is_quiet=False, drain_seconds=settings.drain_seconds, sizes=sizes)
         self.is_failed = False
 
     # ------------------------------------------------------------ more, fewer, none
@@ -63,6 +69,11 @@ class Crew:
     def staying(self) -> list[Process]:
         """The processes that are not on their way out."""
         return [process for process in self.processes if not process.leaving.is_set()]
+
+    def apply(self) -> None:
+        """Let all processes be as is `wanted` now; those that start later will be, too."""
+        for process in self.processes:
+            process.apply()
 
     def resize(self, many: int) -> None:
         """Have *many* processes, at least one: start what is missing, drain those that came last."""
@@ -78,7 +89,7 @@ class Crew:
         """Start one more."""
         taken = {process.number for process in self.processes}
         number = next(number for number in count() if number not in taken)
-        process = Process(number, self.worker, self.settings, self.heard)
+        process = Process(number, self.worker, self.wanted, self.heard)
         self.processes.append(process)
         task = self.tasks[process] = asyncio.create_task(self.supervise(process))
         task.add_done_callback(lambda _: self.note_end(process))
@@ -96,7 +107,7 @@ class Crew:
         ends = [self.tasks[process] for process in processes if process in self.tasks]
         if not ends:
             return
-        _, late = await asyncio.wait(ends, timeout=self.drain_seconds + CHILD_SECONDS)
+        _, late = await asyncio.wait(ends, timeout=self.wanted.drain_seconds + CHILD_SECONDS)
         for process in processes:
             process.kill()
         if late:
@@ -104,7 +115,7 @@ class Crew:
 
     async def stop(self) -> None:
         """Drain and end all of them."""
-        log.info("worker %s: stopping; running tasks have %g s", self.worker, self.drain_seconds)
+        log.info("worker %s: stopping; running tasks have %g s", self.worker, self.wanted.drain_seconds)
         await self.drain(list(self.processes))
 
     def note_end(self, process: Process) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from service.settings import Settings
 from workers.pools import Pool, nursery
@@ -27,38 +27,55 @@ def start_nursery(settings: Settings, registry: Registry, inherited: Sequence[in
 
     *inherited* are descriptors of this process that no other may hold open.
     """
-    if not settings.children or not any(handler.lane == "process" for handler in registry):
+    if not any(handler.lane == "process" for handler in registry):
         return None
     bounds = Bounds(settings.max_result_bytes, settings.max_tasks, settings.max_memory_mb * MIB)
     return nursery.start(lambda line: Executor(registry, bounds, line).run(), inherited)
 
 
 class Lanes:
-    """*pools* by lane; *capacity* of each lane; *busy* and *ahead*: see `Slots`."""
+    """*pools* by lane, each with the *sizes* of its own; *capacity* of each lane; *busy* and *ahead*: see `Slots`."""
 
-    def __init__(self, settings: Settings, nursery_line: socket.socket | None) -> None:
+    def __init__(self, settings: Settings, sizes: Mapping[str, int], nursery_line: socket.socket | None) -> None:
         size = settings.max_result_bytes
-        self.threads = ThreadPool(settings.threads, max_result_bytes=size)
-        self.pools: dict[str, Pool] = {"async": LoopPool(max_result_bytes=size), "thread": self.threads}
+        self.capacity = dict(sizes)
+        self.threads = ThreadPool(sizes["thread"], max_result_bytes=size)
+        self.pools: dict[str, Pool] = {"async": LoopPool(max_result_bytes=size)}
         self.busy: dict[str, Callable[[], int]] = {"thread": lambda: self.threads.busy}
-        self.capacity = {
-            "url": settings.url_concurrency,
-            "async": settings.concurrency,
-            "thread": settings.threads,
-            "process": settings.children,
-        }
         self.ahead: dict[str, Callable[[], int]] = {}
         self.children: ProcessPool | None = None
         if nursery_line is not None:
             self.children = children = ProcessPool(
                 nursery_line,
-                settings.children,
+                sizes["process"],
                 max_tasks=settings.max_tasks,
                 grace_seconds=settings.kill_grace_seconds,
             )
-            self.pools["process"] = children
             self.busy["process"] = lambda: children.busy
             self.ahead["process"] = lambda: children.ahead
+        self.offer()
+
+    def resize(self, sizes: Mapping[str, int]) -> None:
+        """Run up to so many at once, by lane. What runs goes on; child processes and threads end when they are idle."""
+        self.capacity = dict(sizes)
+        self.offer()
+        self.threads.resize(sizes["thread"])
+        if self.children is not None:
+            self.children.resize(sizes["process"])
+
+    def offer(self) -> None:
+        """A pool without room takes no call, not even that of a task which was leased in another lane."""
+        own: dict[str, Pool | None] = {"thread": self.threads, "process": self.children}
+        for lane, pool in own.items():
+            if pool is not None and self.capacity[lane] > 0:
+                self.pools[lane] = pool
+            else:
+                self.pools.pop(lane, None)
+
+    @property
+    def executors(self) -> list[tuple[int, int]]:
+        """Process number of each child process, and how many tasks it has run or runs."""
+        return self.children.executors if self.children is not None else []
 
     def watch(self, on_free: Callable[[], None]) -> list[asyncio.Future[None]]:
         """Call *on_free* when there may be room again; answers futures that fail when a pool is beyond help."""

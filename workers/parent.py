@@ -16,11 +16,9 @@ import re
 import secrets
 import signal
 import socket
-from typing import Any
 
 import uvloop
 
-from service import __version__
 from service.errors import InvalidSetting, StoreFull, StoreUnavailable, TaskpostError
 from service.logs import configure
 from service.settings import Settings
@@ -30,14 +28,16 @@ from service.task import DEFAULT_NAMESPACE
 from workers import frames
 from workers.beats import Beats
 from workers.blocked import BlockWatch
+from workers.control import Control
 from workers.crew import Crew
+from workers.portrait import Portrait
 from workers.process import Process
 from workers.wakes import Wakes
 
 log = logging.getLogger("taskpost.worker")
 
 REAP_SECONDS = 0.7
-ANNOUNCE_SECONDS = 3.0
+ANNOUNCE_SECONDS, SOON_SECONDS = 3.0, 0.05
 STOPPED = 0
 FAILED = 1
 LAST_WORDS_SECONDS = 0.4
@@ -55,8 +55,8 @@ class Parent:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.id = worker_id()
-        self.started_ms = 0
         self.stopping = asyncio.Event()
+        self.news = asyncio.Event()  # something about this worker has changed that others should hear of
         self.is_failed = False
         self.processes: list[Process] = []
         self.blocks = BlockWatch(self.processes)
@@ -73,16 +73,21 @@ class Parent:
             opening.cancel()
             return STOPPED
         self.store = opening.result()
-        self.started_ms = self.store.tasks.clock.now_ms()
         self.beats = Beats(self.store, self.settings, self.processes)
         self.wakes = Wakes(self.store, self.settings, self.id, self.processes, self.beats)
         self.crew = Crew(self.store, self.settings, self.id, self.processes, self.stopping, self.heard, self.forget)
+        self.control = Control(self.store, self.settings, self.id, self.crew, self.stopping, self.news)
+        self.wakes.on_command = self.control.now
+        self.portrait = Portrait(self.settings, self.id, self.wakes.served.names, self.crew, self.blocks)
         self.crew.resize(self.settings.processes)
-        duties = (self.beats.run(), self.blocks.run(), self.keep_reaping(), self.keep_announcing())
+        duties = (
+            self.beats.run(), self.blocks.run(), self.control.run(), self.keep_reaping(), self.keep_announcing()
+        )  # fmt: skip
         background = [asyncio.create_task(duty) for duty in (*self.wakes.watches(), *duties)]
         await asyncio.wait([stopped, *background], return_when=asyncio.FIRST_COMPLETED)
         self.note_faults(background)
         self.stopping.set()
+        self.news.set()
         await self.crew.stop()
         for task in background:
             task.cancel()
@@ -116,11 +121,13 @@ class Parent:
             self.wakes.note_idle(process, shard, lanes)
         elif kind == frames.READY:
             log.info("worker %s: process %d is ready", self.id, process.number)
+            self.news.set()
 
     def forget(self, process: Process) -> None:
         """A process has ended."""
         self.wakes.forget(process)
         self.blocks.forget(process)
+        self.news.set()
 
     # ------------------------------------------------------------ in the background
 
@@ -141,47 +148,40 @@ class Parent:
 
     async def keep_announcing(self) -> None:
         """Say what this worker is; have its handlers published anew when Redis has lost them."""
+        pause = SOON_SECONDS
         while True:
             is_ready = any(process.is_ready for process in self.processes)
+            self.portrait.look()
             try:
                 if not self.store.handlers.is_fresh:
                     await self.store.handlers.refresh()
                 if is_ready:
-                    worker = self.description(self.store.tasks.clock.now_ms())
-                    await self.store.workers.announce(worker, worker["seen_ms"])
-                    known = self.store.handlers
-                    if not all(known.known(DEFAULT_NAMESPACE, name) for name in worker["handlers"]):
-                        for process in self.processes[:1]:
-                            process.tell(frames.PUBLISH)
+                    await self.announce()
             except (StoreUnavailable, StoreFull):
                 pass  # the lease loops say so
             except TaskpostError as exc:
                 log.error("this worker could not be announced: %s", exc)
-            await asyncio.sleep(ANNOUNCE_SECONDS if is_ready else 0.3)
+            # While things change, soon again, but less and less soon.
+            pause = ANNOUNCE_SECONDS if self.portrait.is_settled else min(pause * 2, ANNOUNCE_SECONDS)
+            try:
+                async with asyncio.timeout(pause if is_ready else 0.3):
+                    await self.news.wait()
+                pause = SOON_SECONDS
+            except TimeoutError:
+                pass
+            self.news.clear()
 
-    def description(self, now_ms: int) -> dict[str, Any]:
-        """This worker as the API shows it, times in ms."""
-        settings = self.settings
-        many = settings.processes
-        return {
-            "id": self.id,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "version": __version__,
-            "started_ms": self.started_ms,
-            "seen_ms": now_ms,
-            "queues": list(self.wakes.served.names),
-            "handlers": next((names for process in self.processes if (names := process.table.handlers)), []),
-            "processes": many,
-            "slots": {
-                "url": settings.url_concurrency * many,
-                "async": settings.concurrency * many,
-                "thread": settings.threads * many,
-                "process": settings.children * many,
-            },
-            "blocked_seconds": round(self.blocks.blocked_seconds, 3),
-            "running": sum(len(process.table.held()) for process in self.processes),
-        }
+    async def announce(self) -> None:
+        """Say what this worker is, once. Raises TaskpostError."""
+        if not self.portrait.server:
+            self.portrait.server = await self.store.server_version()
+        now_ms = self.store.tasks.clock.now_ms()
+        worker = self.portrait.summary(now_ms)
+        await self.store.workers.announce(worker, now_ms, self.portrait.detail(self.control.last))
+        known = self.store.handlers
+        if not all(known.known(DEFAULT_NAMESPACE, name) for name in worker["handlers"]):
+            for process in self.processes[:1]:
+                process.tell(frames.PUBLISH)
 
 
 def run(settings: Settings) -> int:

@@ -10,10 +10,13 @@ import sys
 from collections.abc import Callable
 
 from service.children import bind_to_parent
-from service.settings import Settings
 from workers import frames
 from workers.frames import Frames
-from workers.held import STACK_SIGNAL, Held, HeldTable
+from workers.held import STACK_SIGNAL, Held, HeldTable, Wanted
+
+# Room for the largest sizes that a worker may be given while it runs, twice: what runs, and what has finished and is
+# not recorded yet. Rows that are not used take no memory.
+ROWS = 2 * 22_000 + 256
 
 Heard = Callable[["Process", int, int, int], None]
 
@@ -21,11 +24,10 @@ Heard = Callable[["Process", int, int, int], None]
 class Process:
     """A child and its table of held tasks. *heard* gets (process, kind, shard, lanes) of each frame it sends."""
 
-    def __init__(self, number: int, worker: str, settings: Settings, heard: Heard) -> None:
-        self.number, self.worker, self.settings, self.heard = number, worker, settings, heard
-        slots = settings.concurrency + settings.threads + settings.children + settings.url_concurrency
-        self.rows = 2 * slots + 256  # what runs, and what has finished and is not recorded yet
-        self.table = HeldTable(self.rows)
+    def __init__(self, number: int, worker: str, wanted: Wanted, heard: Heard) -> None:
+        """*wanted* is looked at whenever the child starts; `apply` tells a running one that it has changed."""
+        self.number, self.worker, self.wanted, self.heard = number, worker, wanted, heard
+        self.table = HeldTable(ROWS)
         self.child: asyncio.subprocess.Process | None = None
         self.commands = -1
         self.leaving = asyncio.Event()  # it is not started again
@@ -42,12 +44,13 @@ class Process:
             OSError: the machine has no process or descriptor left.
         """
         self.table.close()
-        self.table = HeldTable(self.rows)
+        self.table = HeldTable(ROWS)
+        self.table.want(self.wanted)
         self.is_ready = self.was_killed = False
         commands_read, commands = os.pipe()
         answers, answers_write = os.pipe()
         command = [
-            sys.executable, "-m", "workers.child", str(self.table.descriptor), str(self.rows), str(commands_read),
+            sys.executable, "-m", "workers.child", str(self.table.descriptor), str(ROWS), str(commands_read),
             str(answers_write), self.worker, "1" if self.number == 0 else "0",
         ]  # fmt: skip
         inherited = (self.table.descriptor, commands_read, answers_write)
@@ -100,6 +103,16 @@ class Process:
             except (BlockingIOError, BrokenPipeError):
                 pass
 
+    def apply(self) -> None:
+        """Let the child be as is wanted now."""
+        self.table.want(self.wanted)
+        self.tell(frames.LOOK)
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the child that runs; None between two of them."""
+        return self.child.pid if self.child is not None and self.child.returncode is None else None
+
     def ask_stack(self) -> None:
         """Have the child write where its main thread is: see `HeldTable.stack`."""
         if self.is_ready and self.child is not None and self.child.returncode is None:
@@ -121,5 +134,5 @@ class Process:
         """What the child held when it died; only once."""
         held = self.table.held()
         self.table.close()
-        self.table = HeldTable(self.rows)
+        self.table = HeldTable(ROWS)
         return held

@@ -25,7 +25,7 @@ from service.task import ALONE, LETTERS, Leased, encode_id
 from workers.alone import Isolation
 from workers.capture import error_of
 from workers.frames import LANE_BITS
-from workers.held import HeldTable, monotonic_ms
+from workers.held import HeldTable, label, monotonic_ms
 from workers.outcome import SHUTDOWN, Cancelled, Failed
 from workers.progress import ProgressReporter
 from workers.run import Attempt, Pipeline
@@ -64,6 +64,7 @@ class LeaseLoop:
         self.owed = set(slots.capacity)  # lanes in which there may be work that was not looked for yet
         self.fault: BaseException | None = None
         self.is_draining = False
+        self.is_asking = False  # a call is in flight that may bring tasks
         self.due_ms: int | None = None
         self.due_timer: asyncio.TimerHandle | None = None
         self.progress = ProgressReporter(store.tasks, shard)
@@ -85,8 +86,10 @@ class LeaseLoop:
                 continue
             self.owed -= rooms.keys()
             self.isolation.begin(rooms)
+            self.is_asking = bool(rooms)
             with self.slots.promised(rooms):
                 stepped = await self.step([report for _, report in finished], self.wants(rooms))
+            self.is_asking = False
             self.turns.hear(stepped.leased, is_cut_short=stepped.is_cut_short)
             self.isolation.hear(self.shard, rooms, stepped.has_suspects, stepped.leased)
             self.settle(finished, stepped.statuses)
@@ -102,7 +105,8 @@ class LeaseLoop:
         """Wait for something to record, a wake-up, the next due time; at most five seconds."""
         self.event.clear()
         if not self.is_draining:
-            idle = [] if self.isolation.holds_back(self.shard) else self.slots.free_lanes
+            is_held = self.slots.is_quiet or self.isolation.holds_back(self.shard)
+            idle = [] if is_held else self.slots.free_lanes
             idle = [lane for lane in idle if lane not in self.owed]
             if idle and self.isolation.is_empty:
                 idle += self.isolation.lanes
@@ -122,7 +126,8 @@ class LeaseLoop:
     def rooms(self) -> dict[str, int]:
         """How many tasks this process can take now, of each lane in which there may be some."""
         # Results that one call cannot carry go first: large ones must not pile up behind new tasks.
-        if self.is_draining or self.finished or not self.queues or self.isolation.holds_back(self.shard):
+        is_held = self.is_draining or self.slots.is_quiet
+        if is_held or self.finished or not self.queues or self.isolation.holds_back(self.shard):
             return {}
         rooms: dict[str, int] = {}
         left = self.slots.free_rows
@@ -209,7 +214,9 @@ class LeaseLoop:
             return
         # Beyond its limit it has a while (10 s with a lease of 15) to end by itself; then the parent ends the process.
         limit_ms = int(attempt.options["timeout_seconds"] * 1000) + self.settings.lease_ms * 2 // 3
-        attempt.slot = self.table.hold(task.id, task.token, monotonic_ms() + limit_ms)
+        named = task.submission.get("name") or f"{task.submission.get('method', 'POST')} {task.submission['url']}"
+        labelled = label(named, task.queue, task.lane, task.attempt, task.leased_ms)
+        attempt.slot = self.table.hold(task.id, task.token, monotonic_ms() + limit_ms, labelled)
         self.running[task.id] = attempt
         self.slots.used[task.lane] += 1
         self.tasks[task.id] = started = asyncio.create_task(self.attempt(attempt))

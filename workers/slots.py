@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from workers.held import HeldTable
 
 
+SPARE_ROWS = 256
+
+
 class Slots:
     """The slots of one process, shared by its lease loops."""
 
@@ -35,13 +38,25 @@ class Slots:
         self.used = dict.fromkeys(self.capacity, 0)
         self.busy, self.ahead, self.table = busy, ahead, table
         self.promised_rows = 0
+        self.is_quiet = False  # take no work for now
 
-    def free(self, lane: str) -> int:
-        used = self.used[lane]
+    def resize(self, sizes: Mapping[str, int]) -> None:
+        """Take so many of each lane from now on. Where more run than that, none begins until they have ended."""
+        for lane, many in sizes.items():
+            if many > 0 or lane in self.capacity:
+                self.capacity[lane] = many
+                self.used.setdefault(lane, 0)
+
+    def taken(self, lane: str) -> int:
+        """How many slots of *lane* are taken, or promised to a call in flight."""
+        used = self.used.get(lane, 0)
         if (busy := self.busy.get(lane)) is not None:  # a thread that outlived its time limit keeps its place
             used = max(used, busy())
+        return used
+
+    def free(self, lane: str) -> int:
         more = self.ahead[lane]() if lane in self.ahead else 0
-        return self.capacity[lane] + more - used
+        return self.capacity[lane] + more - self.taken(lane)
 
     @property
     def free_lanes(self) -> list[str]:
@@ -49,13 +64,14 @@ class Slots:
 
     @property
     def free_rows(self) -> int:
-        """How many more tasks can be noted as held."""
-        return len(self.table.free) - self.promised_rows
+        """How many more tasks may be held: those that run, and as many that have finished and wait to be recorded."""
+        most = 2 * sum(self.capacity.values()) + SPARE_ROWS - self.table.many
+        return min(most, self.table.room) - self.promised_rows
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is held, not even what waits to be recorded, nor may be brought by a call in flight."""
-        return len(self.table.free) == self.table.rows and not self.promised_rows
+        return not self.table.many and not self.promised_rows
 
     @contextmanager
     def promised(self, rooms: Mapping[str, int]) -> Iterator[None]:

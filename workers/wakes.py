@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
 from service.errors import StoreFull, StoreUnavailable
 from service.served import served
 from service.settings import Settings
 from service.store import Store
+from service.store.wakes import COMMAND, NUDGE
 from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, stored_queue
 from workers import frames
 from workers.beats import Beats
@@ -36,6 +37,7 @@ class Wakes:
         self.served = served(settings.queues, settings.queue_order)
         self.idle: dict[tuple[Process, int], int] = {}  # lanes in which a process has room, by shard
         self.changed = asyncio.Event()
+        self.on_command: Callable[[], None] = lambda: None  # there is a command for this worker
         self.watched: dict[int, int] = {}  # shard -> lanes that the read under way waits for
         self.queues: list[str] = []
         self.learned_at = 0.0
@@ -103,14 +105,16 @@ class Wakes:
             heard = await wakes.wait(list(meanings))
             if heard is None:
                 return
-            marker, is_nudge = heard
+            marker, raised_with = heard
             shard, kind, lane = meanings[marker]
             if kind == "work":
                 await self.pass_on(shard, lane, marker)
             elif kind == "queues":
                 self.learned_at = 0.0
                 return
-            elif not is_nudge:
+            elif raised_with == COMMAND:
+                self.on_command()
+            elif raised_with != NUDGE:
                 self.beats.now()
 
     def lanes(self, shard: int) -> int:

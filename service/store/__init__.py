@@ -16,7 +16,7 @@ from service.errors import InvalidSetting, StoreUnavailable
 from service.settings import Settings
 from service.store import keys
 from service.store.attempts import Attempts
-from service.store.connection import FAILURES, connect
+from service.store.connection import FAILURES, connect, translated
 from service.store.events import BLOCK_MS, Events
 from service.store.gone import GoneUrls
 from service.store.memory import MemoryWatch
@@ -113,6 +113,27 @@ class Store:
         if seconds:
             self.tasks.clock.hear(int(seconds) * 1000 + int(micros) // 1000)
         self.tasks.shards = self.events.shards = recorded
+
+    async def server_version(self) -> str:
+        """
+        What the server calls itself: `redis 7.0.15`, `valkey 9.0.1`; "unknown" when it does not say.
+
+        Raises:
+            StoreUnavailable: it did not answer.
+        """
+        try:
+            many = {"target_nodes": RedisCluster.RANDOM} if self.is_cluster else {}
+            reply = await self.client.info("server", **many)
+        except FAILURES as exc:
+            fault = translated(exc)
+            if isinstance(fault, StoreUnavailable):
+                raise fault from exc
+            return "unknown"
+        told = reply if "redis_version" in reply else next(iter(reply.values()))
+        for name in ("valkey", "redis"):
+            if version := told.get(f"{name}_version"):
+                return f"{name} {version}"
+        return "unknown"
 
     async def recorded(self, shard: int, name: str, first: int) -> int:
         """

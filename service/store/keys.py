@@ -24,6 +24,8 @@ names that depend on a task or a queue from that prefix; their headers list whic
     idem:<hash>               string  idempotency key -> task and fingerprint
     ev                        stream  transitions, one entry a script call
     worker:<id>  workers      string, zset   what a live worker says of itself (shard 0)
+    doing:<worker>            string  the rest of it: its processes and tasks, for who looks at it alone (shard 0)
+    ctl:<worker>              list    commands that it has not obeyed yet (shard 0)
     handlers                  hash    what workers published of their handlers (shard 0)
     gone                      zset    URLs that answered 410, with their namespace, by when (shard 0)
     secrets                   hash    namespace -> what signs its call-outs, see secrets.py; # -> changes (shard 0)
@@ -113,6 +115,14 @@ def wake_queues(shard: int) -> str:
 
 def worker(worker_id: str) -> str:
     return f"{prefix(0)}worker:{worker_id}"
+
+
+def doing(worker_id: str) -> str:
+    return f"{prefix(0)}doing:{worker_id}"
+
+
+def commands(worker_id: str) -> str:
+    return f"{prefix(0)}ctl:{worker_id}"
 
 
 WORKERS = prefix(0) + "workers"

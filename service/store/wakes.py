@@ -15,7 +15,8 @@ from service.task import LETTERS
 
 BLOCK_SECONDS = 5.0
 NUDGE_MS = 60_000
-NUDGE = b"n"  # what `nudge` raises with; scripts raise markers with an empty member
+# What `nudge` raises with, and `tell.lua`; the other scripts raise markers with an empty member.
+NUDGE, COMMAND = b"n", b"c"
 
 
 class WakeReader:
@@ -39,9 +40,9 @@ class WakeReader:
     def of_queues(self, shard: int) -> str:
         return keys.wake_queues(shard)
 
-    async def wait(self, markers: list[str]) -> tuple[str, bool] | None:
+    async def wait(self, markers: list[str]) -> tuple[str, bytes] | None:
         """
-        The first of *markers* that is raised, and whether it was by `nudge`; None after five seconds.
+        The first of *markers* that is raised, and with what; None after five seconds.
 
         Raises:
             StoreUnavailable: Redis did not answer; markers may have been lost.
@@ -50,7 +51,7 @@ class WakeReader:
             reply = await self.client.execute_command("BZPOPMIN", *markers, BLOCK_SECONDS)
         except FAILURES as exc:
             raise translated(exc) from exc
-        return (reply[0].decode(), reply[1] == NUDGE) if reply else None
+        return (reply[0].decode(), reply[1]) if reply else None
 
     async def hoist(self, marker: str) -> None:
         """Raise a marker again that was taken and could not be served."""

@@ -14,10 +14,12 @@ import orjson
 
 from service.store import keys
 from service.store.scripts import Scripts
+from service.store.wakes import COMMAND
 from service.task import DEFAULT_NAMESPACE
 
 SILENT_MS = 16_000
 FRESH_SECONDS = 2.0
+COMMAND_TTL_MS = 600_000  # a worker that was paused for so long does not do what it was told before
 
 
 def handler_field(namespace: str, name: str) -> str:
@@ -30,14 +32,17 @@ class Workers:
     def __init__(self, scripts: Scripts) -> None:
         self.scripts = scripts
 
-    async def announce(self, worker: dict[str, Any], now_ms: int) -> None:
-        """This worker lives; *worker* is the contract's `Worker` with ms for times."""
+    async def announce(self, worker: dict[str, Any], now_ms: int, detail: dict[str, Any] | None = None) -> None:
+        """This worker lives; *worker* is the contract's `Worker` with ms for times, *detail* what else it tells."""
+        if detail is not None:
+            await self.scripts.command("SET", keys.doing(worker["id"]), orjson.dumps(detail), "PX", SILENT_MS)
         await self.scripts.command("SET", keys.worker(worker["id"]), orjson.dumps(worker), "PX", SILENT_MS)
         await self.scripts.command("ZADD", keys.WORKERS, now_ms, worker["id"])
 
     async def leave(self, worker_id: str) -> None:
         """This worker is gone."""
-        await self.scripts.command("DEL", keys.worker(worker_id))
+        for key in (keys.worker(worker_id), keys.doing(worker_id), keys.commands(worker_id)):
+            await self.scripts.command("DEL", key)
         await self.scripts.command("ZREM", keys.WORKERS, worker_id)
 
     async def live(self, now_ms: int) -> list[dict[str, Any]]:
@@ -48,6 +53,36 @@ class Workers:
             return []
         texts = await self.scripts.command("MGET", *[keys.worker(id_.decode()) for id_ in ids])
         return sorted((orjson.loads(text) for text in texts if text), key=lambda worker: worker["started_ms"])
+
+    async def read(self, worker_id: str) -> dict[str, Any] | None:
+        """All that a live worker says of itself; None when there is no such worker, or no longer."""
+        told = await self.scripts.command("MGET", keys.worker(worker_id), keys.doing(worker_id))
+        worker, doing = (orjson.loads(text) if text else None for text in told)
+        return None if worker is None else worker | (doing or {})
+
+    # ------------------------------------------------------------ commands
+
+    async def command(self, worker_id: str, command: dict[str, Any]) -> bool:
+        """
+        Tell a worker to do *command*, which has an `id` of its own; whether there is such a worker.
+
+        Raises:
+            StoreUnavailable: no answer came; it may have been told.
+        """
+        args = (worker_id, orjson.dumps(command), COMMAND_TTL_MS, COMMAND)
+        return bool(await self.scripts.call(0, "tell", *args))
+
+    async def commands(self, worker_id: str) -> list[bytes]:
+        """What a worker was told and has not obeyed yet, oldest first, as JSON."""
+        texts: list[bytes] = await self.scripts.command("LRANGE", keys.commands(worker_id), 0, -1)
+        return texts
+
+    async def heeded(self, worker_id: str, texts: list[bytes]) -> None:
+        """These commands have been obeyed."""
+        for text in texts:
+            await self.scripts.command("LREM", keys.commands(worker_id), 0, text)
+
+    # ------------------------------------------------------------ handlers
 
     async def publish(self, namespace: str, handlers: list[dict[str, Any]], now_ms: int) -> None:
         """Remember *handlers*, as `Handler.published` gives them."""

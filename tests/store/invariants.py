@@ -258,7 +258,7 @@ class Checker:
     def check_names(self) -> None:
         known = (
             b"t:", b"o:", b"a:", b"p:", b"c:", b"l:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"sess:",
-            b"worker:",
+            b"worker:", b"doing:", b"ctl:",
         )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"made", b"ev")
         whole = (b"conf", b"count", b"lease", b"run", *lists, b"workers", b"handlers", b"gone",
@@ -267,7 +267,7 @@ class Checker:
         for name in (*shard.strings, *shard.lists, *shard.zsets, *shard.hashes):
             if name not in whole and not name.startswith(known):
                 self.fault(f"a key of no known kind: {name!r}")
-            if name.startswith((b"sess:", b"idem:")) and name not in shard.ttl_ms:
+            if name.startswith((b"sess:", b"idem:", b"worker:", b"doing:", b"ctl:")) and name not in shard.ttl_ms:
                 self.fault(f"{name!r} never expires")
             if name.startswith(b"wake:@") and name != b"wake:@queues" and name not in shard.ttl_ms:
                 self.fault(f"the marker {name!r} outlives its worker")

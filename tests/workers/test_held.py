@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import Settings
-from workers.held import NEVER, HeldTable
+from workers.held import NEVER, SIZED, HeldTable, Wanted
 from workers.process import Process
 from workers.slots import Slots
 
@@ -43,7 +42,7 @@ def test_rows_are_used_again(tables: tuple[HeldTable, HeldTable]) -> None:
     parent, child = tables
     for _ in range(1000):
         rows = [child.hold(b"1" * 16, b"t" * 12, 1) for _ in range(10)]
-        assert 0 == len(child.free)
+        assert 0 == child.room
         assert 10 == len(parent.held())
         for row in rows:
             child.drop(row)
@@ -96,7 +95,7 @@ def test_tasks_that_are_promised_count_as_held(tables: tuple[HeldTable, HeldTabl
 async def test_fifty_crashes_of_a_process_leak_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """No descriptor, no process, no memory that was shared."""
     monkeypatch.setenv("TASKPOST_REDIS_URL", "redis://127.0.0.1:1/0")
-    process = Process(0, "w1", Settings(), lambda *_: None)
+    process = Process(0, "w1", Wanted(False, 1, dict.fromkeys(SIZED, 1)), lambda *_: None)
 
     async def crash() -> None:
         await process.start()

@@ -113,6 +113,11 @@ class ProcessPool:
         return self.size * AHEAD if self._mean_seconds < SHORT_SECONDS else 0
 
     @property
+    def executors(self) -> list[tuple[int, int]]:
+        """(process number, calls so far, the one under way included) of each executor that lives."""
+        return [(line.pid, line.calls) for line in self.brood.lines.values() if line.pid]
+
+    @property
     def pids(self) -> list[int]:
         """The executors that live."""
         return [line.pid for line in self.brood.lines.values() if line.pid]
@@ -155,6 +160,9 @@ class ProcessPool:
         self.brood.size = size
         while self._idle and self.brood.living > size:
             self._idle.pop(0).hang_up()
+        if len(self._calls) > size:  # what has not begun goes back, and begins elsewhere
+            for call in self._waiting:
+                call.timers.append(self._loop.call_later(AHEAD_SECONDS, self._hand_back, call))
         self._grow()
         self.on_free()
 

@@ -1,5 +1,5 @@
 """
-Runs `def` handlers on a fixed number of threads.
+Runs `def` handlers on a number of threads.
 
 A thread cannot be killed. When the hard limit passes, the attempt has failed and says where the thread is;
 the thread itself keeps its place in the pool until the handler returns, and the handler can notice by
@@ -56,7 +56,8 @@ class ThreadPool:
         self.size = size
         self.max_result_bytes = max_result_bytes
         self.busy = 0
-        self._threads: list[threading.Thread] = []
+        self._many = 0  # threads that were started and not told to end
+        self._number = 0
         self._calls: SimpleQueue[tuple[asyncio.AbstractEventLoop, Call] | None] = SimpleQueue()
 
     @property
@@ -91,18 +92,30 @@ class ThreadPool:
 
     def close(self) -> None:
         """Let idle threads end; those that run a handler end when it returns, or with the process."""
-        for _ in self._threads:
+        self._shrink(0)
+
+    def resize(self, size: int) -> None:
+        """Have up to *size* threads from now on. Those that are too many end when they are idle."""
+        self.size = size
+        self._shrink(size)
+        while self._many < min(self.busy, size):
+            self._grow()
+
+    def _shrink(self, size: int) -> None:
+        while self._many > size:
+            self._many -= 1
             self._calls.put(None)
-        self._threads = []
+
+    def _grow(self) -> None:
+        # Daemons, because the interpreter waits for others at its end, and a handler may never return.
+        threading.Thread(target=self._work, name=f"taskpost-handler-{self._number}", daemon=True).start()
+        self._number += 1
+        self._many += 1
 
     def _start(self, loop: asyncio.AbstractEventLoop, call: Call) -> None:
         self.busy += 1
-        if len(self._threads) < min(self.busy, self.size):
-            name = f"taskpost-handler-{len(self._threads)}"
-            # Daemons, because the interpreter waits for others at its end, and a handler may never return.
-            thread = threading.Thread(target=self._work, name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        if self._many < min(self.busy, self.size):
+            self._grow()
         self._calls.put((loop, call))
 
     def _pass_hard_limit(self, call: Call, timeout: float) -> None:

@@ -55,8 +55,8 @@ class PushClient:
         signing: Signing | None = None,
     ) -> None:
         """
-        At most *concurrency* calls have a connection at once; *transport* replaces the network in tests, and no
-        *signing* leaves calls unsigned in those that have no store.
+        At most *concurrency* calls have a connection at once, 0 for any number; *transport* replaces the network in
+        tests, and no *signing* leaves calls unsigned in those that have no store.
         """
         # httpx logs each URL with its query, where secrets stand.
         logging.getLogger("httpx").setLevel(logging.WARNING)
