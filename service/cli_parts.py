@@ -31,6 +31,7 @@ def define_up(parser: ArgumentParser) -> None:
         "examples:\n"
         "  taskpost up\n"
         "  taskpost up --handlers shop.tasks --processes 4\n"
+        "  taskpost up --handlers shop.tasks --reload\n"
         "  taskpost up --port 9000 --data /var/lib/taskpost\n"
         "  REDIS_URL=redis://10.0.0.5:6379/0 taskpost up"
     )
@@ -38,7 +39,7 @@ def define_up(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="DIR", default=".taskpost", help="where the embedded Valkey keeps its data (./.taskpost)"
     )
-    add_settings(parser, "handlers", "processes", "redis")
+    add_settings(parser, "handlers", "reload", "processes", "redis")
 
 
 def run_up(options: Namespace, _screen: Screen, env: Mapping[str, str]) -> int:
@@ -53,6 +54,7 @@ def run_up(options: Namespace, _screen: Screen, env: Mapping[str, str]) -> int:
         processes=settings.processes,
         redis_url=options.redis_url,
         insecure=settings.insecure,
+        reload=settings.reload,
     )
     return asyncio.run(up(chosen))
 
@@ -90,7 +92,7 @@ def define_worker(parser: ArgumentParser) -> None:
         "  taskpost worker --handlers shop.tasks -Q high:5 -Q low:1\n"
         "  taskpost worker --handlers shop.tasks -Q urgent,default --queue-order strict"
     )
-    add_settings(parser, "handlers")
+    add_settings(parser, "handlers", "reload")
     parser.add_argument(
         "-Q", "--queues", metavar="A:N,B", action="append", help=f"{ABOUT['queues']}; may be repeated".replace("`", "")
     )
@@ -103,7 +105,7 @@ def run_worker(options: Namespace, _screen: Screen, env: Mapping[str, str]) -> i
         options.queues = ",".join(options.queues)
     settings_of(options, env)  # refuses what cannot be used, before the program changes
     chosen = {name: value for name, value in vars(options).items() if name in ABOUT and value is not None}
-    passed = {f"{PREFIX}{name.upper()}": str(value) for name, value in chosen.items()}
+    passed = {f"{PREFIX}{name.upper()}": "1" if value is True else str(value) for name, value in chosen.items()}
     # In a checkout the packages are found from here; elsewhere this folder must not come first, since a package
     # called `workers` in it would be started instead.
     is_checkout = Path.cwd() == ROOT
@@ -119,8 +121,8 @@ def add_settings(parser: ArgumentParser, *names: str) -> None:
     """An option for each of these settings; what is not given stays None, and the environment decides."""
     for name in names:
         setting = {"redis": "redis_url"}.get(name, name)
-        if setting == "insecure":
-            parser.add_argument("--insecure", action="store_true", default=None, help=ABOUT[setting])
+        if setting in ("insecure", "reload"):
+            parser.add_argument(f"--{setting}", action="store_true", default=None, help=ABOUT[setting])
             continue
         default = next(one.default for one in fields(Settings) if one.name == setting)
         shown = f" ({default})" if default not in ("", None) and name != "redis" else ""

@@ -89,6 +89,9 @@ class Settings:
 
     handlers: str = setting("", "where a worker finds its handlers: `module[:attr]`, several by comma")
     app_version: str = setting("", "version of your application, shown with its workers")
+    reload: bool = setting(
+        False, "while you write handlers: when a Python file changes, new attempts run the new code"
+    )
     queues: str = setting(
         "", "queues a worker serves, by comma, with weights or without: `mail`, `high:5,low:1`; empty means all of them"
     )

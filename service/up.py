@@ -52,6 +52,7 @@ class Options:
     processes: int = 1
     redis_url: str | None = None
     insecure: bool = False
+    reload: bool = False
 
 
 async def up(options: Options) -> int:
@@ -144,11 +145,13 @@ class Up:
             "TASKPOST_PORT": str(self.port),
             "TASKPOST_HANDLERS": self.options.handlers,
             "TASKPOST_PROCESSES": str(self.options.processes),
-            "TASKPOST_LOG_LEVEL": self.env.get("TASKPOST_LOG_LEVEL") or "warning",
+            "TASKPOST_LOG_LEVEL": self.env.get("TASKPOST_LOG_LEVEL") or ("info" if self.options.reload else "warning"),
             "PYTHONUNBUFFERED": "1",
         }
         if self.options.insecure:
             env["TASKPOST_INSECURE"] = "1"
+        if self.options.reload:
+            env["TASKPOST_RELOAD"] = "1"
         command = [sys.executable, "-m", "service.cli"]
         return {name: Child(name, [*command, name], env, self._say) for name in ("web", "worker", "scheduler")}
 

@@ -160,6 +160,10 @@ class Child:
         elif kind == frames.LOOK:
             self.helm.heed()
             self.helm.tell()
+        elif kind == frames.RETIRE:  # its successor publishes from now on
+            self.is_first = False
+            for loop in self.loops:
+                loop.drain()
         elif kind == frames.STOP:
             self.stopping.set()
         elif kind in (frames.CANCEL, frames.LOST):
@@ -295,6 +299,8 @@ def main() -> int:
         os.set_inheritable(int(descriptor), False)
     settings = Settings.from_env()
     configure(settings.log_level, settings.log_format)
+    # What was compiled within the second of a change may be taken for newer than it is.
+    sys.dont_write_bytecode = sys.dont_write_bytecode or settings.reload
     try:
         registry = load(settings.handlers) if settings.handlers else Registry()
     except (InvalidHandler, InvalidSetting) as exc:

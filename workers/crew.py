@@ -85,15 +85,44 @@ class Crew:
             self.retiring.add(retiring)
             retiring.add_done_callback(self.retiring.discard)
 
-    def add(self) -> Process:
-        """Start one more."""
+    def add(self, in_place_of: Process | None = None) -> Process:
+        """Start one more, or try to start one *in_place_of* another."""
         taken = {process.number for process in self.processes}
         number = next(number for number in count() if number not in taken)
         process = Process(number, self.worker, self.wanted, self.heard)
+        if in_place_of is not None:
+            process.is_trial, process.publishes = True, in_place_of.publishes
         self.processes.append(process)
         task = self.tasks[process] = asyncio.create_task(self.supervise(process))
         task.add_done_callback(lambda _: self.note_end(process))
         return process
+
+    async def renew(self) -> bool:
+        """
+        Put a process that loads the handlers anew in the place of each; False when one does not get ready.
+
+        An old one goes when the new one is ready: it takes no more work, and ends when all it runs has ended.
+        """
+        for old in self.staying:
+            new = self.add(in_place_of=old)
+            ready = asyncio.create_task(new.readied.wait())
+            try:
+                await asyncio.wait([ready, self.tasks[new]], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                ready.cancel()
+                new.is_trial = False
+                if not new.is_ready:  # given up
+                    new.leaving.set()
+                    new.kill()
+            if not new.is_ready:
+                return False
+            old.leaving.set()
+            self.forget(old)
+            if old.is_ready:
+                old.tell(frames.RETIRE)
+            else:  # it holds nothing
+                old.kill()
+        return True
 
     async def drain(self, processes: Sequence[Process]) -> None:
         """Tell *processes* to drain, and end those that do not."""
@@ -161,7 +190,9 @@ class Crew:
         status = await process.wait()
         if self.is_ending(process) and (status == 0 or not process.table.held()):
             return None
-        if status == frames.BAD_HANDLERS and not process.was_ready:
+        if process.is_trial and not process.readied.is_set():
+            return None
+        if status == frames.BAD_HANDLERS and not process.readied.is_set():
             self.is_failed = True
             self.stopping.set()
             return None

@@ -4,6 +4,7 @@ What a worker's parent and its children say to each other: frames of 32 bytes ov
     parent to child   wake     shard: look for work       cancel, lost   id, token: stop this attempt
                       queues   there is a new queue       stop           take no more work, and drain
                       publish  the handlers are forgotten  look           at what is wanted, in shared memory
+                      retire   take no more work, and end when all has ended
     child to parent   ready    it takes work              idle           shard, lanes: it waits for work there
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import struct
 
 FRAME = struct.Struct("=BBH16s12s")
-WAKE, QUEUES, CANCEL, LOST, STOP, READY, IDLE, PUBLISH, LOOK = range(1, 10)
+WAKE, QUEUES, CANCEL, LOST, STOP, READY, IDLE, PUBLISH, LOOK, RETIRE = range(1, 11)
 BAD_HANDLERS = 3  # a child's exit status: its handlers cannot be loaded, and starting it again would not help
 LANE_BITS = {"url": 1, "async": 2, "thread": 4, "process": 8, "async alone": 16, "thread alone": 32}
 

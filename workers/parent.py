@@ -32,6 +32,7 @@ from workers.control import Control
 from workers.crew import Crew
 from workers.portrait import Portrait
 from workers.process import Process
+from workers.reload import Reload
 from workers.wakes import Wakes
 
 log = logging.getLogger("taskpost.worker")
@@ -79,10 +80,10 @@ class Parent:
         self.control = Control(self.store, self.settings, self.id, self.crew, self.stopping, self.news)
         self.wakes.on_command = self.control.now
         self.portrait = Portrait(self.settings, self.id, self.wakes.served.names, self.crew, self.blocks)
+        duties = [self.beats.run(), self.blocks.run(), self.control.run(), self.keep_reaping(), self.keep_announcing()]
+        if self.settings.reload:
+            duties.append(Reload(self.crew, self.settings.handlers).run())
         self.crew.resize(self.settings.processes)
-        duties = (
-            self.beats.run(), self.blocks.run(), self.control.run(), self.keep_reaping(), self.keep_announcing()
-        )  # fmt: skip
         background = [asyncio.create_task(duty) for duty in (*self.wakes.watches(), *duties)]
         await asyncio.wait([stopped, *background], return_when=asyncio.FIRST_COMPLETED)
         self.note_faults(background)
@@ -180,7 +181,7 @@ class Parent:
         await self.store.workers.announce(worker, now_ms, self.portrait.detail(self.control.last))
         known = self.store.handlers
         if not all(known.known(DEFAULT_NAMESPACE, name) for name in worker["handlers"]):
-            for process in self.processes[:1]:
+            for process in self.processes:
                 process.tell(frames.PUBLISH)
 
 

@@ -75,7 +75,7 @@ class Portrait:
             "started_ms": self.started_ms,
             "seen_ms": now_ms,
             "queues": list(self.queues),
-            "handlers": next((names for process in self.crew.processes if (names := process.table.handlers)), []),
+            "handlers": next(filter(None, (process.table.handlers for process in reversed(self.crew.processes))), []),
             "processes": len(staying),
             "slots": {lane: sum(one[lane] for one in sizes) for lane in SIZED},
             "blocked_seconds": round(self.blocks.blocked_seconds, 3),

@@ -31,7 +31,9 @@ class Process:
         self.child: asyncio.subprocess.Process | None = None
         self.commands = -1
         self.leaving = asyncio.Event()  # it is not started again
-        self.was_ready = False  # ever
+        self.publishes = number == 0  # makes the handlers known; one process of a worker is enough
+        self.is_trial = False  # when it does not get ready it is given up
+        self.readied = asyncio.Event()  # ever
         self.is_ready = False
         self.was_killed = False  # by us: what it held did not crash it
         self.overstayed: list[Held] = []
@@ -51,7 +53,7 @@ class Process:
         answers, answers_write = os.pipe()
         command = [
             sys.executable, "-m", "workers.child", str(self.table.descriptor), str(ROWS), str(commands_read),
-            str(answers_write), self.worker, "1" if self.number == 0 else "0",
+            str(answers_write), self.worker, "1" if self.publishes else "0",
         ]  # fmt: skip
         inherited = (self.table.descriptor, commands_read, answers_write)
         os.set_blocking(commands, False)
@@ -80,7 +82,8 @@ class Process:
                 return
             for kind, shard, lanes, _, _ in received.feed(text):
                 if kind == frames.READY:
-                    self.is_ready = self.was_ready = True
+                    self.is_ready = True
+                    self.readied.set()
                 self.heard(self, kind, shard, lanes)
 
         loop.add_reader(answers, receive)

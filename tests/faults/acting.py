@@ -108,16 +108,18 @@ async def cancel_task(store: Store, id_: bytes) -> str | None:
 class Part:
     """A worker or a scheduler."""
 
-    def __init__(self, kind: str, log: Path, url: str, settings: dict[str, str]) -> None:
+    def __init__(self, kind: str, log: Path, url: str, settings: dict[str, str], folder: Path = ROOT) -> None:
+        """*folder*: where it is started; it finds Taskpost's packages from anywhere."""
         self.log = log
         env = {name: value for name, value in os.environ.items() if not name.startswith(("TASKPOST_", "REDIS_"))}
         env |= {"TASKPOST_REDIS_URL": url, "TASKPOST_HANDLERS": "tests.faults.handlers", **SHORT}
+        env["PYTHONPATH"] = str(ROOT)
         env |= {f"TASKPOST_{name.upper()}": value for name, value in settings.items()}
         command = ["-m", "workers"] if kind == "worker" else ["-c", RUN_SCHEDULER]
         self.processes = int(env.get("TASKPOST_PROCESSES", "1"))
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, *command], cwd=ROOT, env=env, stdout=file, stderr=file,
+                [sys.executable, *command], cwd=folder, env=env, stdout=file, stderr=file,
                 start_new_session=True, preexec_fn=bind_to_parent(),
             )  # fmt: skip
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.store import Store
-from tests.faults.acting import Part
+from tests.faults.acting import ROOT, Part
 from tests.servers import Server
 from tests.store import invariants
 from tests.store.deployments import Deployment
@@ -36,8 +36,8 @@ def start(deployment: Deployment, tmp_path: Path) -> Iterator[Callable[..., Part
     """Starts a worker or a scheduler with settings by name: `start("worker", processes="2")`."""
     parts: list[Part] = []
 
-    def begin(kind: str = "worker", *, url: str = deployment.url, **settings: str) -> Part:
-        part = Part(kind, tmp_path / f"{kind}-{len(parts)}.log", url, settings)
+    def begin(kind: str = "worker", *, url: str = deployment.url, folder: Path = ROOT, **settings: str) -> Part:
+        part = Part(kind, tmp_path / f"{kind}-{len(parts)}.log", url, settings, folder)
         parts.append(part)
         return part
 

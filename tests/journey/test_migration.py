@@ -144,6 +144,11 @@ TESTS: dict[str, list[str]] = {
         "workers/test_models.py::test_a_model_goes_there_and_comes_back",
         "workers/test_loop_pool.py::test_a_result_that_is_no_json_fails_for_good",
     ],
+    "`--autoreload`, which Celery dropped": [
+        "faults/test_reload.py::test_new_attempts_run_the_new_code_and_running_ones_finish",
+        "faults/test_reload.py::test_code_that_cannot_be_loaded_changes_nothing",
+        "journey/test_up.py::test_with_reload_a_saved_change_counts_for_the_next_task",
+    ],
     "`delay`, `apply_async`": [
         CALLING + "test_options_are_the_contracts",
         CALLING + "test_an_editor_is_told_the_handlers_own_signature",

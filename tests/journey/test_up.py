@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from service.client import AsyncTaskpost
 from service.ports import free_port
 from tests.servers import until
 
+ROOT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 90
 
 
@@ -44,13 +46,13 @@ class Running:
             return await self.process.wait()
 
 
-async def start_up(tmp_path: Path, *options: str) -> Running:
+async def start_up(tmp_path: Path, *options: str, folder: Path = ROOT) -> Running:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("TASKPOST_", "REDIS_"))}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "service.cli", "up", "--data", str(tmp_path / "data"), *options),
-        cwd=Path(__file__).parents[2],
-        env=env,
+        cwd=folder,
+        env=env | {"PYTHONPATH": str(ROOT)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -117,6 +119,34 @@ async def test_a_wrong_handlers_module_ends_it_with_the_reason(tmp_path: Path) -
     assert "no_such_module" in await up.line(lambda line: line.startswith("worker") and "no_such_module" in line)
     await up.line(lambda line: line.startswith("taskpost up: worker ended before it was ready"))
     assert await up.process.wait() == 1
+
+
+async def test_with_reload_a_saved_change_counts_for_the_next_task(tmp_path: Path) -> None:
+    """What happens is said on the terminal; code that cannot be loaded is, too, and changes nothing."""
+    code = "from workers import task\n\n@task('say')\nasync def say() -> str:\n    return 'old'\n"
+    module = tmp_path / "words.py"
+    module.write_text(code)
+    port = free_port("127.0.0.1")
+    up = await start_up(tmp_path, "--port", str(port), "--handlers", "words", "--reload", folder=tmp_path)
+    client = AsyncTaskpost(f"http://127.0.0.1:{port}")
+    try:
+        await up.line(lambda line: line.startswith("Taskpost") and line.endswith("is ready."))
+        assert "old" == (await client.submit(name="say", wait=10)).result
+        module.write_text(code.replace("'old'", "'new'"))
+        await up.line(lambda line: line.startswith("worker") and "reload: done" in line)
+        assert any("reload: words.py changed" in line for line in up.lines)
+        assert "new" == (await client.submit(name="say", wait=10)).result
+        module.write_text(code.replace("'old'", "'"))
+        await up.line(lambda line: line.startswith("worker") and "the code from before goes on" in line)
+        assert any("SyntaxError" in line for line in up.lines)
+        assert "new" == (await client.submit(name="say", wait=10)).result
+        assert await up.end(signal.SIGTERM) == 0
+    finally:
+        await client.close()
+        if up.process.returncode is None:
+            up.process.kill()
+            await up.process.wait()
+        print("\n".join(up.lines))
 
 
 def children_of(pid: int) -> list[int]:
