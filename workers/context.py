@@ -3,34 +3,29 @@ What a handler may know of its attempt, and say while it runs.
 
 A handler gets one by annotating any parameter with `Context`. It works the same in `async def` and on a
 thread: what is said on another thread is carried to the event loop. It holds no connection; the runtime
-passes the callback that reports progress, and stops an attempt through `stop`; the pool sets `loop` and
+passes the callbacks that report progress and log lines, and stops an attempt through `stop`; the pool sets `loop` and
 `on_stop`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from datetime import UTC, datetime
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from workers.outcome import Outcome, SoftTimeLimitExceeded
+from workers.task_log import ReportLog, TaskLog
 
 if TYPE_CHECKING:
     from workers.calling import Submitting
     from workers.handles import Handle, SyncHandle
 
-    Adapter = logging.LoggerAdapter[logging.Logger]
-else:
-    Adapter = logging.LoggerAdapter
-
 P = ParamSpec("P")
 T = TypeVar("T")
 ReportProgress = Callable[[float, float | None, str | None], None]
 
-LOGGER = logging.getLogger("workers.task")
 MAX_MESSAGE_CHARS = 1000
 
 
@@ -54,6 +49,7 @@ class Context:
         "name",
         "on_stop",
         "queue",
+        "report_log",
         "retries",
         "tags",
     )
@@ -70,6 +66,7 @@ class Context:
         tags: Sequence[str] = (),
         deadline_ms: int = 0,
         report_progress: ReportProgress | None = None,
+        report_log: ReportLog | None = None,
         backoff: Mapping[str, Any] | None = None,
         last_ms: int = 0,
     ) -> None:
@@ -82,12 +79,13 @@ class Context:
         self.tags = tags
         self.backoff = backoff
         self.last_ms = last_ms  # no retry starts after this, ms since the epoch; 0: whenever
+        self.report_log = report_log
         self.on_stop: Callable[[], None] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self._deadline_ms = deadline_ms
         self._report_progress = report_progress
         self._thread = get_ident()
-        self._log: logging.LoggerAdapter[logging.Logger] | None = None
+        self._log: TaskLog | None = None
         self._stop: Outcome | None = None
         self._stop_seen = False
         self._soft_limit_passed = False
@@ -113,10 +111,14 @@ class Context:
         return True
 
     @property
-    def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose lines carry the task's id, name and attempt."""
+    def log(self) -> TaskLog:
+        """
+        A logger: `ctx.log.info("sent %d", 5)`, from any thread. Its lines carry the task's id, name and attempt, and
+        are kept with the attempt.
+        """
         if self._log is None:
-            self._log = TaskLog(LOGGER, {"task_id": self.id, "task_name": self.name, "attempt": self.attempt})
+            about = {"task_id": self.id, "task_name": self.name, "attempt": self.attempt}
+            self._log = TaskLog(about, self.report_log)
         return self._log
 
     def progress(self, current: float, total: float | None = None, message: str | None = None) -> Awaitable[None]:
@@ -211,16 +213,6 @@ class Context:
     def pass_soft_limit(self) -> None:
         """Let the next `progress` on the handler's thread raise SoftTimeLimitExceeded."""
         self._soft_limit_passed = True
-
-
-class TaskLog(Adapter):
-    """Puts the task in front of each line, so that any logging configuration shows it, and in the record."""
-
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        about = self.extra or {}
-        kwargs["extra"] = {**about, **(kwargs.get("extra") or {})}
-        prefix = f"{about['task_id']} {about['task_name']} #{about['attempt']}".replace("%", "%%")
-        return f"[{prefix}] {msg}", kwargs
 
 
 class _Said:

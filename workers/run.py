@@ -20,11 +20,13 @@ from service.store.gone import GoneUrls, without_query
 from service.task import Leased, encode_id, options_of
 from workers.context import Context, ReportProgress
 from workers.handler import Handler
+from workers.log_sender import Unsent
 from workers.outcome import Cancelled, Deferred, Failed, Outcome, failed
 from workers.pools import Pool
 from workers.push.answer import GONE
 from workers.push.client import PushClient
 from workers.registry import Registry
+from workers.task_log import ReportLog
 
 log = logging.getLogger("taskpost.worker")
 
@@ -36,13 +38,16 @@ class Attempt:
     """An attempt in progress: the task, its limits, and the way to stop it."""
 
     __slots__ = (
-        "ctx", "deadline_ms", "handler", "is_handed_back", "options", "progress", "slot", "stop_reason", "task",
+        "ctx", "deadline_ms", "handler", "is_handed_back", "log", "options", "progress", "report_log", "slot",
+        "stop_reason", "task",
     )  # fmt: skip
 
     def __init__(self, task: Leased, handler: Handler[..., Any] | None, options: Mapping[str, Any], slot: int) -> None:
         self.task, self.handler, self.options, self.slot = task, handler, options, slot
         self.deadline_ms = task.leased_ms + int(options["timeout_seconds"] * 1000)
         self.progress: dict[str, Any] | None = None
+        self.report_log: ReportLog | None = None
+        self.log: Unsent | None = None  # what it logged and Redis may not have
         self.ctx: Context | None = None
         self.stop_reason = ""
         self.is_handed_back = False
@@ -63,6 +68,7 @@ class Attempt:
             tags=submission.get("tags", ()),
             deadline_ms=self.deadline_ms,
             report_progress=report_progress,
+            report_log=self.report_log,
             backoff=self.options["backoff"],
             last_ms=last_ms,
         )
@@ -153,6 +159,8 @@ class Pipeline:
 
     def report(self, attempt: Attempt, decision: Decision, now_ms: int) -> list[bytes]:
         """*decision* as step.lua takes it."""
+        if attempt.log is not None:
+            decision.log = attempt.log.batch()
         if isinstance(decision, Ending):
             decision.progress = attempt.progress
         return report_of(attempt.task, decision, attempt.options, self.settings, self.worker, now_ms)

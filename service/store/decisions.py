@@ -29,6 +29,7 @@ class Again:
     kind: bytes
     delay_ms: int = 0
     row: bytes | None = None
+    log: bytes = b""  # see `Ending`
 
 
 Decision = Ending | Again
@@ -108,7 +109,7 @@ def report_of(
 ) -> list[bytes]:
     """*decision* on *task*, which *worker* holds, as step.lua takes it."""
     if isinstance(decision, Again):
-        return again(task, decision.kind, decision.delay_ms, decision.row)
+        return again(task, decision.kind, decision.delay_ms, decision.row, decision.log)
     origin = Origin.of_leased(task, worker)
     if decision.error is not None and decision.error["type"] == WORKER_LOST:
         origin.crashes += 1

@@ -21,6 +21,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -120,6 +121,13 @@ class Executor:
     def tell_progress(self, current: float, total: float | None, message: str | None) -> None:
         self.say(wire.pack(wire.PROGRESS, self.number, orjson.dumps([current, total, message])))
 
+    def tell_log(self, number: int, said_ms: float, level: str, text: str) -> None:
+        """Send a line of the call *number*; a thread that outlives its call must not speak for the next one."""
+        try:
+            self.say(wire.pack(wire.LOG, number, orjson.dumps([said_ms, level, text])))
+        except OSError:  # in a process that the handler forked, or the pool is gone: the line is logged, not kept
+            pass
+
     # ------------------------------------------------------------ signals
 
     def hear(self, _number: int, _frame: object) -> None:
@@ -157,7 +165,8 @@ class Executor:
         """Run one call, and say how it ended."""
         _, _, self.number, body = frame
         name, args, facts = orjson.loads(body)
-        self.ctx = ctx = Context(**facts, report_progress=self.tell_progress)
+        tell_log = partial(self.tell_log, self.number)
+        self.ctx = ctx = Context(**facts, report_progress=self.tell_progress, report_log=tell_log)
         handler = self.registry.find(name)
         if handler is None:
             outcome: Outcome = failed("UnknownHandler", f"this process has no handler {name!r}", retry=True)

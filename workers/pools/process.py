@@ -252,9 +252,13 @@ class ProcessPool:
             self.brood.note_ready(line)
             self._take_on(line)
         elif call is None or call.number != number:
-            log.warning("executor %d spoke of a call that is over", line.pid)
+            if kind != wire.LOG:  # a thread that the handler left behind may go on logging
+                log.warning("executor %d spoke of a call that is over", line.pid)
         elif kind == wire.PROGRESS:
             call.ctx.progress(*orjson.loads(body))
+        elif kind == wire.LOG:
+            if call.ctx.report_log is not None:
+                call.ctx.report_log(*orjson.loads(body))
         elif call.doom is not None:  # it is being killed, and is free only when it is dead
             self.brood.tell(nursery.KILL, line)
         else:
