@@ -15,10 +15,12 @@ Every error Taskpost raises on purpose.
         ├── Unauthorized               401 unauthorized
         ├── Forbidden                  403 forbidden
         ├── NotFound                   404 not-found
-        │   └── TaskNotFound           404 task-not-found
+        │   ├── TaskNotFound           404 task-not-found
+        │   └── WorkerNotFound         404 worker-not-found
         ├── MethodNotAllowed           405 method-not-allowed
         ├── Conflict
         │   ├── StateConflict          409 state-conflict
+        │   ├── WorkerStopping         409 worker-stopping
         │   ├── NotFinished            409 not-finished
         │   └── TaskFailed             409 task-failed
         ├── ResultGone                 410 result-gone
@@ -142,6 +144,10 @@ class TaskNotFound(NotFound):
     type, title = "task-not-found", "No such task"
 
 
+class WorkerNotFound(NotFound):
+    type, title = "worker-not-found", "No such worker"
+
+
 class MethodNotAllowed(Problem):
     type, status, title = "method-not-allowed", 405, "This method is not offered here"
 
@@ -152,6 +158,10 @@ class Conflict(Problem):
 
 class StateConflict(Conflict):
     type, title = "state-conflict", "The task's state does not allow this"
+
+
+class WorkerStopping(Conflict):
+    type, title = "worker-stopping", "The worker is stopping"
 
 
 class NotFinished(Conflict):

@@ -24,7 +24,7 @@ DOCUMENT: dict[str, Any] = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
 COMPONENTS: dict[str, Any] = DOCUMENT["components"]
 SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
-REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback", "Rotation")
+REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback", "Rotation", "WorkerStop", "WorkerSizes")
 SCHEMA_WORDS = {
     "$ref", "type", "format", "description", "properties", "required", "additionalProperties", "items",
     "enum", "pattern", "default", "examples", "minimum", "maximum", "minLength", "maxLength", "minItems",
@@ -32,7 +32,8 @@ SCHEMA_WORDS = {
 }  # fmt: skip
 OPERATION_IDS = {
     "submitTask", "submitTaskBatch", "submitTaskStream", "listTasks", "getTask", "getTaskResult",
-    "listTaskAttempts", "cancelTask", "deleteTask", "listQueues", "getQueue", "listWorkers", "listHandlers",
+    "listTaskAttempts", "cancelTask", "deleteTask", "listQueues", "getQueue", "listWorkers",
+    "getWorker", "quietWorker", "resumeWorker", "stopWorker", "resizeWorker", "listHandlers",
     "listSecrets", "rotateSecrets", "getLiveness", "getReadiness", "getContractJson", "getContractYaml",
 }  # fmt: skip
 
