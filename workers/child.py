@@ -12,7 +12,6 @@ import logging
 import os
 import random
 import signal
-import socket
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -31,7 +30,7 @@ from workers.held import SIZED, HeldTable, monotonic_ms
 from workers.helm import Helm
 from workers.lanes import Lanes, start_nursery
 from workers.outcome import LOST
-from workers.pools.nursery import end
+from workers.pools.nursery import Door, end
 from workers.push.client import PushClient
 from workers.push.signing import Signing
 from workers.registry import Registry, load
@@ -58,12 +57,12 @@ class Child:
         pipe: tuple[int, int],
         worker: str,
         is_first: bool,
-        nursery_line: socket.socket | None = None,
+        nursery_door: Door | None = None,
     ) -> None:
-        """*nursery_line*: to the nursery, from which executors are forked; None when no handler needs one."""
+        """*nursery_door*: the way to the nursery, from which executors are forked; None when no handler needs one."""
         self.settings, self.registry, self.table = settings, registry, table
         self.worker, self.is_first = worker, is_first
-        (self.commands, self.answers), self.nursery_line = pipe, nursery_line
+        (self.commands, self.answers), self.nursery_door = pipe, nursery_door
         wanted = table.wanted
         self.sizes = wanted.sizes if wanted else dict.fromkeys(SIZED, 0)
         self.loops: list[LeaseLoop] = []
@@ -75,7 +74,7 @@ class Child:
         """Until told to stop, and drained."""
         settings = self.settings
         self.store = await Store.open(settings)
-        lanes = Lanes(settings, self.sizes, self.nursery_line)
+        lanes = Lanes(settings, self.sizes, self.nursery_door)
         push = PushClient(
             max_result_bytes=settings.max_result_bytes,
             concurrency=0,  # the slots are the bound
@@ -307,10 +306,10 @@ def main() -> int:
         log.error("%s", exc)
         return frames.BAD_HANDLERS
     pipe = (int(commands), int(answers))
-    line = start_nursery(settings, registry, (int(table), *pipe))
+    door = start_nursery(settings, registry, (int(table), *pipe))
     held = HeldTable(int(rows), int(table))
     held.answer_with_stack()
-    uvloop.run(live(Child(settings, registry, held, pipe, worker, first == "1", line)))
+    uvloop.run(live(Child(settings, registry, held, pipe, worker, first == "1", door)))
     return 1
 
 

@@ -7,13 +7,13 @@ The pools of one worker process, by lane, and how many tasks each lane takes at 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Mapping, Sequence
 
 from service.settings import Settings
 from workers.pools import Pool, nursery
 from workers.pools.executor import Bounds, Executor
 from workers.pools.loop import LoopPool
+from workers.pools.nursery import Door
 from workers.pools.process import ProcessPool
 from workers.pools.thread import ThreadPool
 from workers.registry import Registry
@@ -21,22 +21,22 @@ from workers.registry import Registry
 MIB = 1024 * 1024
 
 
-def start_nursery(settings: Settings, registry: Registry, inherited: Sequence[int]) -> socket.socket | None:
+def start_nursery(settings: Settings, registry: Registry, inherited: Sequence[int]) -> Door | None:
     """
-    Fork the nursery from which executors come; answers the socket to it, None when no handler needs one.
+    Fork the nursery from which executors come; answers the way to it, None when no handler needs one.
 
     *inherited* are descriptors of this process that no other may hold open.
     """
     if not any(handler.lane == "process" for handler in registry):
         return None
     bounds = Bounds(settings.max_result_bytes, settings.max_tasks, settings.max_memory_mb * MIB)
-    return nursery.start(lambda line: Executor(registry, bounds, line).run(), inherited)
+    return nursery.start(lambda line, desk: Executor(registry, bounds, line, desk).run(), inherited)
 
 
 class Lanes:
     """*pools* by lane, each with the *sizes* of its own; *capacity* of each lane; *busy* and *ahead*: see `Slots`."""
 
-    def __init__(self, settings: Settings, sizes: Mapping[str, int], nursery_line: socket.socket | None) -> None:
+    def __init__(self, settings: Settings, sizes: Mapping[str, int], nursery_door: Door | None) -> None:
         size = settings.max_result_bytes
         self.capacity = dict(sizes)
         self.threads = ThreadPool(sizes["thread"], max_result_bytes=size)
@@ -44,9 +44,9 @@ class Lanes:
         self.busy: dict[str, Callable[[], int]] = {"thread": lambda: self.threads.busy}
         self.ahead: dict[str, Callable[[], int]] = {}
         self.children: ProcessPool | None = None
-        if nursery_line is not None:
+        if nursery_door is not None:
             self.children = children = ProcessPool(
-                nursery_line,
+                nursery_door,
                 sizes["process"],
                 max_tasks=settings.max_tasks,
                 grace_seconds=settings.kill_grace_seconds,

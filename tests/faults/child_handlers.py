@@ -20,6 +20,14 @@ def nothing() -> None:
     """Done at once."""
 
 
+@task("child.note")
+def note(path: str, word: str) -> str:
+    """Add a line to the file *path*, so that one that runs twice is seen."""
+    with Path(path).open("a") as file:
+        file.write(f"{word}\n")
+    return word
+
+
 @task("child.pid")
 def pid() -> int:
     """The process it runs in."""

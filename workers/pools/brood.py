@@ -44,7 +44,7 @@ class Brood:
     *failed* gets NurseryLost when the nursery is gone. *backoff_seconds* 0: no pause, however many die.
     """
 
-    def __init__(self, line: socket.socket, size: int, owner: Owner, backoff_seconds: float) -> None:
+    def __init__(self, door: nursery.Door, size: int, owner: Owner, backoff_seconds: float) -> None:
         self.size, self.owner, self.backoff_seconds = size, owner, backoff_seconds
         self.lines: dict[int, Line] = {}
         self.pausing = 0  # places that have to wait for their next executor, because too many have died
@@ -52,13 +52,13 @@ class Brood:
         self.is_closing = False
         self.loop = asyncio.get_running_loop()
         self.failed: asyncio.Future[None] = self.loop.create_future()
-        self.nursery, self.rest = line, b""
+        self.nursery, self.desks, self.rest = door.line, door.desks, b""
         self.number = 0
         self.worn_out: deque[Line] = deque()  # they go when their replacements are ready
         self.emptied = asyncio.Event()
         self.unsent: deque[tuple[bytes, socket.socket | None]] = deque()
-        line.setblocking(False)
-        self.loop.add_reader(line.fileno(), self.receive)
+        self.nursery.setblocking(False)
+        self.loop.add_reader(self.nursery.fileno(), self.receive)
 
     @property
     def living(self) -> int:
@@ -71,12 +71,13 @@ class Brood:
             self.fork()
 
     def fork(self) -> None:
-        if self.is_closing or self.failed.done():
+        if self.is_closing or self.failed.done() or not self.desks.free:
             return
         self.number += 1
         ours, theirs = socket.socketpair()
-        self.lines[self.number] = Line(self.number, ours, self.owner.hear)
-        self.send(nursery.COMMAND.pack(nursery.FORK, self.number, 0), theirs)
+        desk = self.desks.take()
+        self.lines[self.number] = Line(self.number, ours, desk, self.owner.hear)
+        self.send(nursery.COMMAND.pack(nursery.FORK, self.number, desk.row), theirs)
 
     def tell(self, kind: int, line: Line, grace_seconds: float = 0.0) -> None:
         """Let the nursery signal an executor."""
@@ -173,6 +174,7 @@ class Brood:
     def lay_to_rest(self, line: Line, reason: str) -> None:
         """An executor has ended; its place is free, after a pause if too many have died."""
         line.close()
+        self.desks.give_back(line.desk)
         del self.lines[line.number]
         if line in self.worn_out:
             self.worn_out.remove(line)

@@ -32,6 +32,7 @@ from workers.context import Context
 from workers.handler import Handler
 from workers.outcome import Cancelled, Outcome, SoftTimeLimitExceeded, failed
 from workers.pools import wire
+from workers.pools.desk import Desk
 from workers.pools.nursery import SOFT_SIGNAL
 from workers.registry import Registry
 from workers.resources import Lifespan
@@ -49,15 +50,17 @@ class Bounds:
 
 
 class Executor:
-    """Serves the pool at the other end of *line*."""
+    """Serves the pool at the other end of *line*, which may send calls ahead; *desk*: see `desk.py`."""
 
-    def __init__(self, registry: Registry, bounds: Bounds, line: socket.socket) -> None:
-        self.registry, self.bounds, self.line = registry, bounds, line
+    def __init__(self, registry: Registry, bounds: Bounds, line: socket.socket, desk: Desk) -> None:
+        self.registry, self.bounds, self.line, self.desk = registry, bounds, line, desk
+        self.serial = 0  # of the call that was taken last
         self.cutter = wire.Cutter()
         self.frames: deque[wire.Frame] = deque()
         self.sending = threading.Lock()
         self.number = 0  # of the call that runs, or ran last
         self.done = 0
+        self.is_done = False  # by its bounds it takes no more
         self.ctx: Context | None = None
         self.is_inside = False  # a handler runs, and may be interrupted
         self.is_speaking = False  # the main thread sends, and must not be interrupted
@@ -97,7 +100,10 @@ class Executor:
             while self.frames:
                 frame = self.frames.popleft()
                 if frame[0] == wire.CALL:
-                    return frame
+                    self.serial += 1
+                    if self.desk.begin(self.serial) and not self.is_done:
+                        return frame
+                    self.say(wire.pack(wire.WITHDRAWN, frame[2]))
             received = self.line.recv(wire.READ_BYTES)
             if not received:
                 return None
@@ -175,6 +181,7 @@ class Executor:
         self.ctx = None
         flags = wire.STOP_SEEN if ctx.stopped_as is not None else 0
         if self.is_worn_out():
+            self.is_done = True
             flags |= wire.RETIRES
         self.say(wire.pack_outcome(self.number, outcome, flags))
 

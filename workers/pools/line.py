@@ -1,5 +1,5 @@
 """
-One executor as its pool sees it: the socket to it, what it runs, and its place in life.
+One executor as its pool sees it: the socket to it, what it runs and is to run next, and its place in life.
 
 Never blocks the event loop: what does not fit into the socket waits until it does.
 """
@@ -8,26 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from workers.pools.desk import Desk
 from workers.pools.wire import READ_BYTES, Cutter, Frame
 
 if TYPE_CHECKING:
-    from workers.pools.process import Call
+    from workers.pools.call import Call
+
+RECEIVED = memoryview(bytearray(READ_BYTES))  # all lines read on one thread, and copy at once
 
 
 class Line:
     """An executor and the way to it. *heard* gets each frame that it sends."""
 
     __slots__ = (
-        "_cutter", "_heard", "_loop", "_socket", "_unsent", "call", "calls", "is_leaving", "is_ready", "number", "pid",
+        "_cutter", "_heard", "_loop", "_socket", "_unsent", "calls", "desk", "is_leaving", "is_ready", "number", "pid",
+        "sent", "settling", "taken", "withdrawn",
     )  # fmt: skip
 
-    def __init__(self, number: int, ours: socket.socket, heard: Callable[[Line, Frame], None]) -> None:
-        self.number, self.pid = number, 0
-        self.call: Call | None = None
-        self.calls = 0  # so far
+    def __init__(self, number: int, ours: socket.socket, desk: Desk, heard: Callable[[Line, Frame], None]) -> None:
+        self.number, self.pid, self.desk = number, 0, desk
+        self.calls: deque[Call] = deque()  # what it has not answered yet, in the order in which it runs them
+        self.sent = 0  # calls so far: the serial number of the last
+        self.taken = 0  # of these, those that were not withdrawn
+        self.withdrawn = 0  # serial number up to which they were taken back, but for those that had begun
+        self.settling: list[Callable[[], None]] | None = None  # what is to be done when a withdrawal has settled
         self.is_ready = False
         self.is_leaving = False  # it takes no more calls
         self._socket, self._heard = ours, heard
@@ -79,14 +87,14 @@ class Line:
     def _receive(self) -> bool:
         """Hear what there is; False when there was nothing."""
         try:
-            received = self._socket.recv(READ_BYTES)
+            size = self._socket.recv_into(RECEIVED)
         except BlockingIOError:
             return False
         except OSError:
-            received = b""
-        if not received:
+            size = 0
+        if not size:
             self._loop.remove_reader(self._socket.fileno())  # its death is told by the nursery
             return False
-        for frame in self._cutter.feed(received):
+        for frame in self._cutter.feed(bytes(RECEIVED[:size])):
             self._heard(self, frame)
         return True

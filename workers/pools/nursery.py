@@ -21,28 +21,38 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
 from service.children import bind_to_parent
+from workers.pools.desk import Desk, Desks
 
 log = logging.getLogger("taskpost.worker")
 
-COMMAND = struct.Struct("=BQQ")  # kind, number of the executor, grace in ms
+COMMAND = struct.Struct("=BQQ")  # kind, number of the executor, its desk (FORK) or grace in ms (TERMINATE)
 FORK, SOFT, TERMINATE, KILL = range(1, 5)
 REPORT = struct.Struct("=BQiiQ")  # kind, number, process id, wait status or errno, most memory it had in KiB
 BORN, DIED, REFUSED = range(1, 4)
 SOFT_SIGNAL = signal.SIGUSR1
 LOOK_SECONDS = 0.05  # how often a group that was told to end is looked at
 
-Live = Callable[[socket.socket], None]
+Live = Callable[[socket.socket, Desk], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """The way to a nursery, and the desks of the executors that come from it."""
+
+    line: socket.socket
+    desks: Desks
 
 
 class Keeper:
     """The nursery itself."""
 
-    def __init__(self, line: socket.socket, live: Live) -> None:
-        """*live* is what an executor does with its socket; when it returns, the executor ends."""
-        self.line, self.live = line, live
+    def __init__(self, line: socket.socket, desks: Desks, live: Live) -> None:
+        """*live* is what an executor does with its socket and desk; when it returns, the executor ends."""
+        self.line, self.desks, self.live = line, desks, live
         self.parent = os.getppid()
         self.bind = bind_to_parent()
         self.executors: dict[int, int] = {}  # number -> process id
@@ -81,21 +91,21 @@ class Keeper:
         self.rest += received
         whole = len(self.rest) // COMMAND.size * COMMAND.size
         commands, self.rest = self.rest[:whole], self.rest[whole:]
-        for kind, number, grace_ms in COMMAND.iter_unpack(commands):
+        for kind, number, about in COMMAND.iter_unpack(commands):
             if kind == FORK:
-                self.fork(number, self.descriptors.popleft())
+                self.fork(number, self.descriptors.popleft(), about)
             elif (pid := self.executors.get(number)) is None:
                 continue  # it has ended in the meantime
             elif kind == SOFT:
                 os.kill(pid, SOFT_SIGNAL)
             elif kind == TERMINATE:
-                self.deadlines[number] = time.monotonic() + grace_ms / 1000
+                self.deadlines[number] = time.monotonic() + about / 1000
                 kill_group(pid, signal.SIGTERM)
             else:
                 kill_group(pid, signal.SIGKILL)
         return True
 
-    def fork(self, number: int, descriptor: int) -> None:
+    def fork(self, number: int, descriptor: int, desk: int) -> None:
         """Make an executor that serves the socket *descriptor*."""
         try:
             pid = os.fork()
@@ -104,12 +114,12 @@ class Keeper:
             self.report(REFUSED, number, 0, exc.errno or errno.EAGAIN, 0)
             return
         if pid == 0:
-            self.become_executor(descriptor)
+            self.become_executor(descriptor, desk)
         os.close(descriptor)
         self.executors[number] = pid
         self.report(BORN, number, pid, 0, 0)
 
-    def become_executor(self, descriptor: int) -> NoReturn:
+    def become_executor(self, descriptor: int, desk: int) -> NoReturn:
         """In the new process: leave the nursery behind, serve, end."""
         status = 1
         try:
@@ -123,7 +133,7 @@ class Keeper:
             gc.enable()
             reseed()
             with socket.socket(fileno=descriptor) as line:
-                self.live(line)
+                self.live(line, self.desks.of(desk))
             status = 0
         except (BrokenPipeError, ConnectionResetError):
             pass  # the worker process is gone
@@ -172,19 +182,20 @@ class Keeper:
         self.line.sendall(REPORT.pack(kind, number, pid, status, memory_kib))
 
 
-def start(live: Live, inherited: Sequence[int] = ()) -> socket.socket:
+def start(live: Live, inherited: Sequence[int] = ()) -> Door:
     """
-    Fork the nursery; answers the socket to it. Call it while this process has one thread and no event loop.
+    Fork the nursery; answers the way to it. Call it while this process has one thread and no event loop.
 
     *inherited* are descriptors of this process that no other may hold open.
     """
     ours, theirs = socket.socketpair()
+    desks = Desks()
     gc.collect()
     gc.freeze()  # what the imports made is never collected, so that the pages it lies in stay shared
     bind = bind_to_parent(signal.SIGTERM)
     if os.fork():
         theirs.close()
-        return ours
+        return Door(ours, desks)
     status = 1
     keeper = None
     try:
@@ -195,7 +206,7 @@ def start(live: Live, inherited: Sequence[int] = ()) -> socket.socket:
         sink = os.open(os.devnull, os.O_RDONLY)
         os.dup2(sink, 0)
         os.close(sink)
-        keeper = Keeper(theirs, live)
+        keeper = Keeper(theirs, desks, live)
         signal.signal(signal.SIGTERM, overhear)
         bind()
         keeper.run()

@@ -4,7 +4,8 @@ What a process pool and its executors say to each other: frames over a socket, e
     pool to executor   call    [name, args, what the context knows]     soft, cancel, terminate: see `executor.py`
     executor to pool   ready   it takes calls                           progress  [current, total, message]
                        log     [ms on the monotonic clock, level, message]
-                       succeeded, failed, deferred, cancelled: the outcome; the executor is free again
+                       succeeded, failed, deferred, cancelled: the outcome; the next call begins
+                       withdrawn: a call that the pool had taken back, or that came behind the executor's last
 
 The first carries the result as it is stored, the others a JSON list of the outcome's fields.
 """
@@ -21,7 +22,7 @@ from workers.outcome import Cancelled, Deferred, Failed, Outcome, Succeeded
 
 HEAD = struct.Struct("=IBBQ")  # length of the body, kind, flags, number of the call
 CALL, SOFT, CANCEL, TERMINATE, READY, PROGRESS, SUCCEEDED, FAILED, DEFERRED, CANCELLED = range(1, 11)
-LOG = 11
+LOG, WITHDRAWN = 11, 12
 STOP_SEEN, RETIRES = 1, 2  # flags of an outcome: the handler noticed that it was to stop; it was the executor's last
 READ_BYTES = 256 * 1024
 
