@@ -9,6 +9,7 @@ from typing import Any
 
 from service.task import ENDED, Snapshot, created_ms, encode_id, first_due_ms, rfc3339
 
+BODIES = ("body", "body_text", "body_base64")
 KEPT = ("parent", "traceparent")  # shown as submitted
 
 
@@ -59,7 +60,7 @@ def target_of(submission: Mapping[str, Any]) -> dict[str, Any]:
     target: dict[str, Any] = {"url": submission["url"], "method": submission.get("method", "POST")}
     target["headers"] = submission.get("headers", {})
     target |= {name: True for name in ("envelope", "retry_4xx") if submission.get(name)}
-    return {**target, "body": submission["body"]} if "body" in submission else target
+    return target | {name: submission[name] for name in BODIES if name in submission}
 
 
 def show_callback(callback: dict[str, Any] | None, sent: str | None) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ The fact to know: a stored submission is the user's own object without `queue` a
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -41,7 +42,8 @@ MOST_FAULTS = 200
 LONGEST_DETAIL = 400
 TEN_YEARS_MS = 3653 * 86_400_000
 ONLY_NAME = ("args", "soft_timeout_seconds")
-ONLY_URL = ("method", "headers", "body", "envelope", "retry_4xx")
+BODIES = ("body", "body_text", "body_base64")
+ONLY_URL = ("method", "headers", *BODIES, "envelope", "retry_4xx")
 NO_BODY = ("GET", "HEAD")
 WHOLE_NUMBERS = ("priority", "retries", "max_crashes")
 # Fields that need no look beyond the schema, when `name` is among them and `url` is not.
@@ -121,6 +123,9 @@ def together_faults(submission: Submission) -> Iterator[Fault]:
         for name in refused:
             if name in submission:
                 yield {"pointer": f"/{name}", "detail": f"goes with `{other}` only, and this task has `{given}`"}
+    given_bodies = [name for name in BODIES if name in submission]
+    for other in given_bodies[1:]:
+        yield {"pointer": f"/{other}", "detail": f"not together with `{given_bodies[0]}`: send one of the two"}
     if "delay_seconds" in submission and "run_at" in submission:
         yield {"pointer": "/run_at", "detail": "not together with `delay_seconds`: send one of the two"}
     backoff = submission.get("backoff")
@@ -143,14 +148,28 @@ def value_faults(submission: Submission, now_ms: int, settings: Settings) -> Ite
         }
     yield from call_faults(submission, "", settings)
     yield from envelope_faults(submission)
+    if "body_base64" in submission and (wrong := base64_fault(submission["body_base64"])):
+        yield {"pointer": "/body_base64", "detail": wrong}
     if isinstance(callback := submission.get("callback"), dict):
         yield from call_faults(callback, "/callback", settings)
+
+
+def base64_fault(text: str) -> str | None:
+    """Why *text* is not base64, or None."""
+    try:
+        b64decode(text, validate=True)
+    except ValueError as exc:
+        return f"not base64 (RFC 4648, 4, with padding): {exc}"
+    return None
 
 
 def envelope_faults(submission: Submission) -> Iterator[Fault]:
     """An envelope is JSON, and the body of a call that has one."""
     if submission.get("envelope") is not True:
         return
+    for name in BODIES[1:]:
+        if name in submission:
+            yield {"pointer": f"/{name}", "detail": "goes into no envelope: send `body`, or leave `envelope` out"}
     if (method := submission.get("method", "POST")) in NO_BODY:
         yield {"pointer": "/envelope", "detail": f"goes with a method that has a body, and this is {method}"}
     for name, value in (submission.get("headers") or {}).items():

@@ -21,6 +21,7 @@ from service.api.intake import Intake
 from service.api.problems import response_of, send_problem, unexpected
 from service.api.queries import check_query
 from service.api.runtime import Asked, Runtime
+from service.api.send import METHODS, PATH, PLACE, Passthrough
 from service.api.streams import Stream
 from service.api.submit import Submit
 from service.errors import MethodNotAllowed, NotFound, Problem
@@ -37,6 +38,7 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/v1/tasks/{id}/result": {"GET": results.get_result},
     "/v1/tasks/{id}/attempts": {"GET": tasks.list_attempts},
     "/v1/tasks/{id}/cancel": {"POST": tasks.cancel_task},
+    PATH: {},
     "/v1/queues": {"GET": queues.list_queues},
     "/v1/queues/{queue}": {"GET": queues.get_queue},
     "/v1/workers": {"GET": workers.list_workers},
@@ -67,9 +69,10 @@ class Api:
             ("POST", "/v1/tasks"): submit.one,
             ("POST", "/v1/tasks/batch"): submit.batch,
             ("POST", "/v1/tasks/stream"): Stream(intake, gate),
+            **dict.fromkeys(((method, PATH) for method in METHODS), Passthrough(submit, gate)),
         }
         routes = [
-            Route(path, Resource(self.runtime, gate, path, endpoints, self.methods(path)))
+            Route(pattern_of(path), Resource(self.runtime, gate, path, endpoints, self.methods(path)))
             for path, endpoints in ROUTES.items()
         ]
         self.router = Router(routes, redirect_slashes=False, default=nothing_here)
@@ -81,7 +84,8 @@ class Api:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            raw = self.raw.get((scope["method"], scope["path"]))
+            path = scope["path"]
+            raw = self.raw.get((scope["method"], PATH if path.startswith(PLACE) else path))
             await (self.router if raw is None else raw)(scope, receive, send)
             # It holds the exchange, which holds the scope: with this tie every request would be left to the collector.
             scope.pop("extensions", None)
@@ -133,6 +137,11 @@ class Resource:
             self.gate.check(raw, headers)
         query = check_query(request.scope, self.path, method)
         return await endpoint(Asked(self.runtime, request.path_params, query, request.receive, headers))
+
+
+def pattern_of(path: str) -> str:
+    """The pattern of a *path* of the contract; a URL has slashes."""
+    return path.replace("{url}", "{url:path}")
 
 
 async def nothing_here(scope: Scope, _: Receive, send: Send) -> None:

@@ -45,22 +45,28 @@ class Submit:
             if scope["query_string"]:
                 check_query(scope, "/v1/tasks", "POST")
             submission = bodies.parse(body, self.settings.max_depth)
-            if b"idempotency-key" in headers:
-                merge_key(submission, scope["headers"])
-            if b"traceparent" in headers:
-                merge_trace(submission, headers[b"traceparent"])
-            self.runtime.require_store()
-            receipt = await self.intake.submit_one(await self.intake.prepare_one(submission))
-            if b"prefer" in headers and (seconds := preferred_wait(all_of(scope["headers"], b"prefer"))):
-                await self.answer_later(send, receive, receipt, seconds)
-            else:
-                await self.answer(scope, send, receipt, orjson.dumps(receipt.task))
+            await self.take(scope, receive, send, headers, submission)
         except Problem as problem:
             await send_problem(send, problem, scope)
         except ClientDisconnect:
             pass
         except Exception as exc:
             await send_problem(send, unexpected(exc, scope), scope)
+
+    async def take(
+        self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], submission: Any
+    ) -> None:
+        """Submit *submission* with what the request's *headers* add to it, and answer."""
+        if b"idempotency-key" in headers:
+            merge_key(submission, scope["headers"])
+        if b"traceparent" in headers:
+            merge_trace(submission, headers[b"traceparent"])
+        self.runtime.require_store()
+        receipt = await self.intake.submit_one(await self.intake.prepare_one(submission))
+        if b"prefer" in headers and (seconds := preferred_wait(all_of(scope["headers"], b"prefer"))):
+            await self.answer_later(send, receive, receipt, seconds)
+        else:
+            await self.answer(scope, send, receipt, orjson.dumps(receipt.task))
 
     async def answer(self, scope: Scope, send: Send, receipt: Receipt, body: bytes) -> None:
         """Answer at once; in one write where the server can."""

@@ -32,6 +32,8 @@ class Options(TypedDict, total=False):
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"] | None
     headers: Mapping[str, str] | None
     body: Any
+    body_text: str | None
+    body_base64: str | None
     envelope: bool | None
     retry_4xx: bool | None
     queue: str | None

@@ -29,7 +29,7 @@ class Receiver:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 status, body = receiver.answers.pop(0) if receiver.answers else (200, b'{"heard": true}')
                 receiver.bodies.put(text)
-                receiver.received.put((self.path, headers, json.loads(text or b"null")))
+                receiver.received.put((self.path, headers, decoded(text)))
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -49,6 +49,14 @@ class Receiver:
     def next(self) -> tuple[str, dict[str, str], Any]:
         """The next request, waited for."""
         return self.received.get(timeout=60)
+
+
+def decoded(body: bytes) -> Any:
+    """The JSON of *body*; None of one that is none."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
 
 
 @contextmanager

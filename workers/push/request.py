@@ -8,6 +8,7 @@ same in each attempt, so that a receiver can tell a repetition.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -116,11 +117,16 @@ def enveloped(submission: Mapping[str, Any], delivery: Delivery) -> bytes:
 
 def request_body(submission: Mapping[str, Any], delivery: Delivery) -> bytes | None:
     """
-    The body as JSON, or a string as it stands when the submission names another Content-Type; None without
-    one. With `envelope` it is one field of an object that tells of the task.
+    The body as JSON, or a string as it stands when the submission names another Content-Type; text and bytes
+    to be sent as they are, as they are; None without one. With `envelope` it is one field of an object that tells
+    of the task.
     """
     if submission.get("envelope"):
         return enveloped(submission, delivery)
+    if "body_text" in submission:
+        return str(submission["body_text"]).encode()
+    if "body_base64" in submission:
+        return b64decode(submission["body_base64"])
     if "body" not in submission:
         return None
     body = submission["body"]
