@@ -42,7 +42,7 @@ COMMANDS = {
     "delete": Command("service.cli_tasks", "_delete", "delete tasks that have ended"),
     "list": Command("service.cli_tasks", "_list", "list tasks by state, queue, name, tag"),
     "queues": Command("service.cli_tasks", "_queues", "list queues, with what waits in them"),
-    "workers": Command("service.cli_tasks", "_workers", "list live workers"),
+    "workers": Command("service.cli_workers", "", "list live workers; show, quiet, resume, stop or resize one"),
     "handlers": Command("service.cli_tasks", "_handlers", "list handlers, with their arguments"),
     "secrets": Command("service.cli_secrets", "_secrets", "show or rotate the secrets that sign calls of URLs"),
     "verify": Command("service.cli_secrets", "_verify", "check the signature of a request that was received"),

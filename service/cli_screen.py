@@ -29,6 +29,10 @@ SYMBOLS = {
     "failed": "✗",
     "cancelled": "–",
     "expired": "–",
+    # of workers
+    "starting": "○",
+    "quiet": "‖",
+    "stopping": "▷",
 }
 # C0 and C1 controls, DEL, and the marks that turn the direction of writing.
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")

@@ -173,15 +173,21 @@ def show_queues(screen: Screen, queues: Sequence[Queue]) -> None:
 
 
 def show_workers(screen: Screen, workers: Sequence[Worker], now: datetime) -> None:
-    columns = [Column("WORKER", shrinks=True), Column("RUNNING", is_right=True), Column("PROCESSES", is_right=True)]
+    columns = [
+        Column("WORKER", shrinks=True),
+        Column("STATE"),
+        Column("RUNNING", is_right=True),
+        Column("PROCESSES", is_right=True),
+    ]
     columns += [Column("SLOTS", shrinks=True), Column("QUEUES", shrinks=True), Column("STARTED"), Column("SEEN")]
     rows = [
         (
             one_line(one.id),
+            screen.state(one.state),
             f"{one.running:,}",
             f"{one.processes:,}",
             one_line(", ".join(f"{lane} {slots}" for lane, slots in one.slots.items())),
-            one_line("all" if one.queues == ["*"] else ", ".join(one.queues)),
+            one_line(", ".join(one.queues) or "all"),
             relative(one.started_at, now),
             relative(one.seen_at, now),
         )

@@ -1,5 +1,5 @@
 """
-`taskpost get | wait | cancel | delete | list | queues | workers | handlers`: the API, readably.
+`taskpost get | wait | cancel | delete | list | queues | handlers`: the API, readably.
 
 The fact to know: `--json` prints what the API says, one object a line, lists too (NDJSON), as programs like to read it.
 """
@@ -16,7 +16,7 @@ import orjson
 
 from service import cli_values as values
 from service.cli_screen import Screen, clean
-from service.cli_show import show_handlers, show_queues, show_task, show_tasks, show_workers
+from service.cli_show import show_handlers, show_queues, show_task, show_tasks
 from service.cli_wait import FAULT, wait
 from service.client.blocking import Taskpost
 from service.client.errors import ApiError
@@ -197,7 +197,6 @@ def define_plain(description: str) -> Callable[[ArgumentParser], None]:
 
 
 define_queues = define_plain("List the queues, with what waits in them and for how long.")
-define_workers = define_plain("List the live workers.")
 define_handlers = define_plain("List the handlers that workers have published, with their arguments.")
 
 
@@ -205,14 +204,6 @@ def run_queues(options: Namespace, screen: Screen, env: Mapping[str, str]) -> in
     with client(options, env) as api:
         found = api.queues()
     return print_list(options, screen, found, lambda: show_queues(screen, found), "no queue has had a task yet")
-
-
-def run_workers(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
-    with client(options, env) as api:
-        found = api.workers()
-    now = datetime.now(UTC)
-    nothing = "no worker is running; start one with `taskpost worker --handlers module`"
-    return print_list(options, screen, found, lambda: show_workers(screen, found, now), nothing)
 
 
 def run_handlers(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:

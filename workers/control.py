@@ -78,7 +78,7 @@ class Control:
             return
         kind, wanted = command["kind"], self.crew.wanted
         given = ", ".join(f"{name} {value}" for name, value in command.items() if name not in ("id", "kind", "sent_ms"))
-        log.info("worker %s: told to %s%s", self.worker, kind, f": {given}" if given else "")
+        log.info("worker %s is told: %s%s", self.worker, kind, f": {given}" if given else "")
         if kind in ("quiet", "resume"):
             wanted.is_quiet = kind == "quiet"
         elif kind == "resize":

@@ -89,10 +89,10 @@ async def stop_worker(asked: Asked) -> Response:
 
 async def resize_worker(asked: Asked) -> Response:
     """`POST /v1/workers/{id}/resize`"""
-    sizes = await body_of(asked, "WorkerSizes", "the sizes")
+    sizes = await body_of(asked, "WorkerSizes", "the resize")
     if not sizes:
         need = "needs at least one of `processes`, `concurrency`, `threads`, `children`, `url_concurrency`"
-        raise InvalidSubmission(f"the sizes have 1 fault: {need}", errors=[{"pointer": "", "detail": need}])
+        raise InvalidSubmission(f"the resize has 1 fault: {need}", errors=[{"pointer": "", "detail": need}])
     return await told(asked, "resize", {name: int(size) for name, size in sizes.items()})
 
 

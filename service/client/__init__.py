@@ -50,6 +50,7 @@ from service.client.types import (
     TaskError,
     Worker,
 )
+from service.client.workers import WorkerCommand, WorkerDetail
 
 __all__ = [
     "ApiError",
@@ -80,4 +81,6 @@ __all__ = [
     "Unavailable",
     "WaitTimedOut",
     "Worker",
+    "WorkerCommand",
+    "WorkerDetail",
 ]

@@ -14,7 +14,9 @@ import httpx
 from service.client.calls import Answer, Pause, Steps
 from service.client.many import Listing, Window
 from service.client.shell import Shell, id_of
+from service.client.submission import plain
 from service.client.types import Attempt, Handler, Options, Queue, Receipt, Seconds, Secret, Submission, Task, Worker
+from service.client.workers import WorkerCommand, WorkerDetail, WorkerSizes
 
 T = TypeVar("T")
 List = builtins.list  # in the class below `list` is a method
@@ -141,6 +143,27 @@ class AsyncTaskpost(Shell):
     async def workers(self) -> List[Worker]:
         """As `Taskpost.workers`."""
         return await self._run(self._calls.everything(Worker, "/v1/workers"))
+
+    async def worker(self, id_: str) -> WorkerDetail:
+        """As `Taskpost.worker`."""
+        return await self._run(self._calls.worker(id_))
+
+    async def quiet_worker(self, id_: str) -> WorkerCommand:
+        """As `Taskpost.quiet_worker`."""
+        return await self._run(self._calls.tell(id_, "quiet", {}))
+
+    async def resume_worker(self, id_: str) -> WorkerCommand:
+        """As `Taskpost.resume_worker`."""
+        return await self._run(self._calls.tell(id_, "resume", {}))
+
+    async def stop_worker(self, id_: str, *, drain_seconds: Seconds | None = None) -> WorkerCommand:
+        """As `Taskpost.stop_worker`."""
+        seconds = None if drain_seconds is None else plain("drain_seconds", drain_seconds)
+        return await self._run(self._calls.tell(id_, "stop", {"drain_seconds": seconds}))
+
+    async def resize_worker(self, id_: str, **sizes: Unpack[WorkerSizes]) -> WorkerCommand:
+        """As `Taskpost.resize_worker`."""
+        return await self._run(self._calls.tell(id_, "resize", sizes))
 
     async def handlers(self) -> List[Handler]:
         """As `Taskpost.handlers`."""

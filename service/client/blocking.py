@@ -14,7 +14,9 @@ import httpx
 from service.client.calls import Answer, Pause, Steps
 from service.client.many import Listing, Window
 from service.client.shell import Shell, id_of
+from service.client.submission import plain
 from service.client.types import Attempt, Handler, Options, Queue, Receipt, Seconds, Secret, Submission, Task, Worker
+from service.client.workers import WorkerCommand, WorkerDetail, WorkerSizes
 
 T = TypeVar("T")
 List = builtins.list  # in the class below `list` is a method
@@ -157,6 +159,27 @@ class Taskpost(Shell):
     def workers(self) -> List[Worker]:
         """The live workers, oldest first."""
         return self._run(self._calls.everything(Worker, "/v1/workers"))
+
+    def worker(self, id_: str) -> WorkerDetail:
+        """One live worker: its processes, their memory, what they run. Raises NotFound."""
+        return self._run(self._calls.worker(id_))
+
+    def quiet_worker(self, id_: str) -> WorkerCommand:
+        """Let a worker finish what it runs and take nothing more. `worker` shows when it is so; so with all four."""
+        return self._run(self._calls.tell(id_, "quiet", {}))
+
+    def resume_worker(self, id_: str) -> WorkerCommand:
+        """Let a quiet worker take tasks again."""
+        return self._run(self._calls.tell(id_, "resume", {}))
+
+    def stop_worker(self, id_: str, *, drain_seconds: Seconds | None = None) -> WorkerCommand:
+        """Stop a worker as SIGTERM does; its tasks may go on for *drain_seconds* (None: as its settings say)."""
+        seconds = None if drain_seconds is None else plain("drain_seconds", drain_seconds)
+        return self._run(self._calls.tell(id_, "stop", {"drain_seconds": seconds}))
+
+    def resize_worker(self, id_: str, **sizes: Unpack[WorkerSizes]) -> WorkerCommand:
+        """Change how much a worker runs at once; nothing that runs is stopped."""
+        return self._run(self._calls.tell(id_, "resize", sizes))
 
     def handlers(self) -> List[Handler]:
         """The handlers that workers have published, by name."""

@@ -35,6 +35,7 @@ from service.client.errors import (
 )
 from service.client.submission import document, encode, plain
 from service.client.types import Attempt, Page, Seconds, Secret, Task, View, view
+from service.client.workers import WorkerCommand, WorkerDetail
 from service.errors import InvalidSetting
 from service.retry import delay_seconds
 
@@ -201,6 +202,18 @@ class Calls:
     def attempts(self, id_: str) -> Steps[list[Attempt]]:
         return (yield from self.everything(Attempt, f"{task_path(id_)}/attempts"))
 
+    # ------------------------------------------------------------ workers
+
+    def worker(self, id_: str) -> Steps[WorkerDetail]:
+        return (yield from self._read(WorkerDetail, Request("GET", worker_path(id_))))
+
+    def tell(self, id_: str, command: str, given: Mapping[str, Any]) -> Steps[WorkerCommand]:
+        """May be repeated: told twice, a worker is as it was told."""
+        asked = {name: value for name, value in given.items() if value is not None}
+        path, json = f"{worker_path(id_)}/{command}", {"content-type": "application/json"}
+        request = Request("POST", path, encode(asked), json) if asked or command == "resize" else Request("POST", path)
+        return (yield from self._read(WorkerCommand, request))
+
     # ------------------------------------------------------------ what proves who calls
 
     def secrets(self, reveal: bool) -> Steps[list[Secret]]:
@@ -240,6 +253,12 @@ def task_path(id_: str) -> str:
     if not id_:
         raise ValueError("the id of a task is needed, not an empty text")
     return f"/v1/tasks/{quote(id_, safe='')}"
+
+
+def worker_path(id_: str) -> str:
+    if not id_:
+        raise ValueError("the id of a worker is needed, not an empty text")
+    return f"/v1/workers/{quote(id_, safe='')}"
 
 
 def waiting(path: str, end: float) -> Request:

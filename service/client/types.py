@@ -216,6 +216,7 @@ class Worker(View, frozen=True, kw_only=True):
     id: str
     host: str = ""
     pid: int = 0
+    state: str = "running"
     started_at: datetime
     seen_at: datetime
     queues: list[str] = []

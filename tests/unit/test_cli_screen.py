@@ -108,14 +108,14 @@ def test_lists_read_as_tables() -> None:
     out = io.StringIO()
     one = screen(out)
     show_queues(one, [Queue(name="mail", queued=1200, scheduled=3, running=0, oldest_seconds=65)])
-    show_workers(one, [Worker(id="w", queues=["*"], slots={"url": 100}, started_at=NOW, seen_at=NOW)], NOW)
+    show_workers(one, [Worker(id="w", queues=[], slots={"url": 100}, started_at=NOW, seen_at=NOW)], NOW)
     schema = {"properties": {"a": {"type": "integer"}}, "required": ["a"]}
     show_handlers(one, [view(Handler, {"name": "add", "args_schema": schema, "workers": 0, "lane": "async"})])
     assert out.getvalue().splitlines() == [
         "QUEUE  QUEUED  SCHEDULED  RUNNING     OLDEST",
         "mail    1,200          3        0  1 min 5 s",
-        "WORKER  RUNNING  PROCESSES  SLOTS    QUEUES  STARTED  SEEN",
-        "w             0          1  url 100  all     now      now",
+        "WORKER  STATE    RUNNING  PROCESSES  SLOTS    QUEUES  STARTED  SEEN",
+        "w       running        0          1  url 100  all     now      now",
         "HANDLER      RUNS AS  QUEUE    WORKERS  WHAT IT DOES",
         "add(a: int)  async    default     none",
     ]
