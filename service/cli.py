@@ -37,6 +37,7 @@ COMMANDS = {
     "scheduler": Command("service.cli_parts", "_scheduler", "start the scheduler"),
     "submit": Command("service.cli_submit", "", "submit a task"),
     "get": Command("service.cli_tasks", "_get", "show tasks"),
+    "attempts": Command("service.cli_attempts", "_attempts", "show how each run of a task went, and what it logged"),
     "wait": Command("service.cli_tasks", "_wait", "wait until a task has ended, and show it"),
     "cancel": Command("service.cli_tasks", "_cancel", "cancel tasks that have not ended"),
     "delete": Command("service.cli_tasks", "_delete", "delete tasks that have ended"),

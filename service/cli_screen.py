@@ -33,6 +33,12 @@ SYMBOLS = {
     "starting": "○",
     "quiet": "‖",
     "stopping": "▷",
+    # of attempts
+    "retried": "↻",
+    "deferred": "○",
+    "crashed": "✗",
+    "released": "○",
+    "undelivered": "○",
 }
 # C0 and C1 controls, DEL, and the marks that turn the direction of writing.
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -77,7 +83,7 @@ class Screen:
         self.line(orjson.dumps(document).decode())
 
     def state(self, state: str) -> str:
-        """A state as symbol and word, painted."""
+        """A state, or the outcome of an attempt, as symbol and word, painted."""
         symbol = SYMBOLS.get(state, "?")
         return self.answers.painted(state, f"{symbol} {clean(state)}" if self.has_symbols else clean(state))
 

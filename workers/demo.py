@@ -29,7 +29,8 @@ async def sleep(seconds: Seconds) -> None:
 
 @task("demo.flaky")
 async def flaky(fail_times: Count, ctx: Context) -> str:
-    """Fail in the first attempts, then succeed: see the retries at work."""
+    """Fail in the first attempts, then succeed: see the retries at work, and what each attempt logs."""
+    ctx.log.info("attempt %d; %d are to fail", ctx.attempt, fail_times)
     if ctx.attempt <= fail_times:
         raise RuntimeError(f"attempt {ctx.attempt} fails, as asked: {fail_times} are to fail")
     return f"succeeded in attempt {ctx.attempt}"

@@ -364,6 +364,16 @@ def test_a_task_from_submission_to_deletion(api: Taskpost) -> None:
         api.get(task)
 
 
+def test_attempts_have_their_log(api: Taskpost) -> None:
+    """Typed, with the time of each line."""
+    task = api.submit("demo.flaky", {"fail_times": 0}, wait=20)
+    [one] = api.attempts(task)
+    [line] = one.log
+    assert ("info", "attempt 1; 0 are to fail") == (line.level, line.message)
+    assert one.finished_at is not None
+    assert one.started_at <= line.at <= one.finished_at
+
+
 def test_a_failure_says_why(api: Taskpost) -> None:
     """The error of the last attempt, and no result."""
     task = api.wait(api.submit("demo.flaky", {"fail_times": 5}, retries=0), 20)

@@ -57,6 +57,24 @@ def test_scripts_get_the_id_the_result_or_json(run: Run) -> None:
     assert (id_.strip(), 5) == (json.loads(out)["id"], json.loads(out)["result"])
 
 
+def test_attempts_show_how_each_went_and_what_it_logged(run: Run) -> None:
+    """Oldest first; as JSON an attempt a line. One that has not been tried yet has none."""
+    _, id_, _ = run("submit", "demo.flaky", "fail_times=1", "--retries", "1", "--backoff", "0", "--quiet")
+    run("wait", id_.strip())
+    status, out, err = run("attempts", id_.strip())
+    assert (0, "") == (status, err)
+    first, second = out.split("\n\n")
+    assert first.startswith("↻ retried  attempt 1\n")
+    assert "RuntimeError: attempt 1 fails" in first
+    assert "info      attempt 1; 1 are to fail" in first
+    assert second.startswith("✓ succeeded  attempt 2\n")
+    rows = [json.loads(line) for line in run("attempts", id_.strip(), "--json")[1].splitlines()]
+    assert ["attempt 1; 1 are to fail", "attempt 2; 1 are to fail"] == [row["log"][0]["message"] for row in rows]
+    _, later, _ = run("submit", "demo.add", "a=1", "b=2", "--delay", "1h", "--quiet")
+    assert (0, "", f"task {later.strip()} has not been tried yet\n") == run("attempts", later.strip())
+    assert 2 == run("attempts", "nobody")[0]
+
+
 def test_exit_statuses_tell_the_ends_apart(run: Run) -> None:
     """0 succeeded, 1 ended otherwise, 124 not ended in time, 2 anything else."""
     assert 1 == run("submit", "demo.flaky", "fail_times=9", "--retries", "0", "--wait")[0]

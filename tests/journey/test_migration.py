@@ -134,6 +134,8 @@ TESTS: dict[str, list[str]] = {
         "unit/test_logs.py::test_json_is_one_object_a_line_with_the_task_in_fields_of_its_own",
         "unit/test_logs.py::test_a_configuration_that_was_there_first_stays",
         "workers/test_context.py::test_log_lines_carry_the_task",
+        "faults/test_logs.py::test_lines_are_kept_in_every_lane",
+        "faults/test_logs.py::test_lines_are_seen_while_the_attempt_runs_and_survive_a_kill",
     ],
     "`inspect active`, `inspect stats`": [
         "faults/test_life.py::test_what_a_worker_is_can_be_read",

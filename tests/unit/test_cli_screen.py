@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from service.cli_attempts import show_attempts
 from service.cli_screen import Column, Screen, clean, relative, shown_width, span
 from service.cli_show import show_handlers, show_queues, show_task, show_tasks, show_workers
-from service.client.types import Handler, Queue, Task, TaskError, Worker, view
+from service.client.types import Attempt, Handler, Queue, Task, TaskError, Worker, view
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 ID = "01M819EKHX02FJFH0TDFHXG001"
@@ -47,6 +48,23 @@ def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
 )
 def test_times_are_told_from_now(seconds: float, text: str) -> None:
     assert text == relative(NOW - timedelta(seconds=seconds), NOW)
+
+
+def test_an_attempt_shows_its_log_line_by_line() -> None:
+    """Traceback below its line; nothing in it steers the terminal; the state is coloured, where there are colours."""
+    log = [
+        {"at": "2026-11-22T09:29:58.250Z", "level": "info", "message": "one \x1b[2J"},
+        {"at": "2026-11-22T09:29:59Z", "level": "error", "message": "two\nTraceback"},
+    ]
+    fields = {"attempt": 2, "started_at": "2026-11-22T09:29:58Z", "worker": "w", "log": log}
+    out = Tty()
+    show_attempts(screen(out), [view(Attempt, fields)], NOW)
+    text = out.getvalue()
+    assert text.startswith("\x1b[33m▶ running\x1b[0m  attempt 2\n")
+    assert "58.250" in text
+    assert "info      one \\x1b[2J\n" in text
+    assert "\x1b[31merror   \x1b[0m  two\n" in text
+    assert f"\n{'':35}\x1b[2mTraceback\x1b[0m\n" in text
 
 
 def test_control_characters_are_made_visible() -> None:
