@@ -47,6 +47,9 @@ class Settings:
     )
     host: str = setting("127.0.0.1", "address the API listens on")
     port: int = setting(8080, "port the API listens on", 0, 65535)
+    public_url: str = setting(
+        "http://127.0.0.1:8080", "where endpoints reach the API; the issuer of identity tokens"
+    )
     web_processes: int = setting(1, "processes of the API", 1, 64)
     insecure: bool = setting(False, "allow an address beyond loopback without an API key")
     api_key: str = setting(
@@ -123,6 +126,8 @@ class Settings:
                 f"TASKPOST_HEARTBEAT_MS={self.heartbeat_ms}: needs at most half of TASKPOST_LEASE_MS={self.lease_ms}, "
                 "because a lease must survive one lost heartbeat"
             )
+        if not self.public_url.startswith(("http://", "https://")):
+            raise InvalidSetting(f"TASKPOST_PUBLIC_URL={self.public_url}: needs http://… or https://…")
         if self.log_level.lower() not in ("debug", "info", "warning", "error"):
             raise InvalidSetting(f"TASKPOST_LOG_LEVEL={self.log_level}: needs debug, info, warning or error")
         served(self.queues, self.queue_order)

@@ -143,6 +143,7 @@ class Up:
             "TASKPOST_REDIS_URL": self.redis_url,
             "TASKPOST_HOST": self.options.host,
             "TASKPOST_PORT": str(self.port),
+            "TASKPOST_PUBLIC_URL": self.env.get("TASKPOST_PUBLIC_URL") or self.url,
             "TASKPOST_HANDLERS": self.options.handlers,
             "TASKPOST_PROCESSES": str(self.options.processes),
             "TASKPOST_LOG_LEVEL": self.env.get("TASKPOST_LOG_LEVEL") or ("info" if self.options.reload else "warning"),

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api import health, queues, results, secrets, tasks, workers
+from service.api import endpoint_auth, health, queues, results, secrets, tasks, workers
 from service.api.auth import Gate
 from service.api.intake import Intake
 from service.api.problems import response_of, send_problem, unexpected
@@ -50,12 +50,22 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/v1/handlers": {"GET": workers.list_handlers},
     "/v1/secrets": {"GET": secrets.list_secrets},
     "/v1/secrets/rotate": {"POST": secrets.rotate_secrets},
+    "/v1/endpoints/{endpoint}/auth": {
+        "GET": endpoint_auth.get_auth,
+        "PUT": endpoint_auth.put_auth,
+        "DELETE": endpoint_auth.delete_auth,
+    },
+    "/.well-known/openid-configuration": {"GET": endpoint_auth.get_openid_configuration},
+    "/.well-known/jwks.json": {"GET": endpoint_auth.get_key_set},
     "/livez": {"GET": health.get_liveness},
     "/readyz": {"GET": health.get_readiness},
     "/openapi.json": {"GET": health.get_contract_json},
     "/openapi.yaml": {"GET": health.get_contract_yaml},
 }
-OPEN = frozenset(("/livez", "/readyz", "/openapi.json", "/openapi.yaml"))
+OPEN = frozenset((
+    "/livez", "/readyz", "/openapi.json", "/openapi.yaml", "/.well-known/openid-configuration",
+    "/.well-known/jwks.json",
+))  # fmt: skip
 
 
 class Api:

@@ -17,6 +17,7 @@ from service.settings import Settings
 from service.store import keys
 from service.store.attempts import Attempts
 from service.store.connection import FAILURES, connect, translated
+from service.store.endpoints import EndpointSettings
 from service.store.events import BLOCK_MS, Events
 from service.store.gone import GoneUrls
 from service.store.memory import MemoryWatch
@@ -48,6 +49,7 @@ class Store:
         self.handlers = HandlerBook(self.workers)
         self.gone = GoneUrls(self.scripts, settings)
         self.queues = Queues(self.tasks)
+        self.endpoint_settings = EndpointSettings(self.scripts)
         self.secrets = Secrets(self.scripts, self.tasks.clock)
         self.events = Events(connect(settings, wait_seconds=BLOCK_MS / 1000), 1)
         self.wakes = WakeReader(connect(settings, wait_seconds=BLOCK_SECONDS), self.scripts)

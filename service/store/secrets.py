@@ -1,5 +1,5 @@
 """
-The secrets with which call-outs are signed, for each namespace; and their rotation.
+The secrets with which call-outs are signed, for each namespace; their rotation; and the key of identity tokens.
 
 A namespace has them from the first time that anybody needs them: whichever process is first makes them, all others
 find them. A *generation* is a `whsec_` secret and a `whsk_` key that are made and rotated together.
@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.errors import InvalidSubmission
+from service.identity import new_identity_key
 from service.signing import Signer, new_private_key, new_secret, public_key_of
 from service.store.fields import Document, Fields
 from service.store.scripts import Scripts
 from service.store.tasks import Clock
 from service.task import rfc3339
 
+IDENTITY = "@identity"  # a field beside the namespaces', none of which can be called so
 MOST_GENERATIONS = 5  # each adds 130 bytes to the headers of every call
 
 
@@ -50,6 +52,14 @@ class Secrets:
         if document is None:
             document = await self.fields.change(namespace, lambda found: found or self.first())
         return self.alive(document)
+
+    async def identity(self) -> list[str]:
+        """The keys of the deployment's identity tokens as PEM, the one that signs first; made when there are none."""
+        document = await self.fields.read(IDENTITY)
+        if document is None:
+            fresh = {"keys": [{"private_key": new_identity_key(), "created_ms": self.clock.now_ms()}]}
+            document = await self.fields.change(IDENTITY, lambda found: found or fresh)
+        return [str(one["private_key"]) for one in (document or {}).get("keys", [])]
 
     async def rotate(self, namespace: str, overlap_seconds: float) -> list[Generation]:
         """

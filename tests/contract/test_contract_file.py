@@ -24,7 +24,8 @@ DOCUMENT: dict[str, Any] = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
 COMPONENTS: dict[str, Any] = DOCUMENT["components"]
 SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
-REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback", "Rotation", "WorkerStop", "WorkerSizes")
+REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback", "Rotation", "WorkerStop", "WorkerSizes",
+            "EndpointAuth")  # fmt: skip
 SCHEMA_WORDS = {
     "$ref", "type", "format", "description", "properties", "required", "additionalProperties", "items",
     "enum", "pattern", "default", "examples", "minimum", "maximum", "minLength", "maxLength", "minItems",
@@ -35,7 +36,8 @@ OPERATION_IDS = {
     "listTaskAttempts", "cancelTask", "deleteTask", "listQueues", "getQueue", "listWorkers",
     "getWorker", "quietWorker", "resumeWorker", "stopWorker", "resizeWorker", "listHandlers",
     "sendPost", "sendPut", "sendPatch", "sendDelete",
-    "listSecrets", "rotateSecrets", "getLiveness", "getReadiness", "getContractJson", "getContractYaml",
+    "listSecrets", "rotateSecrets", "getEndpointAuth", "putEndpointAuth", "deleteEndpointAuth",
+    "getOpenidConfiguration", "getKeySet", "getLiveness", "getReadiness", "getContractJson", "getContractYaml",
 }  # fmt: skip
 
 Found = tuple[str, Any]
@@ -165,7 +167,7 @@ def test_every_protected_operation_documents_its_problems() -> None:
         if operation.get("security") == [] or "/callbacks/" in where:
             continue
         assert {"401", "431", "503"} <= operation["responses"].keys(), where
-        assert ("{id}" in where) == ("404" in operation["responses"]) or "{queue}" in where, where
+        assert ("{id}" in where) == ("404" in operation["responses"]) or re.search("{(queue|endpoint)}", where), where
         parameters = operation.get("parameters", [])
         if any(resolve(one)["in"] == "query" for one in parameters):
             assert "422" in operation["responses"], where

@@ -28,7 +28,7 @@ SHARED = (ROOT / "service/store/lua/shared.lua").read_text()
 LAYERS = [
     (
         "errors task served plain outcome received showing attempts logs retry recurrence settings signing identity "
-        "egress children ports contract submission passthrough"
+        "endpoint credentials egress children ports contract submission passthrough"
     ),
     "client",
     "store",
