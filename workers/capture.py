@@ -6,6 +6,7 @@ Never raises, whatever the exception does when it is looked at. The text is alwa
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -15,8 +16,11 @@ from service.received import MAX_MESSAGE_CHARS, MAX_TRACEBACK_CHARS, clip
 
 MAX_FRAMES = 100
 
+DUMPED = re.compile(r'^  File "(.+)", line (\d+) in (.+)$', re.MULTILINE)  # faulthandler's way to write a frame
+
 OWN_FOLDER = str(Path(__file__).resolve().parent)
 NOT_OWN = str(Path(OWN_FOLDER) / "demo.py")
+EXECUTOR = str(Path(OWN_FOLDER) / "pools" / "executor.py")
 
 
 def error_of(exc: BaseException) -> dict[str, Any]:
@@ -47,6 +51,20 @@ def stack_of(thread_id: int) -> str | None:
         return None
     kept = [one for one in traceback.extract_stack(frame, MAX_FRAMES) if not _is_own(one.filename)]
     return clip("Stack (most recent call last):\n" + "".join(traceback.format_list(kept)), MAX_TRACEBACK_CHARS)
+
+
+def stack_in(dump: str) -> str | None:
+    """
+    The stack that faulthandler wrote in an executor, as Python prints it: what lies above the call of the handler,
+    without the frames of the worker; None if there is nothing.
+    """
+    frames = [traceback.FrameSummary(file, int(line), name) for file, line, name in DUMPED.findall(dump)]
+    beneath = [n for n, one in enumerate(frames) if (one.filename, one.name) == (EXECUTOR, "attempt")]
+    kept = [one for one in reversed(frames[: min(beneath, default=len(frames))]) if not _is_own(one.filename)]
+    if not kept:
+        return None
+    shown = "".join(traceback.StackSummary.from_list(kept).format())
+    return clip("Stack (most recent call last):\n" + shown, MAX_TRACEBACK_CHARS)
 
 
 def _trim(shown: traceback.TracebackException, seen: set[int]) -> None:

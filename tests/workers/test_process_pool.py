@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults import child_handlers
 from tests.workers.crews import DEADLINE_SECONDS, is_alive, noted, until
 from workers.context import Context
 from workers.outcome import Cancelled, Crashed, Failed, Succeeded
@@ -114,23 +115,40 @@ async def test_the_hard_limit_ends_the_process(hire, tmp_path):
     outcome = await crew.call("child.spin", timeout=0.3, started=str(tmp_path / "pid"))
     assert isinstance(outcome, Failed)
     assert ("TimeLimitExceeded", True) == (outcome.error["type"], outcome.retry)
+    stack = outcome.error["traceback"].splitlines()
+    assert "Stack (most recent call last):" == stack[0]
+    assert f'File "{child_handlers.__file__}"' in stack[1], "nothing of the worker's"
+    assert stack[1].endswith("in spin")
     assert not is_alive((await noted(tmp_path / "pid"))[0])
     assert isinstance(await crew.call("child.pid"), Succeeded)
 
 
 async def test_a_hang_in_c_with_signals_blocked_is_killed_after_the_grace(hire, tmp_path):
-    """SIGTERM cannot reach it; SIGKILL does."""
+    """SIGTERM cannot reach it; SIGKILL does. Where it was is not known then."""
     outcome = await hire(1).call("child.deaf", timeout=0.3, started=str(tmp_path / "pid"))
     assert isinstance(outcome, Failed)
-    assert "TimeLimitExceeded" == outcome.error["type"]
+    assert ("TimeLimitExceeded", None) == (outcome.error["type"], outcome.error["traceback"])
     assert not is_alive((await noted(tmp_path / "pid"))[0])
 
 
 async def test_a_regular_expression_that_never_ends_is_ended(hire):
-    """It runs in C all the time."""
+    """It runs in C all the time; the error shows the line all the same."""
     outcome = await hire(1).call("child.regex", timeout=0.3)
     assert isinstance(outcome, Failed)
     assert "TimeLimitExceeded" == outcome.error["type"]
+    assert "re.match(" in outcome.error["traceback"]
+
+
+async def test_a_signal_of_somebody_elses_is_not_taken_for_where_a_handler_was_killed(hire, tmp_path):
+    """Platforms send SIGTERM to all processes; what the stack was then says nothing of the limit that passes later."""
+    crew = hire(1)
+    call = crew.start("child.sleep", seconds=600, timeout=1.5, started=str(tmp_path / "pid"))
+    [pid] = await noted(tmp_path / "pid")
+    for _ in range(20):
+        os.kill(pid, signal.SIGTERM)
+    outcome = await call
+    assert isinstance(outcome, Failed)
+    assert 1 == outcome.error["traceback"].count("in sleep\n")
 
 
 async def test_a_cancelled_handler_is_interrupted_and_may_clean_up(hire, tmp_path):

@@ -56,7 +56,7 @@ class Brood:
         self.number = 0
         self.worn_out: deque[Line] = deque()  # they go when their replacements are ready
         self.emptied = asyncio.Event()
-        self.unsent: deque[tuple[bytes, socket.socket | None]] = deque()
+        self.unsent: deque[tuple[bytes, socket.socket | None, int]] = deque()
         self.nursery.setblocking(False)
         self.loop.add_reader(self.nursery.fileno(), self.receive)
 
@@ -76,12 +76,12 @@ class Brood:
         self.number += 1
         ours, theirs = socket.socketpair()
         desk = self.desks.take()
-        self.lines[self.number] = Line(self.number, ours, desk, self.owner.hear)
-        self.send(nursery.COMMAND.pack(nursery.FORK, self.number, desk.row), theirs)
+        self.lines[self.number] = line = Line(self.number, ours, desk, self.owner.hear)
+        self.send(nursery.COMMAND.pack(nursery.FORK, self.number, desk.row), theirs, line.stack)
 
     def tell(self, kind: int, line: Line, grace_seconds: float = 0.0) -> None:
         """Let the nursery signal an executor."""
-        self.send(nursery.COMMAND.pack(kind, line.number, int(grace_seconds * 1000)), None)
+        self.send(nursery.COMMAND.pack(kind, line.number, int(grace_seconds * 1000)))
 
     def let_go(self, line: Line) -> None:
         """*line* takes no more calls; it goes when another is ready in its place."""
@@ -118,20 +118,20 @@ class Brood:
 
     # ------------------------------------------------------------ the nursery
 
-    def send(self, command: bytes, descriptor: socket.socket | None) -> None:
-        self.unsent.append((command, descriptor))
+    def send(self, command: bytes, descriptor: socket.socket | None = None, stack: int = -1) -> None:
+        self.unsent.append((command, descriptor, stack))
         if len(self.unsent) == 1:
             self.send_rest()
 
     def send_rest(self) -> None:
         """Send what waits; a nursery that does not listen just now gets it later."""
         while self.unsent:
-            command, descriptor = self.unsent[0]
+            command, descriptor, stack = self.unsent[0]
             try:
                 if descriptor is None:
                     self.nursery.send(command)
                 else:
-                    socket.send_fds(self.nursery, [command], [descriptor.fileno()])
+                    socket.send_fds(self.nursery, [command], [descriptor.fileno(), stack])
             except BlockingIOError:
                 self.loop.add_writer(self.nursery.fileno(), self.send_rest)
                 return

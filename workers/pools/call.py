@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 class Call:
     """
     One attempt. *line* is the executor that it was sent to, None while it waits for one; *serial* its place among
-    all that were sent there. *doom* is its outcome once its executor is to be killed. *word* is what it is to be told
-    when it begins. *limits* are those that no timer watches yet, with their times on the loop's clock.
+    all that were sent there. *doom* is its outcome once its executor is to be killed, *passed_limit* the hard limit for
+    which it is. *word* is what it is to be told when it begins. *limits* are those that no timer watches yet, with
+    their times on the loop's clock.
     """
 
     __slots__ = (
-        "began", "ctx", "doom", "frame", "handler", "is_ahead", "limits", "line", "number", "outcome", "serial",
-        "since", "timers", "word",
+        "began", "ctx", "doom", "frame", "handler", "is_ahead", "limits", "line", "number", "outcome",
+        "passed_limit", "serial", "since", "timers", "word",
     )  # fmt: skip
 
     def __init__(
@@ -37,6 +38,7 @@ class Call:
         self.line: Line | None = None
         self.serial = 0
         self.doom: Outcome | None = None
+        self.passed_limit: float | None = None
         self.word: tuple[int, str] | None = None
         self.is_ahead = False
         self.began = 0.0

@@ -19,10 +19,14 @@ BEGUN, WITHDRAWN = range(FIELDS)
 
 
 class Desk:
-    """The numbers of one executor. Calls have serial numbers, from 1 on, in the order in which they were sent to it."""
+    """
+    The numbers of one executor. Calls have serial numbers, from 1 on, in the order in which they were sent to it.
+
+    *stack* is, in the executor, the descriptor of the file in which it writes where it is; see `Line`.
+    """
 
     def __init__(self, fields: memoryview, row: int) -> None:
-        self.fields, self.row = fields, row
+        self.fields, self.row, self.stack = fields, row, -1
 
     @property
     def begun(self) -> int:

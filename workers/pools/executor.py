@@ -79,6 +79,8 @@ class Executor:
         """Hear signals; let no process that a handler forks hold our line open."""
         signal.signal(SOFT_SIGNAL, self.hear)
         signal.signal(signal.SIGTERM, self.hear)
+        # Written by the C handler of the signal, so that code which never returns to Python is told of, too.
+        faulthandler.register(signal.SIGTERM, self.desk.stack, all_threads=False, chain=True)
         os.register_at_fork(after_in_child=self.leave_behind)
         faulthandler.enable()  # faulty C code: the log tells where, before we die of it
         for stream in (sys.stdout, sys.stderr):
@@ -91,6 +93,7 @@ class Executor:
         self.line.close()
         signal.signal(SOFT_SIGNAL, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.close(self.desk.stack)
 
     # ------------------------------------------------------------ the line
 

@@ -7,7 +7,9 @@ Never blocks the event loop: what does not fit into the socket waits until it do
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import tempfile
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -19,14 +21,20 @@ if TYPE_CHECKING:
     from workers.pools.call import Call
 
 RECEIVED = memoryview(bytearray(READ_BYTES))  # all lines read on one thread, and copy at once
+MOST_STACK_BYTES = 64 * 1024
 
 
 class Line:
-    """An executor and the way to it. *heard* gets each frame that it sends."""
+    """
+    An executor and the way to it. *heard* gets each frame that it sends.
+
+    *stack* is a file in memory that both hold: told to end, the executor writes there where it is, also from C code
+    that never returns to Python.
+    """
 
     __slots__ = (
-        "_cutter", "_heard", "_loop", "_socket", "_unsent", "calls", "desk", "is_leaving", "is_ready", "number", "pid",
-        "sent", "settling", "taken", "withdrawn",
+        "_cutter", "_heard", "_loop", "_socket", "_unsent", "calls", "desk", "is_leaving", "is_ready", "last_stack",
+        "number", "pid", "sent", "settling", "stack", "taken", "withdrawn",
     )  # fmt: skip
 
     def __init__(self, number: int, ours: socket.socket, desk: Desk, heard: Callable[[Line, Frame], None]) -> None:
@@ -38,6 +46,8 @@ class Line:
         self.settling: list[Callable[[], None]] | None = None  # what is to be done when a withdrawal has settled
         self.is_ready = False
         self.is_leaving = False  # it takes no more calls
+        self.stack = memory_file()
+        self.last_stack = ""  # what was written there in the end; empty when nothing reached the executor
         self._socket, self._heard = ours, heard
         self._loop = asyncio.get_running_loop()
         self._cutter = Cutter()
@@ -55,6 +65,11 @@ class Line:
             self._unsent = frame[sent:]
             self._loop.add_writer(self._socket.fileno(), self._send_rest)
 
+    def forget_stack(self) -> None:
+        """What was written for signals of somebody else's does not count. Both hold the same place in the file."""
+        os.lseek(self.stack, 0, os.SEEK_SET)
+        os.ftruncate(self.stack, 0)
+
     def hang_up(self) -> None:
         """Let the executor end: it reads the end of what we say."""
         self.is_leaving = True
@@ -70,6 +85,8 @@ class Line:
         self._loop.remove_reader(self._socket.fileno())
         self._loop.remove_writer(self._socket.fileno())
         self._socket.close()
+        self.last_stack = os.pread(self.stack, MOST_STACK_BYTES, 0).decode(errors="replace")
+        os.close(self.stack)
 
     def _send(self, frame: bytes) -> int:
         try:
@@ -98,3 +115,11 @@ class Line:
         for frame in self._cutter.feed(bytes(RECEIVED[:size])):
             self._heard(self, frame)
         return True
+
+
+def memory_file() -> int:
+    """A descriptor of an empty file without a name."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("stack")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -84,7 +84,7 @@ class Keeper:
 
     def obey(self) -> bool:
         """Do what the worker process says; False when it is gone."""
-        received, descriptors, _, _ = socket.recv_fds(self.line, COMMAND.size * 64, 64)
+        received, descriptors, _, _ = socket.recv_fds(self.line, COMMAND.size * 64, 128)
         self.descriptors += descriptors
         if not received:
             return False
@@ -93,7 +93,7 @@ class Keeper:
         commands, self.rest = self.rest[:whole], self.rest[whole:]
         for kind, number, about in COMMAND.iter_unpack(commands):
             if kind == FORK:
-                self.fork(number, self.descriptors.popleft(), about)
+                self.fork(number, self.descriptors.popleft(), self.descriptors.popleft(), self.desks.of(about))
             elif (pid := self.executors.get(number)) is None:
                 continue  # it has ended in the meantime
             elif kind == SOFT:
@@ -105,21 +105,24 @@ class Keeper:
                 kill_group(pid, signal.SIGKILL)
         return True
 
-    def fork(self, number: int, descriptor: int, desk: int) -> None:
+    def fork(self, number: int, descriptor: int, stack: int, desk: Desk) -> None:
         """Make an executor that serves the socket *descriptor*."""
         try:
             pid = os.fork()
         except OSError as exc:
             os.close(descriptor)
+            os.close(stack)
             self.report(REFUSED, number, 0, exc.errno or errno.EAGAIN, 0)
             return
         if pid == 0:
+            desk.stack = stack
             self.become_executor(descriptor, desk)
         os.close(descriptor)
+        os.close(stack)
         self.executors[number] = pid
         self.report(BORN, number, pid, 0, 0)
 
-    def become_executor(self, descriptor: int, desk: int) -> NoReturn:
+    def become_executor(self, descriptor: int, desk: Desk) -> NoReturn:
         """In the new process: leave the nursery behind, serve, end."""
         status = 1
         try:
@@ -133,7 +136,7 @@ class Keeper:
             gc.enable()
             reseed()
             with socket.socket(fileno=descriptor) as line:
-                self.live(line, self.desks.of(desk))
+                self.live(line, desk)
             status = 0
         except (BrokenPipeError, ConnectionResetError):
             pass  # the worker process is gone

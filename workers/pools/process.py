@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from workers.capture import stack_in
 from workers.context import Context
 from workers.handler import Handler
 from workers.outcome import Cancelled, Crashed, Outcome
@@ -33,6 +34,7 @@ log = logging.getLogger("taskpost.worker")
 GRACE_SECONDS = 5.0
 BACKOFF_SECONDS = 0.1
 CLOSE_SECONDS = 1.0
+ENDED = "; its process was ended"
 
 
 class ProcessPool:
@@ -216,7 +218,8 @@ class ProcessPool:
         elif not call.has_begun or not call.is_last or call.line.settling is not None:
             self.dealer.withdraw(call.line, partial(self._pass_hard_limit, call, timeout))
         else:
-            call.doom = out_of_time(call.handler, timeout, None, "; its process was ended")
+            call.doom, call.passed_limit = out_of_time(call.handler, timeout, None, ENDED), timeout
+            call.line.forget_stack()
             call.line.send(wire.pack(wire.TERMINATE, call.number))
             self.brood.tell(nursery.TERMINATE, call.line, self.grace_seconds)
 
@@ -288,6 +291,8 @@ class ProcessPool:
             is_wanted = call.doom is not None
             if call.doom is None:
                 log.error("%s: %s: %s", call.ctx.id, call.handler.name, reason)
+            if call.passed_limit is not None:
+                call.doom = out_of_time(call.handler, call.passed_limit, stack_in(line.last_stack), ENDED)
             call.end(call.doom or call.ctx.stop_requested or Crashed(reason))
         elif not is_wanted:
             log.error("an idle executor is gone: %s", reason)
