@@ -88,6 +88,7 @@ def system(kind: str, persistence: str, *parts: str, **settings: Any) -> Iterato
         one = System(server, kind, persistence, servers.free_port())
         env = {name: value for name, value in os.environ.items() if not name.startswith(("TASKPOST_", "REDIS_"))}
         env |= {"TASKPOST_REDIS_URL": server.url, "TASKPOST_PORT": str(one.port), "TASKPOST_HANDLERS": HANDLERS}
+        env |= {"TASKPOST_DEV": "1"}  # the endpoint listens on loopback
         env |= {"TASKPOST_LOG_LEVEL": "error"} | {f"TASKPOST_{name.upper()}": str(v) for name, v in settings.items()}
         # The handlers stay published when the worker that did it has gone.
         for part in dict.fromkeys(("worker", *parts)):

@@ -8,6 +8,7 @@ Every error Taskpost raises on purpose.
     ├── LeaseLost                 a worker speaks of a task that is no longer its own
     ├── InvalidSecret             a key for signatures that cannot be read
     ├── InvalidSignature          a request that was not signed as it says, or is too old
+    ├── EgressDenied              a URL, a host or an address that the egress guard does not let anybody call
     └── Problem                   what the API answers, RFC 9457; one stable type each
         ├── BadRequest
         │   ├── MalformedJson          400 malformed-json
@@ -74,6 +75,14 @@ class InvalidSecret(TaskpostError):
 
 class InvalidSignature(TaskpostError):
     """A request whose signature does not hold; the text says why, and what to look at."""
+
+
+class EgressDenied(TaskpostError):
+    """The guard's refusal: *reason* is the stable name of the rule, the text says which host, address and setting."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class Problem(TaskpostError):

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from service.egress_rules import read_rules
 from service.errors import InvalidSetting
 from service.served import served
 
@@ -57,6 +58,17 @@ class Settings:
     )
     accept_unknown_handlers: bool = setting(
         False, "accept submissions for handlers that no worker has published"
+    )
+    egress_allow: str = setting(
+        "",
+        "what URL tasks may call besides the public Internet, by comma: addresses, networks (`10.0.0.0/8`), hosts, "
+        "`*.example.com`; each with `:port` behind and `namespace=` before, if it is for those only",
+    )
+    egress_deny: str = setting(
+        "", "what they may not call, in the same form; wins over what is allowed; `*`: everything that is not allowed"
+    )
+    dev: bool = setting(
+        False, "development mode: URL tasks may call loopback addresses; `taskpost up` sets it on loopback"
     )
     log_level: str = setting("info", "debug, info, warning or error")
     log_format: str = setting("text", "how web, worker and scheduler log: text or json, a line each")
@@ -133,6 +145,8 @@ class Settings:
         served(self.queues, self.queue_order)
         if self.log_format not in ("text", "json"):
             raise InvalidSetting(f"TASKPOST_LOG_FORMAT={self.log_format}: needs text or json")
+        read_rules("TASKPOST_EGRESS_ALLOW", self.egress_allow)
+        read_rules("TASKPOST_EGRESS_DENY", self.egress_deny)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, **given: Any) -> Settings:

@@ -16,12 +16,12 @@ from difflib import get_close_matches
 from functools import lru_cache
 from itertools import islice
 from typing import Any
-from urllib.parse import urlsplit
 
 import jsonschema_rs
 import orjson
 
 from service.contract import contract, validator_of
+from service.egress import Rules
 from service.received import is_json
 from service.settings import Settings
 from service.task import (
@@ -40,6 +40,7 @@ Submission = dict[str, Any]
 
 MOST_FAULTS = 200
 LONGEST_DETAIL = 400
+LONGEST_URL = 2048
 TEN_YEARS_MS = 3653 * 86_400_000
 ONLY_NAME = ("args", "soft_timeout_seconds")
 BODIES = ("body", "body_text", "body_base64")
@@ -55,22 +56,38 @@ PLAIN = frozenset((
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 # What the connection says of itself, or what the caller's client computes.
 OUR_HEADERS = frozenset((
-    "host", "content-length", "connection", "transfer-encoding", "keep-alive", "proxy-connection", "te", "trailer",
-    "upgrade", "expect",
+    "host", "content-length", "connection", "transfer-encoding", "keep-alive", "proxy-connection",
+    "proxy-authorization", "te", "trailer", "upgrade", "expect",
 ))  # fmt: skip
 # What tells of the attempt, and the signature.
 OUR_PREFIXES = ("webhook-", "taskpost-")
 
 
-def faults_of(submission: Any, now_ms: int, settings: Settings) -> list[Fault]:
-    """Everything that is wrong with *submission*, each `{pointer, detail, hint?}`; the handler is not looked at."""
+def faults_of(submission: Any, now_ms: int, settings: Settings, rules: Rules) -> list[Fault]:
+    """
+    Everything that is wrong with *submission*, each `{pointer, detail, hint?, reason?}`; the handler is not looked at.
+
+    *rules* say which URLs its namespace may call.
+    """
     faults = list(islice(schema_faults(submission), MOST_FAULTS))
     if not isinstance(submission, dict):
         return faults
+    faults = with_url_faults(faults, submission, rules)
     known_bad = {fault["pointer"].split("/")[1] for fault in faults if fault["pointer"]}
     faults += together_faults(submission)
     sound = {name: value for name, value in submission.items() if name not in known_bad}
     faults += value_faults(sound, now_ms, settings)
+    return faults
+
+
+def with_url_faults(faults: list[Fault], submission: Submission, rules: Rules) -> list[Fault]:
+    """*faults* with what *rules* have against each URL, in the place of the schema's pattern, which gives no reason."""
+    for place, call in (("", submission), ("/callback", submission.get("callback"))):
+        url = call.get("url") if isinstance(call, dict) else None
+        if isinstance(url, str) and (refusals := rules.url_faults(url)):
+            pointer = f"{place}/url"
+            faults = [fault for fault in faults if fault["pointer"] != pointer or len(url) > LONGEST_URL]
+            faults += [{"pointer": pointer, "detail": one.detail, "reason": one.reason} for one in refusals]
     return faults
 
 
@@ -179,9 +196,7 @@ def envelope_faults(submission: Submission) -> Iterator[Fault]:
 
 
 def call_faults(call: Mapping[str, Any], place: str, settings: Settings) -> Iterator[Fault]:
-    """What is wrong with the `url` and the `headers` of a call to be made."""
-    if (url := call.get("url")) is not None and (wrong := url_fault(url)):
-        yield {"pointer": f"{place}/url", "detail": wrong}
+    """What is wrong with the `headers` of a call to be made."""
     headers = call.get("headers") or {}
     for name in headers:
         pointer = f"{place}/headers/{escaped(name)}"
@@ -193,22 +208,6 @@ def call_faults(call: Mapping[str, Any], place: str, settings: Settings) -> Iter
     if size > settings.max_headers_bytes:
         detail = f"the headers have {size} bytes altogether; at most {settings.max_headers_bytes} are taken"
         yield {"pointer": f"{place}/headers", "detail": detail}
-
-
-def url_fault(url: str) -> str | None:
-    """Why *url* cannot be called, or None."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as exc:
-        return f"not a URL: {exc}"
-    if not host or "%" in host:
-        return "names no host; needs http://host/… or https://host/…"
-    if "@" in parts.netloc:
-        return "carries a user name or a password; send them in `headers`, as Authorization"
-    if "\\" in parts.netloc:
-        return "has a backslash in its host"
-    return None
 
 
 # ---------------------------------------------------------------- packing

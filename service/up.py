@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -25,10 +26,11 @@ import orjson
 
 from service import __version__
 from service.children import Child
+from service.egress import described
 from service.embedded import EmbeddedServer
 from service.errors import TaskpostError
 from service.ports import check_port, free_port
-from service.settings import Settings
+from service.settings import Settings, read_value
 from service.terminal import Terminal, signature
 from service.watch import watch
 
@@ -83,6 +85,11 @@ class Up:
     def url(self) -> str:
         host = ANY_ADDRESS.get(self.options.host, self.options.host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def is_dev(self) -> bool:
+        """Development mode: as TASKPOST_DEV says, else while nobody but this machine can submit."""
+        return is_on(self.env["TASKPOST_DEV"]) if self.env.get("TASKPOST_DEV") else is_loopback(self.options.host)
 
     async def run(self) -> int:
         check_port(self.options.host, self.port)
@@ -147,6 +154,7 @@ class Up:
             "TASKPOST_HANDLERS": self.options.handlers,
             "TASKPOST_PROCESSES": str(self.options.processes),
             "TASKPOST_LOG_LEVEL": self.env.get("TASKPOST_LOG_LEVEL") or ("info" if self.options.reload else "warning"),
+            "TASKPOST_DEV": "1" if self.is_dev else "0",
             "PYTHONUNBUFFERED": "1",
         }
         if self.options.insecure:
@@ -212,6 +220,7 @@ class Up:
             ("contract", f"{self.url}/openapi.yaml"),
             *([("data", str(self.server.data))] if self.server else []),
             ("redis", redis),
+            ("may call", described(Settings.from_env(self.env, dev=self.is_dev))),
             *zip(["handlers", *[""] * len(signatures)], signatures, strict=False),
         ]
         self.terminal.line(f"Taskpost {__version__} is ready.\n")
@@ -265,6 +274,19 @@ def example(url: str, has_key: bool) -> str:
     submission = shlex.quote('{"name": "demo.add", "args": {"a": 2, "b": 3}}')
     headers = "-H 'content-type: application/json' -H 'prefer: wait=10'"
     return f"curl -s {headers}{key} {url}/v1/tasks -d {submission}"
+
+
+def is_on(text: str) -> bool:
+    """TASKPOST_DEV as given."""
+    return bool(read_value("TASKPOST_DEV", text, bool))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach *host*."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def without_password(url: str) -> str:

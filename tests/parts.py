@@ -33,7 +33,8 @@ class Part:
         self.name = name
         self.output = tempfile.TemporaryFile()  # noqa: SIM115  close() does
         env = {key: value for key, value in os.environ.items() if not key.startswith(("TASKPOST_", "REDIS_"))}
-        env |= {f"TASKPOST_{key.upper()}": str(value) for key, value in settings.items()}
+        # Endpoints of tests listen on loopback.
+        env |= {f"TASKPOST_{key.upper()}": str(value) for key, value in {"dev": 1, **settings}.items()}
         env |= {"TASKPOST_REDIS_URL": redis_url, "PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "service.cli", name],

@@ -30,6 +30,7 @@ def taskpost(*parts: str, kind: str = "valkey", **settings: str) -> Iterator[str
         port = servers.free_port()
         env = {name: value for name, value in os.environ.items() if not name.startswith(("TASKPOST_", "REDIS_"))}
         env |= {"TASKPOST_REDIS_URL": server.url, "TASKPOST_PORT": str(port), "TASKPOST_HANDLERS": "workers.demo"}
+        env["TASKPOST_DEV"] = "1"  # endpoints of tests listen on loopback
         env |= {f"TASKPOST_{name.upper()}": value for name, value in settings.items()}
         wanted = parts or ("web", "worker")
         running = [stack.enter_context(process([sys.executable, "-m", "service.cli", part], env)) for part in wanted]

@@ -18,6 +18,7 @@ from typing import Any
 
 import uvloop
 
+from service.egress import Egress
 from service.errors import InvalidHandler, InvalidSetting, StoreFull, StoreUnavailable
 from service.logs import configure
 from service.served import served
@@ -32,6 +33,7 @@ from workers.lanes import Lanes, start_nursery
 from workers.outcome import LOST
 from workers.pools.nursery import Door, end
 from workers.push.client import PushClient
+from workers.push.resolve import Resolver
 from workers.push.signing import Signing
 from workers.registry import Registry, load
 from workers.resources import Lifespan
@@ -79,6 +81,8 @@ class Child:
             max_result_bytes=settings.max_result_bytes,
             concurrency=0,  # the slots are the bound
             signing=Signing(self.store.secrets),
+            egress=Egress.of_settings(settings),
+            resolver=Resolver(self.store.servers),
         )
         pipeline = Pipeline(self.registry, lanes.pools, push, settings, self.worker, self.store.gone)
         slots = Slots(lanes.capacity, lanes.busy, lanes.ahead, self.table)

@@ -19,6 +19,7 @@ import socket
 
 import uvloop
 
+from service.egress import described
 from service.errors import InvalidSetting, StoreFull, StoreUnavailable, TaskpostError
 from service.logs import configure
 from service.settings import Settings
@@ -188,6 +189,7 @@ class Parent:
 def run(settings: Settings) -> int:
     """Run a worker until it is told to stop; the exit status."""
     configure(settings.log_level, settings.log_format)
+    log.info("URL tasks may call %s", described(settings))
     try:
         return uvloop.run(until_over(settings))
     except InvalidSetting as exc:

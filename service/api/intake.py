@@ -15,6 +15,7 @@ from typing import Any
 from service.api.known import Known, without_none
 from service.api.runtime import Runtime
 from service.contract import validator_of
+from service.egress import Egress
 from service.errors import IdempotencyMismatch, InvalidSubmission, Problem, StoreUnavailable, UnknownHandler
 from service.showing import KEPT, show_callback, target_of
 from service.store.tasks import New, Taken, idempotency_of
@@ -52,6 +53,7 @@ class Intake:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime, self.settings, self.namespace = runtime, runtime.settings, runtime.namespace
+        self.rules = Egress.of_settings(runtime.settings).rules(runtime.namespace)
         self.is_valid = validator_of("Submission").is_valid
         self.stem, self.stem_text, self.stem_created = b"", "", ""
 
@@ -71,7 +73,7 @@ class Intake:
         if not self.is_valid(submission):
             raise self.refusal(submission, now_ms)
         is_plain = PLAIN.issuperset(submission) and "name" in submission
-        if not is_plain and faults_of(submission, now_ms, self.settings):
+        if not is_plain and faults_of(submission, now_ms, self.settings, self.rules):
             raise self.refusal(submission, now_ms)
         known = self.target(submission)
         if not WHOLE.isdisjoint(submission):
@@ -84,7 +86,7 @@ class Intake:
         return Ready(New(packed.record, idempotency), packed, known)
 
     def refusal(self, submission: Any, now_ms: int) -> InvalidSubmission:
-        faults = faults_of(submission, now_ms, self.settings)
+        faults = faults_of(submission, now_ms, self.settings, self.rules)
         return InvalidSubmission(counted(faults, "the submission"), errors=faults)
 
     def target(self, submission: dict[str, Any]) -> Known:

@@ -26,6 +26,7 @@ import uvloop
 from service.api.app import Api
 from service.api.protocol import Connection
 from service.children import bind_to_parent
+from service.egress import described
 from service.errors import InvalidSetting, TaskpostError
 from service.settings import Settings
 
@@ -50,6 +51,7 @@ def serve(settings: Settings) -> int:
     try:
         host, port = listening.getsockname()[:2]
         log.info("Listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        log.info("URL tasks may call %s", described(settings))
         if settings.web_processes == 1:
             run_process(settings, listening)
             return 0

@@ -16,7 +16,7 @@ from service.errors import InvalidSetting, StoreUnavailable
 from service.settings import Settings
 from service.store import keys
 from service.store.attempts import Attempts
-from service.store.connection import FAILURES, connect, translated
+from service.store.connection import FAILURES, connect, servers_of, translated
 from service.store.endpoints import EndpointSettings
 from service.store.events import BLOCK_MS, Events
 from service.store.gone import GoneUrls
@@ -59,6 +59,10 @@ class Store:
     @property
     def shards(self) -> int:
         return self.tasks.shards
+
+    def servers(self) -> set[tuple[str, int]]:
+        """Where our Redis is, as far as it is known now: (host, port) of each server."""
+        return servers_of(self.client)
 
     @classmethod
     async def open(cls, settings: Settings, patience_seconds: float = float("inf")) -> Store:

@@ -90,6 +90,16 @@ def hosts_of(url: str) -> list[tuple[str, int]]:
     return pairs
 
 
+def servers_of(client: Client) -> set[tuple[str, int]]:
+    """The (host, port) pairs of the servers that *client* has found: the nodes of a cluster, the master of Sentinel."""
+    if isinstance(client, RedisCluster):
+        return {(str(node.host), int(node.port)) for node in client.get_nodes()}
+    options = client.connection_pool.connection_kwargs
+    master = getattr(client.connection_pool, "master_address", None)
+    found = master or (options.get("host"), options.get("port"))
+    return {(str(found[0]), int(found[1]))} if found[0] and found[1] else set()
+
+
 def translated(exc: Exception) -> TaskpostError:
     """What *exc*, raised by the Redis library, means to the rest of the house. Raise it `from exc`."""
     # The library takes the code off the front of the errors it knows, and keeps it beside them.

@@ -115,7 +115,7 @@ class Serving:
 @asynccontextmanager
 async def serving(redis_url: str, *, is_ready: bool = True, **settings: Any) -> AsyncIterator[Serving]:
     """An API on that Redis; with *is_ready* the store has been reached."""
-    started = Serving(Settings(redis_url=redis_url, **{"port": 0, **settings}))
+    started = Serving(Settings(redis_url=redis_url, **{"port": 0, "dev": True, **settings}))
     await started.start()
     try:
         if is_ready:

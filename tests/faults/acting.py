@@ -114,6 +114,7 @@ class Part:
         env = {name: value for name, value in os.environ.items() if not name.startswith(("TASKPOST_", "REDIS_"))}
         env |= {"TASKPOST_REDIS_URL": url, "TASKPOST_HANDLERS": "tests.faults.handlers", **SHORT}
         env["PYTHONPATH"] = str(ROOT)
+        env |= {"TASKPOST_DEV": "1"}  # endpoints of tests listen on loopback
         env |= {f"TASKPOST_{name.upper()}": value for name, value in settings.items()}
         command = ["-m", "workers"] if kind == "worker" else ["-c", RUN_SCHEDULER]
         self.processes = int(env.get("TASKPOST_PROCESSES", "1"))

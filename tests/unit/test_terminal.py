@@ -12,7 +12,7 @@ import pytest
 
 from service.ports import PortTaken, check_port, free_port
 from service.terminal import Terminal, signature
-from service.up import Options, example, up, without_password
+from service.up import Options, Up, example, up, without_password
 
 
 class Screen(io.StringIO):
@@ -105,3 +105,25 @@ def test_the_example_can_be_pasted() -> None:
 def test_a_password_is_not_shown(shown: str, url: str) -> None:
     """What stands on the screen may be pasted into a chat."""
     assert without_password(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("host", "given", "expected"),
+    [
+        ("127.0.0.1", None, True),
+        ("::1", "", True),
+        ("localhost", None, True),
+        ("0.0.0.0", None, False),
+        ("192.0.2.1", None, False),
+        ("a.example", None, False),
+        ("127.0.0.1", "0", False),
+        ("0.0.0.0", "1", True),
+    ],
+)
+def test_development_mode_is_for_those_who_can_only_be_reached_from_here(
+    host: str, given: str | None, expected: bool
+) -> None:
+    """`up` lets URL tasks call this machine, unless others may submit them; the variable wins."""
+    env = {} if given is None else {"TASKPOST_DEV": given}
+    made = Up(Options(host=host, port=1), env, Terminal(io.StringIO(), env))
+    assert expected is made.is_dev

@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from service.egress import Egress, EgressDenied, Rules
 from service.errors import StoreFull, StoreUnavailable
 from service.received import clip
 from service.task import Leased, encode_id
@@ -26,17 +27,10 @@ from workers.capture import error_of
 from workers.context import Context
 from workers.outcome import Deferred, Failed, Outcome, TimeLimitExceeded, failed
 from workers.push.answer import Answer, outcome_of
-from workers.push.request import (
-    Delivery,
-    UnusableRequest,
-    check_url,
-    child_of,
-    place_of,
-    request_body,
-    request_headers,
-)
+from workers.push.request import Delivery, UnusableRequest, child_of, place_of, request_body, request_headers
+from workers.push.resolve import Resolver
 from workers.push.signing import Signing
-from workers.push.transport import AiohttpTransport
+from workers.push.transport import RULES, AiohttpTransport
 
 LOGGER = logging.getLogger(__name__)
 MAX_ERROR_BODY_BYTES = 64 * 1024
@@ -51,19 +45,24 @@ class PushClient:
         *,
         max_result_bytes: int,
         concurrency: int = 100,
+        egress: Egress | None = None,
+        resolver: Resolver | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         signing: Signing | None = None,
     ) -> None:
         """
-        At most *concurrency* calls have a connection at once, 0 for any number; *transport* replaces the network in
-        tests, and no *signing* leaves calls unsigned in those that have no store.
+        At most *concurrency* calls have a connection at once, 0 for any number, to what *egress* lets through: only the
+        public Internet unless it is given. *transport* replaces the network in tests, and no *signing* leaves calls
+        unsigned in those that have no store.
         """
+        self.egress = egress or Egress()
         # httpx logs each URL with its query, where secrets stand.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self.max_result_bytes = max_result_bytes
         self._signing = signing
         self._client = httpx.AsyncClient(
-            transport=transport or AiohttpTransport(most_connections=concurrency),
+            transport=transport
+            or AiohttpTransport(egress=self.egress, resolver=resolver or Resolver(), most_connections=concurrency),
             trust_env=False,
             follow_redirects=False,
             timeout=None,  # noqa: S113 - `call` limits the whole
@@ -104,7 +103,8 @@ class PushClient:
         place = place_of(submission["url"])
         limit_seconds = options["timeout_seconds"]
         try:
-            request = request_of(task, options, deadline_ms)
+            rules = self.egress.rules(task.namespace)
+            request = request_of(task, options, deadline_ms, rules)
             async with asyncio.timeout(limit_seconds):
                 if self._signing is not None:
                     await self._signing.sign(request, task.namespace)
@@ -117,6 +117,8 @@ class PushClient:
             return failed(type(exc).__name__, clip(f"{place}: {exc}", 1000), retry=can_recover)
         except (StoreUnavailable, StoreFull) as exc:  # no fault of the task's
             return Deferred(STORE_SECONDS, f"{exc}")
+        except EgressDenied as exc:
+            return failed("EgressDenied", clip(f"{place} may not be called ({exc.reason}): {exc}", 1000), retry=False)
         except UnusableRequest as exc:
             return failed("UnusableRequest", clip(f"{place}: {exc}", 1000), retry=False)
         except Exception as exc:  # a fault of ours must not cost the worker
@@ -163,12 +165,13 @@ def span_of(task: Leased) -> bytes:
     return blake2b(task.id + task.token, digest_size=8).digest()
 
 
-def request_of(task: Leased, options: Mapping[str, Any], deadline_ms: int) -> httpx.Request:
+def request_of(task: Leased, options: Mapping[str, Any], deadline_ms: int, rules: Rules) -> httpx.Request:
     """
-    The request of *task*'s attempt.
+    The request of *task*'s attempt, under the *rules* of its namespace.
 
     Raises:
         UnusableRequest: the submission holds a URL or a header that cannot be sent.
+        EgressDenied: its host may not be called.
     """
     submission = task.submission
     delivery = Delivery(
@@ -181,13 +184,14 @@ def request_of(task: Leased, options: Mapping[str, Any], deadline_ms: int) -> ht
         queue=task.queue,
         traceparent=child_of(traceparent, span_of(task)) if (traceparent := submission.get("traceparent")) else None,
     )
-    check_url(submission["url"])
     try:
+        rules.origin(submission["url"])
         return httpx.Request(
             submission.get("method", "POST"),
             submission["url"],
             headers=request_headers(submission, delivery),
             content=request_body(submission, delivery),
+            extensions={RULES: rules},
         )
     except (httpx.InvalidURL, TypeError, ValueError) as exc:
-        raise UnusableRequest(str(exc)) from exc
+        raise UnusableRequest(f"this is not a request that can be made: {exc}") from exc

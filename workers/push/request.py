@@ -138,17 +138,6 @@ def request_body(submission: Mapping[str, Any], delivery: Delivery) -> bytes | N
     return orjson.dumps(body)
 
 
-def check_url(url: str) -> None:
-    """Raises UnusableRequest when *url* is none that can be called."""
-    try:
-        parts = urlsplit(url)
-        is_callable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError as exc:
-        raise UnusableRequest(f"this is not a URL that can be called: {exc}") from exc
-    if not is_callable:
-        raise UnusableRequest("this is not a URL that can be called: needs http:// or https:// and a host")
-
-
 def check_header(name: str, value: Any) -> None:
     """Raises UnusableRequest when the submission's header *name* cannot be sent."""
     if not TOKEN.fullmatch(name):
