@@ -169,3 +169,17 @@ async def test_in_a_crowd_of_short_calls_that_crash_hang_and_are_cancelled_each_
         elif kind == "spin":
             assert isinstance(outcome, Failed) or outcome == Cancelled(NOT_BEGUN)
     assert 0 == crew.pool.busy
+
+
+async def test_an_executor_that_is_about_to_be_killed_is_sent_nothing_more(hire, tmp_path):
+    """What comes after the limit has passed would die with it."""
+    crew = await hurried(hire(1))
+    spin = crew.start("child.deaf", timeout=0.5, started=str(tmp_path / "pid"))
+    await noted(tmp_path / "pid")
+    [line] = crew.pool.brood.lines.values()
+    await until(lambda: line.calls[0].doom is not None, "its limit has passed")
+    hurry(crew)
+    [after] = start_notes(crew, tmp_path / "notes", 1)
+    assert isinstance(await spin, Failed)
+    assert await after in (Succeeded(b'"0"'), Cancelled(NOT_BEGUN))
+    assert 2 == line.sent

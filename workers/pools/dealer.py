@@ -102,7 +102,9 @@ class Dealer:
             line.send(b"".join(some))
 
     def has_room(self, line: Line) -> bool:
-        return len(line.calls) < self.depth and line.settling is None and not line.is_leaving
+        """Whether a busy *line* may be sent another call: not when it is about to be killed for the last one."""
+        is_staying = line.settling is None and not line.is_leaving and line.calls[-1].doom is None
+        return is_staying and len(line.calls) < self.depth
 
     def give(self, call: Call, line: Line, frames: dict[Line, list[bytes]]) -> None:
         """*call* goes to *line*, with the other *frames*."""
