@@ -1,5 +1,5 @@
 """
-Python's values as JSON: results on their way out, arguments on theirs in.
+Python's values as JSON: results and checkpoints on their way out, arguments on theirs in.
 
 Results are written as users of the API know them: decimals as text, bytes as `{base64, content_type}`, sets as lists,
 NaN and infinities as null. Arguments are written so that a handler's annotations read them back: bytes as base64.
@@ -17,6 +17,8 @@ from typing import Any
 import msgspec
 import orjson
 
+MOST_CHECKPOINT_BYTES = 256 * 1024
+
 
 def dump(result: Any) -> bytes:
     """*result* as JSON. Raises TypeError for what has no form in it."""
@@ -24,6 +26,29 @@ def dump(result: Any) -> bytes:
         return orjson.dumps(result, in_json)
     except TypeError:  # slower, so only for results that need it
         return orjson.dumps(result, in_json, orjson.OPT_NON_STR_KEYS)
+
+
+def checkpoint(value: Any) -> bytes:
+    """
+    *value*, a checkpoint, as JSON.
+
+    Raises:
+        TypeError: it has no form in JSON.
+        ValueError: it takes more than 256 KiB.
+    """
+    try:
+        text = dump(value)
+    except TypeError as exc:
+        raise TypeError(
+            f"the checkpoint, {type(value).__name__}, cannot be kept as JSON ({exc.__cause__ or exc}): give None, "
+            "numbers, text, lists, dicts, dates, UUIDs, decimals, enums, dataclasses or msgspec structs"
+        ) from exc
+    if len(text) > MOST_CHECKPOINT_BYTES:
+        raise ValueError(
+            f"the checkpoint takes {len(text):,} bytes as JSON, and {MOST_CHECKPOINT_BYTES:,} are allowed: store what "
+            "is large elsewhere, and keep where it is"
+        )
+    return text
 
 
 def in_json(value: Any) -> Any:

@@ -10,12 +10,17 @@ passes the callbacks that report progress and log lines, and stops an attempt th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
+import orjson
+
+from service.plain import checkpoint as checkpoint_json
 from workers.outcome import Outcome, SoftTimeLimitExceeded
+from workers.said import SAID, tell, wait_on
 from workers.task_log import ReportLog, TaskLog
 
 if TYPE_CHECKING:
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 ReportProgress = Callable[[float, float | None, str | None], None]
+# Takes a checkpoint as JSON. What it answers is a future on the event loop; elsewhere it is done when this returns.
+KeepCheckpoint = Callable[[bytes], Awaitable[None]]
 
 MAX_MESSAGE_CHARS = 1000
 
@@ -33,7 +40,9 @@ class Context:
     """One attempt of one task, as its handler sees it."""
 
     __slots__ = (
+        "_checkpoint",
         "_deadline_ms",
+        "_keep_checkpoint",
         "_log",
         "_report_progress",
         "_soft_limit_passed",
@@ -69,6 +78,8 @@ class Context:
         report_log: ReportLog | None = None,
         backoff: Mapping[str, Any] | None = None,
         last_ms: int = 0,
+        last_checkpoint: Any = None,
+        keep_checkpoint: KeepCheckpoint | None = None,
     ) -> None:
         self.id = id
         self.name = name
@@ -84,6 +95,8 @@ class Context:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._deadline_ms = deadline_ms
         self._report_progress = report_progress
+        self._checkpoint = None if last_checkpoint is None else checkpoint_json(last_checkpoint)
+        self._keep_checkpoint = keep_checkpoint
         self._thread = get_ident()
         self._log: TaskLog | None = None
         self._stop: Outcome | None = None
@@ -133,16 +146,52 @@ class Context:
                 told only when it asks.
         """
         _check_progress(current, total, message)
-        if self._soft_limit_passed:
-            self._soft_limit_passed = False
-            raise SoftTimeLimitExceeded("the soft time limit has passed")
+        self._tell_soft_limit()
         report = self._report_progress
         if report is not None:
             said = (current, total, message[:MAX_MESSAGE_CHARS] if message else message)
             if self.loop is None or get_ident() == self._thread:
                 report(*said)
             else:
-                _tell(self.loop, report, said)
+                tell(self.loop, partial(report, *said))
+        return SAID
+
+    @property
+    def last_checkpoint(self) -> Any:
+        """What the task's last checkpoint said, in this attempt or an earlier one, as JSON has it; None without one."""
+        return None if self._checkpoint is None else orjson.loads(self._checkpoint)
+
+    def checkpoint(self, value: Any) -> Awaitable[None]:
+        """
+        Keep *value* for the next attempt: `await ctx.checkpoint({"row": 17})`; in a `def` handler without `await`.
+
+        Once this is over it is stored, and an attempt after a crash, a retry or a deploy finds it in
+        `last_checkpoint`. While the store is away it waits.
+
+        Raises:
+            TypeError: *value* has no form in JSON.
+            ValueError: it takes more than 256 KiB.
+            asyncio.CancelledError: the lease is lost: the task is another worker's, and nothing was kept.
+            SoftTimeLimitExceeded: on a thread, once, when the soft time limit has passed; *value* is kept.
+        """
+        text = checkpoint_json(value)
+        keep = self._keep_checkpoint
+        if keep is None:
+            self._checkpoint = text
+        elif self.loop is None or get_ident() == self._thread:
+            kept = keep(text)
+            if isinstance(kept, asyncio.Future):
+                kept.add_done_callback(partial(self._note_kept, text))
+                return kept
+            self._checkpoint = text
+        else:
+            try:
+                wait_on(self.loop, partial(keep, text))
+            except asyncio.CancelledError:
+                self._stop_seen = True
+                raise
+            self._checkpoint = text
+            self._tell_soft_limit()
         return SAID
 
     @overload
@@ -178,11 +227,14 @@ class Context:
 
     def facts(self) -> dict[str, Any]:
         """What another process needs to make the same context, as JSON can carry it."""
-        return {
+        facts = {
             "id": self.id, "name": self.name, "queue": self.queue, "attempt": self.attempt, "retries": self.retries,
             "metadata": self.metadata, "tags": self.tags, "deadline_ms": self._deadline_ms, "backoff": self.backoff,
             "last_ms": self.last_ms,
         }  # fmt: skip
+        if self._checkpoint is not None:
+            facts["last_checkpoint"] = orjson.Fragment(self._checkpoint)
+        return facts
 
     def stop(self, outcome: Outcome) -> None:
         """
@@ -211,28 +263,21 @@ class Context:
         return self._stop if self._stop_seen else None
 
     def pass_soft_limit(self) -> None:
-        """Let the next `progress` on the handler's thread raise SoftTimeLimitExceeded."""
+        """Let the next `progress` or `checkpoint` on the handler's thread raise SoftTimeLimitExceeded."""
         self._soft_limit_passed = True
 
+    # ------------------------------------------------------------ inside
 
-class _Said:
-    """Awaitable at no cost, and fine to drop: the progress was already reported."""
+    def _tell_soft_limit(self) -> None:
+        if self._soft_limit_passed:
+            self._soft_limit_passed = False
+            raise SoftTimeLimitExceeded("the soft time limit has passed")
 
-    def __await__(self) -> Generator[Any, None, None]:
-        return
-        yield
+    def _note_kept(self, text: bytes, kept: asyncio.Future[None]) -> None:
+        if not kept.cancelled() and kept.exception() is None:
+            self._checkpoint = text
 
 
-SAID = _Said()
-
-
-def _tell(
-    loop: asyncio.AbstractEventLoop, report: ReportProgress, said: tuple[float, float | None, str | None]
-) -> None:
-    try:
-        loop.call_soon_threadsafe(report, *said)
-    except RuntimeError:  # the loop is closed: the worker is gone, and nobody can be told
-        pass
 
 
 def _check_progress(current: float, total: float | None, message: str | None) -> None:

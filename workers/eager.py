@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -40,7 +40,8 @@ from workers.outcome import Outcome
 from workers.pools import Pool
 from workers.pools.loop import LoopPool
 from workers.registry import Registry
-from workers.run import Pipeline
+from workers.run import Ears, Pipeline
+from workers.said import SAID
 
 if TYPE_CHECKING:
     from service.client.calls import Steps
@@ -99,19 +100,26 @@ class EagerRun:
         place = PlacePool(most)
         pools: dict[str, Pool] = {"async": LoopPool(max_result_bytes=most), "thread": place, "process": place}
         self.pipeline = Pipeline(registry, pools, NO_CALLS, self.settings, WORKER)
+        self.checkpoint = b""
+        self.ears = Ears(progress=lambda _: None, log=lambda _: None, checkpoint=lambda _: self.keep)
 
     async def run(self) -> Task:
         """Attempt after attempt, without waiting; the ended task."""
         attempt_number = 1
         for _ in range(MOST_ATTEMPTS):
             attempt = self.pipeline.prepare(self.leased(attempt_number), 0)
-            decision = await self.pipeline.run_attempt(attempt, no_report, lambda: self.now_ms)
+            decision = await self.pipeline.run_attempt(attempt, self.ears, lambda: self.now_ms)
             if isinstance(decision, Ending):
                 return self.ended(decision, attempt.options, attempt_number)
             assert isinstance(decision, Again)  # noqa: S101 - there is no third
             self.now_ms += decision.delay_ms
             attempt_number += decision.kind == b"R"
         raise RuntimeError(f"{self.handler.name} came back {MOST_ATTEMPTS} times and has not ended")
+
+    def keep(self, checkpoint: bytes) -> Awaitable[None]:
+        """The next attempt goes on from there."""
+        self.checkpoint = checkpoint
+        return SAID
 
     def leased(self, attempt: int) -> Leased:
         return Leased(
@@ -126,6 +134,7 @@ class EagerRun:
             attempt=attempt,
             crashes=0,
             leased_ms=self.now_ms,
+            checkpoint=self.checkpoint,
         )
 
     def ended(self, ending: Ending, options: Mapping[str, Any], attempt: int) -> Task:
@@ -159,10 +168,6 @@ class NoCalls:
 
 
 NO_CALLS: Any = NoCalls()
-
-
-def no_report(_current: float, _total: float | None, _message: str | None) -> None:
-    """Progress is seen by nobody."""
 
 
 class EndedCalls:

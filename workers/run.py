@@ -10,7 +10,10 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from service.errors import InvalidArguments, TaskpostError
 from service.settings import Settings
@@ -18,7 +21,7 @@ from service.store.decisions import Again, Decision, decide, report_of, row_of
 from service.store.endings import Ending
 from service.store.gone import GoneUrls, without_query
 from service.task import Leased, encode_id, options_of
-from workers.context import Context, ReportProgress
+from workers.context import Context, KeepCheckpoint, ReportProgress
 from workers.handler import Handler
 from workers.log_sender import Unsent
 from workers.outcome import Cancelled, Deferred, Failed, Outcome, failed
@@ -38,21 +41,20 @@ class Attempt:
     """An attempt in progress: the task, its limits, and the way to stop it."""
 
     __slots__ = (
-        "ctx", "deadline_ms", "handler", "is_handed_back", "log", "options", "progress", "report_log", "slot",
-        "stop_reason", "task",
+        "ctx", "deadline_ms", "handler", "is_handed_back", "log", "options", "progress", "slot", "stop_reason",
+        "task",
     )  # fmt: skip
 
     def __init__(self, task: Leased, handler: Handler[..., Any] | None, options: Mapping[str, Any], slot: int) -> None:
         self.task, self.handler, self.options, self.slot = task, handler, options, slot
         self.deadline_ms = task.leased_ms + int(options["timeout_seconds"] * 1000)
         self.progress: dict[str, Any] | None = None
-        self.report_log: ReportLog | None = None
         self.log: Unsent | None = None  # what it logged and Redis may not have
         self.ctx: Context | None = None
         self.stop_reason = ""
         self.is_handed_back = False
 
-    def context(self, report_progress: ReportProgress) -> Context:
+    def context(self, ears: Ears) -> Context:
         """What its handler may know; made once."""
         submission = self.task.submission
         last_ms = 0
@@ -67,12 +69,23 @@ class Attempt:
             metadata=submission.get("metadata"),
             tags=submission.get("tags", ()),
             deadline_ms=self.deadline_ms,
-            report_progress=report_progress,
-            report_log=self.report_log,
+            report_progress=ears.progress(self),
+            report_log=ears.log(self),
+            keep_checkpoint=ears.checkpoint(self),
+            last_checkpoint=orjson.Fragment(self.task.checkpoint) if self.task.checkpoint else None,
             backoff=self.options["backoff"],
             last_ms=last_ms,
         )
         return self.ctx
+
+
+@dataclass(frozen=True, slots=True)
+class Ears:
+    """Who hears what handlers say while they run: each makes what the context of one attempt calls; None: nobody."""
+
+    progress: Callable[[Attempt], ReportProgress | None]
+    log: Callable[[Attempt], ReportLog | None]
+    checkpoint: Callable[[Attempt], KeepCheckpoint | None]
 
 
 class Pipeline:
@@ -105,31 +118,27 @@ class Pipeline:
             options = options_of(submission, handler.published() if handler else None, self.settings)
         return Attempt(task, handler, options, slot)
 
-    async def run_attempt(
-        self, attempt: Attempt, report_progress: ReportProgress, now_ms: Callable[[], int]
-    ) -> Decision:
+    async def run_attempt(self, attempt: Attempt, ears: Ears, now_ms: Callable[[], int]) -> Decision:
         """Run *attempt* to its end, and decide."""
         if attempt.task.lane == "url":
-            outcome = await self.call_url(attempt, report_progress, now_ms)
+            outcome = await self.call_url(attempt, ears, now_ms)
         elif attempt.handler is None:
             return unknown(attempt, now_ms())
         else:
-            outcome = await self.call_handler(attempt, attempt.handler, report_progress)
+            outcome = await self.call_handler(attempt, attempt.handler, ears)
         return self.decide(attempt, outcome, now_ms())
 
     def decide(self, attempt: Attempt, outcome: Outcome, now_ms: int) -> Decision:
         """What *outcome* means for the task of *attempt*."""
         return decide(attempt.task, outcome, attempt.options, now_ms, self.worker, random.random)
 
-    async def call_url(
-        self, attempt: Attempt, report_progress: ReportProgress, now_ms: Callable[[], int]
-    ) -> Outcome:
+    async def call_url(self, attempt: Attempt, ears: Ears, now_ms: Callable[[], int]) -> Outcome:
         """Call the URL, unless it is gone; one that says that it is is not called again."""
         task, gone = attempt.task, self.gone
         url = task.submission["url"]
         if gone is not None and (reason := gone.reason(task.namespace, url, now_ms())):
             return failed("UrlDisabled", reason, retry=False)
-        outcome = await self.push.call(task, attempt.options, attempt.deadline_ms, attempt.context(report_progress))
+        outcome = await self.push.call(task, attempt.options, attempt.deadline_ms, attempt.context(ears))
         if gone is not None and isinstance(outcome, Failed) and (outcome.http or {}).get("status") == GONE:
             try:
                 await gone.disable(task.namespace, url, now_ms())
@@ -137,9 +146,7 @@ class Pipeline:
                 log.warning("%s is gone, and only this process knows: %s", without_query(url), exc)
         return outcome
 
-    async def call_handler(
-        self, attempt: Attempt, handler: Handler[..., Any], report_progress: ReportProgress
-    ) -> Outcome:
+    async def call_handler(self, attempt: Attempt, handler: Handler[..., Any], ears: Ears) -> Outcome:
         args = attempt.task.submission.get("args") or {}
         try:
             # An executor binds them itself: what the conversion makes could not be sent to it.
@@ -150,7 +157,7 @@ class Pipeline:
         if pool is None:  # its task was submitted for another lane, and this worker has no room in its own
             return Deferred(UNKNOWN_HANDLER_SECONDS, f"a worker had no room in the lane {handler.lane!r}")
         options = attempt.options
-        ctx = attempt.context(report_progress)
+        ctx = attempt.context(ears)
         return await pool.call(handler, kwargs, ctx, options["timeout_seconds"], options["soft_timeout_seconds"])
 
     def cancelled_row(self, attempt: Attempt, now_ms: int) -> bytes:

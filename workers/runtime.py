@@ -24,12 +24,13 @@ from service.store.tasks import MOST_A_CALL, MOST_BYTES_A_CALL, Stepped
 from service.task import ALONE, LETTERS, Leased, encode_id
 from workers.alone import Isolation
 from workers.capture import error_of
+from workers.checkpoints import CheckpointKeeper
 from workers.frames import LANE_BITS
 from workers.held import HeldTable, label, monotonic_ms
 from workers.log_sender import LogSender
-from workers.outcome import SHUTDOWN, Cancelled, Failed
+from workers.outcome import LOST, SHUTDOWN, Cancelled, Failed
 from workers.progress import ProgressReporter
-from workers.run import Attempt, Pipeline
+from workers.run import Attempt, Ears, Pipeline
 from workers.slots import Slots
 from workers.turns import turned, turns_of
 
@@ -70,6 +71,8 @@ class LeaseLoop:
         self.due_timer: asyncio.TimerHandle | None = None
         self.progress = ProgressReporter(store.tasks, shard)
         self.logs = LogSender(store, shard)
+        self.checkpoints = CheckpointKeeper(store.tasks, shard, self.lose)
+        self.ears = Ears(self.progress.of, self.logs.of, self.checkpoints.of)
         self.siblings: Sequence[LeaseLoop] = (self,)
 
     # ------------------------------------------------------------ the loop
@@ -218,7 +221,6 @@ class LeaseLoop:
             return
         # Beyond its limit it has a while (10 s with a lease of 15) to end by itself; then the parent ends the process.
         limit_ms = int(attempt.options["timeout_seconds"] * 1000) + self.settings.lease_ms * 2 // 3
-        attempt.report_log = self.logs.of(attempt)
         named = task.submission.get("name") or f"{task.submission.get('method', 'POST')} {task.submission['url']}"
         labelled = label(named, task.queue, task.lane, task.attempt, task.leased_ms)
         attempt.slot = self.table.hold(task.id, task.token, monotonic_ms() + limit_ms, labelled)
@@ -239,7 +241,7 @@ class LeaseLoop:
         try:
             if attempt.stop_reason:
                 raise asyncio.CancelledError
-            decision = await self.pipeline.run_attempt(attempt, self.progress.of(attempt), clock)
+            decision = await self.pipeline.run_attempt(attempt, self.ears, clock)
         except asyncio.CancelledError:
             decision = self.stopped(attempt)
         except Exception as exc:
@@ -295,6 +297,10 @@ class LeaseLoop:
         attempt.stop_reason = attempt.stop_reason or reason
         if attempt.ctx is not None:  # without one it has not begun, and looks at the reason first
             attempt.ctx.stop(Cancelled(reason))
+
+    def lose(self, task: Leased) -> None:
+        """The lease of *task* turned out to be lost: stop what still runs of it."""
+        self.stop(task.id, task.token, LOST)
 
     def drain(self) -> None:
         """Take no more work."""

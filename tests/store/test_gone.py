@@ -14,10 +14,11 @@ from service.store.gone import MOST_URLS, GoneUrls, without_query
 from service.task import Leased
 from workers.push.client import PushClient
 from workers.registry import Registry
-from workers.run import Pipeline
+from workers.run import Ears, Pipeline
 
 URL = "https://hooks.example.com/orders?id=5"
 NOW_MS = 1_800_000_000_000
+NOBODY = Ears(progress=lambda _: None, log=lambda _: None, checkpoint=lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,6 @@ async def test_a_call_that_is_answered_410_is_the_last_one(store: Store) -> None
 async def run(pipeline: Pipeline, url: str) -> Ending:
     """How a task ends that calls *url*."""
     task = Leased(bytes(16), b"t" * 12, b"", {"url": url}, "default", "default", 5, "url", 1, 0, NOW_MS)
-    decision = await pipeline.run_attempt(pipeline.prepare(task, 0), lambda *_: None, lambda: NOW_MS)
+    decision = await pipeline.run_attempt(pipeline.prepare(task, 0), NOBODY, lambda: NOW_MS)
     assert isinstance(decision, Ending)
     return decision

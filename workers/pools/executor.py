@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import itertools
 import logging
 import os
 import resource
@@ -19,23 +20,25 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import orjson
 
-from service.errors import InvalidArguments
+from service.errors import InvalidArguments, TaskpostError
 from workers.around import call_sync
 from workers.context import Context
 from workers.handler import Handler
-from workers.outcome import Cancelled, Outcome, SoftTimeLimitExceeded, failed
+from workers.outcome import LOST, Cancelled, Outcome, SoftTimeLimitExceeded, failed
 from workers.pools import wire
 from workers.pools.desk import Desk
 from workers.pools.nursery import SOFT_SIGNAL
 from workers.registry import Registry
 from workers.resources import Lifespan
+from workers.said import SAID
 
 log = logging.getLogger("taskpost.worker")
 
@@ -63,9 +66,11 @@ class Executor:
         self.is_done = False  # by its bounds it takes no more
         self.ctx: Context | None = None
         self.is_inside = False  # a handler runs, and may be interrupted
-        self.is_speaking = False  # the main thread sends, and must not be interrupted
+        self.is_busy = False  # the main thread is at the line, and must not be interrupted
         self.has_missed = False  # a signal came when nothing could be interrupted
         self.memory: int | None = None
+        self.asked = itertools.count(1)
+        self.answers: dict[int, SimpleQueue[wire.Frame | None]] = {}  # of checkpoints; None: nobody will answer
 
     def run(self) -> None:
         """Run what the pool calls, until it hangs up."""
@@ -100,17 +105,30 @@ class Executor:
     def next_call(self) -> wire.Frame | None:
         """The next call; None when the pool has hung up. What was meant for calls that are over is dropped."""
         while True:
-            while self.frames:
-                frame = self.frames.popleft()
-                if frame[0] == wire.CALL:
-                    self.serial += 1
-                    if self.desk.begin(self.serial) and not self.is_done:
-                        return frame
-                    self.say(wire.pack(wire.WITHDRAWN, frame[2]))
-            received = self.line.recv(wire.READ_BYTES)
-            if not received:
-                return None
-            self.frames += self.cutter.feed(received)
+            self.is_busy = True
+            if not self.frames:
+                if not self.read():
+                    return None
+                continue
+            frame = self.frames.popleft()
+            if frame[0] != wire.CALL:
+                continue
+            self.serial += 1
+            begins = self.desk.begin(self.serial) and not self.is_done
+            self.is_busy = False
+            if begins:
+                return frame
+            self.say(wire.pack(wire.WITHDRAWN, frame[2]))
+
+    def read(self, flags: int = 0) -> bool:
+        """Hear something from the pool; False when it has hung up. Whoever calls this is `is_busy`."""
+        received = self.line.recv(wire.READ_BYTES, flags)
+        for frame in self.cutter.feed(received):
+            if frame[0] not in (wire.KEPT, wire.REFUSED):
+                self.frames.append(frame)
+            elif (answer := self.answers.get(wire.NUMBER.unpack_from(frame[3])[0])) is not None:
+                answer.put(frame)
+        return bool(received)
 
     def say(self, frame: bytes) -> None:
         """Send *frame*, from whatever thread, whole."""
@@ -118,12 +136,12 @@ class Executor:
             with self.sending:
                 self.line.sendall(frame)
             return
-        self.is_speaking = True
+        self.is_busy = True
         try:
             with self.sending:
                 self.line.sendall(frame)
         finally:
-            self.is_speaking = False
+            self.is_busy = False
         if self.has_missed and self.is_inside:
             self.heed()
 
@@ -137,26 +155,68 @@ class Executor:
         except OSError:  # in a process that the handler forked, or the pool is gone: the line is logged, not kept
             pass
 
+    def keep(self, call: int, json: bytes) -> Awaitable[None]:
+        """
+        Have the pool store a checkpoint, and wait until that is done.
+
+        Raises:
+            asyncio.CancelledError: the lease is lost, or the attempt is over.
+            TaskpostError: Redis refuses it.
+        """
+        if self.ctx is None or call != self.number:
+            raise asyncio.CancelledError("its attempt is over")
+        number, is_main = next(self.asked), threading.current_thread() is threading.main_thread()
+        answer: SimpleQueue[wire.Frame | None] = SimpleQueue()
+        self.answers[number] = answer
+        try:
+            body = wire.NUMBER.pack(number) + json
+            self.say(wire.pack(wire.CHECKPOINT, call, body, 0 if is_main else wire.ASIDE))
+            while is_main and answer.empty():
+                self.await_word(answer)
+            frame = answer.get()
+        finally:
+            del self.answers[number]
+        if frame is not None and frame[0] == wire.KEPT:
+            return SAID
+        if frame is not None and (reason := frame[3][wire.NUMBER.size :].decode()):
+            raise TaskpostError(reason)
+        raise asyncio.CancelledError(LOST)
+
+    def await_word(self, answer: SimpleQueue[wire.Frame | None]) -> None:
+        """On the main thread: wait until the pool says something, and do with the handler what it says."""
+        self.is_busy = True
+        try:
+            # Looked at again, because a signal may have brought the answer before it was not to interrupt us.
+            if answer.empty() and not self.read():
+                raise asyncio.CancelledError("the worker is gone")
+        finally:
+            self.is_busy = False
+        if self.is_inside and (self.has_missed or self.frames):
+            self.heed()
+
     # ------------------------------------------------------------ signals
 
     def hear(self, _number: int, _frame: object) -> None:
         """A signal only says that there is word on the line; one that somebody else sent means nothing."""
-        if self.is_inside and not self.is_speaking:
-            self.heed()
-        else:
+        if self.is_busy:
             self.has_missed = True
+        else:
+            self.heed()
 
     def heed(self) -> None:
-        """Do with the handler that runs what the pool says. Raises what interrupts it."""
-        self.has_missed = False
+        """Hear what the pool says, and do with the handler that runs what it asks. Raises what interrupts it."""
+        self.is_busy = True
         try:
-            while received := self.line.recv(wire.READ_BYTES, socket.MSG_DONTWAIT):
-                self.frames += self.cutter.feed(received)
+            self.has_missed = not self.is_inside  # what interrupts a handler waits until one can be interrupted
+            while self.read(socket.MSG_DONTWAIT):
+                pass
         except BlockingIOError:
             pass
-        waiting, self.frames = self.frames, deque()
+        finally:
+            waiting = self.frames if self.is_inside else deque()
+            self.frames = deque(frame for frame in self.frames if not self.is_inside or frame[0] == wire.CALL)
+            self.is_busy = False
         kinds = {kind: body for kind, _, number, body in waiting if number == self.number}
-        self.frames += [frame for frame in waiting if frame[0] == wire.CALL]
         if wire.TERMINATE in kinds:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -167,6 +227,8 @@ class Executor:
             raise asyncio.CancelledError("the attempt was asked to stop")
         elif wire.SOFT in kinds:
             raise SoftTimeLimitExceeded("the soft time limit has passed")
+        elif self.has_missed and self.is_inside:
+            self.heed()
 
     # ------------------------------------------------------------ calls
 
@@ -174,14 +236,18 @@ class Executor:
         """Run one call, and say how it ended."""
         _, _, self.number, body = frame
         name, args, facts = orjson.loads(body)
-        tell_log = partial(self.tell_log, self.number)
-        self.ctx = ctx = Context(**facts, report_progress=self.tell_progress, report_log=tell_log)
+        tell_log, keep = partial(self.tell_log, self.number), partial(self.keep, self.number)
+        self.ctx = ctx = Context(
+            **facts, report_progress=self.tell_progress, report_log=tell_log, keep_checkpoint=keep
+        )
         handler = self.registry.find(name)
         if handler is None:
             outcome: Outcome = failed("UnknownHandler", f"this process has no handler {name!r}", retry=True)
         else:
             outcome = self.outcome_of(handler, args, ctx)
         self.ctx = None
+        for answer in list(self.answers.values()):  # threads that the handler left behind
+            answer.put(None)
         flags = wire.STOP_SEEN if ctx.stopped_as is not None else 0
         if self.is_worn_out():
             self.is_done = True

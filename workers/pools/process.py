@@ -250,6 +250,8 @@ class ProcessPool:
         elif kind == wire.LOG:
             if call.ctx.report_log is not None:
                 call.ctx.report_log(*orjson.loads(body))
+        elif kind == wire.CHECKPOINT:
+            self._keep(line, call, flags, body)
         elif kind == wire.WITHDRAWN:
             self.dealer.take_back(line, [call])
             self._go_on(line)
@@ -257,6 +259,20 @@ class ProcessPool:
             self.brood.tell(nursery.KILL, line)
         else:
             self._finish(line, call, kind, flags, body)
+
+    def _keep(self, line: Line, call: Call, flags: int, body: bytes) -> None:
+        """A handler waits until its checkpoint is kept."""
+        number, json = body[: wire.NUMBER.size], body[wire.NUMBER.size :]
+
+        def answer(kept: asyncio.Future[None]) -> None:
+            fault = None if kept.cancelled() else kept.exception()
+            kind = wire.REFUSED if kept.cancelled() or fault else wire.KEPT
+            if call in line.calls:
+                line.send(wire.pack(kind, call.number, number + str(fault or "").encode()))
+                if flags & wire.ASIDE:
+                    self.brood.tell(nursery.SOFT, line)
+
+        asyncio.ensure_future(call.ctx.checkpoint(orjson.Fragment(json))).add_done_callback(answer)
 
     def _finish(self, line: Line, call: Call, kind: int, flags: int, body: bytes) -> None:
         line.calls.popleft()

@@ -2,8 +2,10 @@
 What a process pool and its executors say to each other: frames over a socket, each with the number of its call.
 
     pool to executor   call    [name, args, what the context knows]     soft, cancel, terminate: see `executor.py`
+                       kept, refused: how it went with a checkpoint, by its number, and a text
     executor to pool   ready   it takes calls                           progress  [current, total, message]
                        log     [ms on the monotonic clock, level, message]
+                       checkpoint  its number among those of the executor, and what it says, as it is stored
                        succeeded, failed, deferred, cancelled: the outcome; the next call begins
                        withdrawn: a call that the pool had taken back, or that came behind the executor's last
 
@@ -22,7 +24,9 @@ from workers.outcome import Cancelled, Deferred, Failed, Outcome, Succeeded
 
 HEAD = struct.Struct("=IBBQ")  # length of the body, kind, flags, number of the call
 CALL, SOFT, CANCEL, TERMINATE, READY, PROGRESS, SUCCEEDED, FAILED, DEFERRED, CANCELLED = range(1, 11)
-LOG, WITHDRAWN = 11, 12
+LOG, WITHDRAWN, CHECKPOINT, KEPT, REFUSED = range(11, 16)
+NUMBER = struct.Struct("=Q")  # what the bodies of the last three begin with
+ASIDE = 1  # flag of a checkpoint: it comes from a thread of the handler's own, so only a signal makes it heard
 STOP_SEEN, RETIRES = 1, 2  # flags of an outcome: the handler noticed that it was to stop; it was the executor's last
 READ_BYTES = 256 * 1024
 
