@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from service.egress import Rules
 from service.endpoint import endpoint_of
 from service.identity import BadPem, certificate_of, check_pair
 from service.settings import Settings
-from service.submission import Fault, call_faults, url_fault
+from service.submission import Fault, call_faults, url_faults
 
 Auth = dict[str, Any]
 
@@ -33,9 +34,9 @@ FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-def faults_of(auth: Mapping[str, Any], settings: Settings) -> list[Fault]:
-    """What is wrong with *auth*, which the contract's schema takes; no fault quotes a secret."""
-    return [*together_faults(auth), *value_faults(auth, settings)]
+def faults_of(auth: Mapping[str, Any], settings: Settings, rules: Rules) -> list[Fault]:
+    """What is wrong with *auth*, which the contract's schema takes, under *rules*; no fault quotes a secret."""
+    return [*together_faults(auth), *value_faults(auth, settings, rules)]
 
 
 def together_faults(auth: Mapping[str, Any]) -> Iterator[Fault]:
@@ -50,13 +51,13 @@ def together_faults(auth: Mapping[str, Any]) -> Iterator[Fault]:
         yield {"pointer": f"/{name}", "detail": f"does not go with the kind `{kind}`, which takes {takes}"}
 
 
-def value_faults(auth: Mapping[str, Any], settings: Settings) -> Iterator[Fault]:
+def value_faults(auth: Mapping[str, Any], settings: Settings, rules: Rules) -> Iterator[Fault]:
     if ":" in auth.get("username", ""):
         yield {"pointer": "/username", "detail": "has a colon, which Basic authentication cannot carry (RFC 7617)"}
     if "headers" in auth:
         yield from call_faults({"headers": auth["headers"]}, "", settings)
-    if (url := auth.get("token_url")) is not None and (wrong := url_fault(url)):
-        yield {"pointer": "/token_url", "detail": wrong}
+    if (url := auth.get("token_url")) is not None:
+        yield from url_faults(url, "/token_url", rules)
     if auth["kind"] == "mtls" and "certificate" in auth and "private_key" in auth:
         try:
             check_pair(auth["certificate"], auth["private_key"])

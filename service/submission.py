@@ -84,11 +84,17 @@ def with_url_faults(faults: list[Fault], submission: Submission, rules: Rules) -
     """*faults* with what *rules* have against each URL, in the place of the schema's pattern, which gives no reason."""
     for place, call in (("", submission), ("/callback", submission.get("callback"))):
         url = call.get("url") if isinstance(call, dict) else None
-        if isinstance(url, str) and (refusals := rules.url_faults(url)):
-            pointer = f"{place}/url"
+        pointer = f"{place}/url"
+        if isinstance(url, str) and (refused := list(url_faults(url, pointer, rules))):
             faults = [fault for fault in faults if fault["pointer"] != pointer or len(url) > LONGEST_URL]
-            faults += [{"pointer": pointer, "detail": one.detail, "reason": one.reason} for one in refusals]
+            faults += refused
     return faults
+
+
+def url_faults(url: str, pointer: str, rules: Rules) -> Iterator[Fault]:
+    """Why *url*, which stands at *pointer*, may not be called; for every URL that a user may give."""
+    for one in rules.url_faults(url):
+        yield {"pointer": pointer, "detail": one.detail, "reason": one.reason}
 
 
 def schema_faults(submission: Any) -> Iterator[Fault]:

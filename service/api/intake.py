@@ -15,7 +15,6 @@ from typing import Any
 from service.api.known import Known, without_none
 from service.api.runtime import Runtime
 from service.contract import validator_of
-from service.egress import Egress
 from service.errors import IdempotencyMismatch, InvalidSubmission, Problem, StoreUnavailable, UnknownHandler
 from service.showing import KEPT, show_callback, target_of
 from service.store.tasks import New, Taken, idempotency_of
@@ -53,7 +52,7 @@ class Intake:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime, self.settings, self.namespace = runtime, runtime.settings, runtime.namespace
-        self.rules = Egress.of_settings(runtime.settings).rules(runtime.namespace)
+        self.rules = runtime.rules
         self.is_valid = validator_of("Submission").is_valid
         self.stem, self.stem_text, self.stem_created = b"", "", ""
 

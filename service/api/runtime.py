@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from starlette.types import Receive
 
 from service.api.known import Handlers
+from service.egress import Egress
 from service.errors import StoreUnavailable, TaskNotFound, TaskpostError
 from service.settings import Settings
 from service.showing import show
@@ -50,6 +51,7 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.namespace = DEFAULT_NAMESPACE
+        self.rules = Egress.of_settings(settings).rules(self.namespace)  # for every URL that a user gives
         self.when_broken: Callable[[], None] | None = None  # the store turned out to be of another deployment
         self.stopping = asyncio.Event()
         self.broken: TaskpostError | None = None

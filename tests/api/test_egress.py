@@ -69,6 +69,13 @@ async def test_what_is_to_be_passed_on_is_judged_as_well(api: Serving) -> None:
         assert [("/url", reason)] == faults(await api.http.post(f"/v1/send/{url}", content=b"x"))
 
 
+async def test_where_tokens_are_fetched_is_judged_as_well(api: Serving) -> None:
+    """Credentials name a URL too."""
+    auth = {"kind": "oauth2_client_credentials", "client_id": "a", "client_secret": "b", "token_url": INNER}
+    answer = await api.http.put("/v1/endpoints/https:a.example/auth", json=auth)
+    assert [("/token_url", "private")] == faults(answer)
+
+
 async def test_the_settings_decide_what_may_be_called(store: Store, redis_url: str) -> None:
     """Loopback only in development mode; inner networks when allowed; our own Redis never."""
     async with serving(redis_url, dev=False, egress_allow="10.0.0.0/8, *.internal", egress_deny="10.0.0.7") as api:
