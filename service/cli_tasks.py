@@ -157,6 +157,7 @@ def define_list(parser: ArgumentParser) -> None:
     parser.add_argument("--queue", help="only tasks of this queue")
     parser.add_argument("--name", help="only tasks for the handler of this name")
     parser.add_argument("--tag", help="only tasks with this tag")
+    parser.add_argument("--parent", metavar="ID", help="only parts of this task")
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--limit", metavar="N", type=int, default=PAGE, help=f"so many at the most ({PAGE})")
     amount.add_argument("--all", action="store_true", help="all of them")
@@ -165,7 +166,7 @@ def define_list(parser: ArgumentParser) -> None:
 
 def run_list(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
     limit = None if options.all else options.limit
-    filters = {"state": options.state, "queue": options.queue, "name": options.name, "tag": options.tag}
+    filters = {name: getattr(options, name) for name in ("state", "queue", "name", "tag", "parent")}
     with client(options, env) as api:
         # One more than is shown tells whether there are more.
         tasks = api.list(**filters, limit=None if limit is None else limit + 1)

@@ -22,7 +22,7 @@ from service.task import Snapshot
 async def list_tasks(asked: Asked) -> Response:
     """`GET /v1/tasks`"""
     runtime, given = asked.runtime, asked.query
-    filters = {name: given.get(name) for name in ("state", "queue", "name", "tag")}
+    filters = {name: given.get(name) for name in ("state", "queue", "name", "tag", "parent")}
     paging = runtime.require_store().pages.page(
         Query(runtime.namespace, **filters), given["limit"], given.get("cursor")
     )

@@ -128,10 +128,12 @@ class AsyncTaskpost(Shell):
         queue: str | None = None,
         name: str | None = None,
         tag: str | None = None,
+        parent: str | Task | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[Task]:
         """As `Taskpost.list`, with `async for`."""
-        listing = Listing(self._calls, {"state": state, "queue": queue, "name": name, "tag": tag}, limit)
+        filters = {"state": state, "queue": queue, "name": name, "tag": tag, "parent": parent and id_of(parent)}
+        listing = Listing(self._calls, filters, limit)
         while not listing.is_over:
             for one in await self._run(listing.more()):
                 yield one

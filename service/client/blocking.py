@@ -145,10 +145,12 @@ class Taskpost(Shell):
         queue: str | None = None,
         name: str | None = None,
         tag: str | None = None,
+        parent: str | Task | None = None,
         limit: int | None = None,
     ) -> Iterator[Task]:
         """The tasks that match all filters, at most *limit* (None: all); pages are read as they are needed."""
-        listing = Listing(self._calls, {"state": state, "queue": queue, "name": name, "tag": tag}, limit)
+        filters = {"state": state, "queue": queue, "name": name, "tag": tag, "parent": parent and id_of(parent)}
+        listing = Listing(self._calls, filters, limit)
         while not listing.is_over:
             yield from self._run(listing.more())
 

@@ -48,6 +48,7 @@ class Query:
     queue: str | None = None
     name: str | None = None
     tag: str | None = None
+    parent: str | None = None  # an id as users know it
 
     def takes(self, task: Snapshot) -> bool:
         """Whether a task belongs to the answer, as it is now."""
@@ -58,7 +59,13 @@ class Query:
             and (self.queue is None or record.queue == self.queue)
             and (self.name is None or record.submission.get("name") == self.name)
             and (self.tag is None or self.tag in record.submission.get("tags", ()))
+            and (self.parent is None or record.submission.get("parent") == self.parent)
         )
+
+    @property
+    def oldest_ms(self) -> int:
+        """No task that is older belongs to the answer: a part is younger than its whole, as far as clocks agree."""
+        return created_ms(decode_id(self.parent)) - LATE_MS if self.parent else 0
 
 
 def pack_cursor(query: Query, place: Place) -> str:
@@ -112,7 +119,7 @@ class Pages:
 
     def source(self, query: Query, place: Place | None) -> Candidates:
         if query.state is None:
-            return self.created(place)
+            return self.created(place, query.oldest_ms)
         if query.state == "queued":
             return self.queued(query, place)
         if query.state == "scheduled":
@@ -144,11 +151,13 @@ class Pages:
 
     # ------------------------------------------------------------ sources
 
-    async def created(self, place: Place | None) -> Candidates:
-        """All tasks, newest first: the order of creation, merged over the shards."""
+    async def created(self, place: Place | None, oldest_ms: int) -> Candidates:
+        """All tasks back to *oldest_ms*, newest first: the order of creation, merged over the shards."""
         bound = decode_id(place[0]) if place else MOST_ID
         streams = [self.created_in(shard, bound) for shard in range(self.tasks.shards)]
         async for id_ in merged(streams, newest_first):
+            if created_ms(id_) < oldest_ms:
+                return
             yield id_, [encode_id(id_)]
 
     async def created_in(self, shard: int, bound: bytes) -> AsyncIterator[bytes]:

@@ -359,6 +359,8 @@ def test_a_task_from_submission_to_deletion(api: Taskpost) -> None:
     assert api.result(task) == 5
     assert [one.outcome for one in api.attempts(task)] == ["succeeded"]
     assert task.id in [one.id for one in api.list(tag="one")]
+    part = api.submit("demo.add", {"a": 2, "b": 3}, parent=task.id)
+    assert [part.id] == [one.id for one in api.list(parent=task)]
     api.delete(task)
     with pytest.raises(NotFound):
         api.get(task)

@@ -181,6 +181,16 @@ async def test_list_is_filtered_and_walked(api: Serving, worker: Worker) -> None
     assert [] == (await api.http.get("/v1/tasks?state=failed")).json()["items"]
 
 
+async def test_the_parts_of_a_task_are_listed(api: Serving) -> None:
+    """By the id that they were submitted with as their parent; what is no id is refused."""
+    whole = (await api.submitted(ADD))["id"]
+    parts = [(await api.submitted({**ADD, "parent": whole}))["id"] for _ in range(2)]
+    listed = (await api.http.get("/v1/tasks", params={"parent": whole})).json()
+    assert (parts[::-1], None) == ([task["id"] for task in listed["items"]], listed["next_cursor"])
+    refused = await api.http.get("/v1/tasks?parent=whole")
+    assert (422, "parent") == (refused.status_code, refused.json()["errors"][0]["parameter"])
+
+
 async def test_listed_task_is_the_task(api: Serving) -> None:
     """A list shows what a read shows."""
     task = await api.submitted({**ADD, "callback": {"url": "http://a.example"}})

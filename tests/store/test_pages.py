@@ -12,7 +12,7 @@ import pytest
 from service.errors import InvalidQuery
 from service.store import Store
 from service.store.pages import Query
-from service.task import shard_of
+from service.task import encode_id, new_ids, shard_of
 from tests.store.acting import ADD, Worker, ask_cancel, new, snapshot, submit, submit_everywhere
 from tests.store.deployments import Deployment
 
@@ -123,6 +123,17 @@ async def test_filters_leave_out_what_was_not_asked_for(store: Store) -> None:
     assert [other[2]] == await walk(store, Query("shop"))
     assert [other[2]] == await walk(store, Query("shop", "queued"))
     assert [] == await walk(store, of("scheduled"))
+
+
+async def test_the_parts_of_a_task_are_found_without_looking_at_what_is_older(store: Store) -> None:
+    """In any state; tasks that were there long before the whole was made are not read for it."""
+    [whole] = await submit(store, new())
+    parts = await submit(store, *[new({**ADD, "parent": encode_id(whole)}) for _ in range(3)], new())
+    query = of(None, parent=encode_id(whole))
+    assert sorted(parts[:3], reverse=True) == await walk(store, query)
+    assert set(parts[:3]) == set(await walk(store, of("queued", parent=encode_id(whole))))
+    [later] = new_ids(0, 1, store.tasks.clock.now_ms() + 3_600_000)
+    assert [] == [place async for place in store.pages.source(of(None, parent=encode_id(later)), None)]
 
 
 @pytest.mark.deployments("valkey-1", "valkey-cluster", "redis-1")
