@@ -9,6 +9,7 @@ call and in a report, is kept once.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from functools import partial
 from threading import RLock, get_ident
@@ -66,7 +67,7 @@ class LogSender:
 
     def __init__(self, store: Store, shard: int) -> None:
         self.store, self.shard = store, shard
-        self.lock = RLock()
+        self.lock, self.process = RLock(), os.getpid()
         self.waiting: dict[bytes, Attempt] = {}
         self.sender: asyncio.Task[None] | None = None
 
@@ -77,6 +78,8 @@ class LogSender:
     def say(
         self, loop: asyncio.AbstractEventLoop, thread: int, attempt: Attempt, said_ms: float, level: str, message: str
     ) -> None:
+        if os.getpid() != self.process:  # in one that a handler forked: neither loop nor Redis are there
+            return
         line = pack_line(int(said_ms + self.store.tasks.clock.offset_ms), level, message)
         with self.lock:
             if attempt.log is None:

@@ -88,6 +88,30 @@ async def hooked(ctx: Context) -> Any:
     raise RuntimeError("gone wrong")
 
 
+def speak_in_fork(ctx: Context) -> int:
+    """The exit status of a forked process that logs."""
+    ctx.log.info("mine")
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            ctx.log.info("from a fork")
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(pid, 0)[1]
+
+
+@task("log.fork")
+def fork(ctx: Context) -> int:
+    return speak_in_fork(ctx)
+
+
+@task("log.fork.async")
+async def fork_async(ctx: Context) -> int:
+    return speak_in_fork(ctx)
+
+
 LEFT: list[threading.Thread] = []
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from service.attempts import MOST_BYTES, log_of
 from service.store import Store
-from tests.faults.acting import Part, eventually, submit, until_confirmed, until_ended, until_state
+from tests.faults.acting import Part, eventually, outcome, submit, until_confirmed, until_ended, until_state
 from tests.store.acting import new
 
 Start = Callable[..., Part]
@@ -119,6 +119,17 @@ async def test_a_thread_that_was_left_behind_does_not_log_into_the_next_task(sto
     [second] = await submit(store, said("log.many", args={"lines": 200}))
     await until_ended(store, second)
     assert [[f"line {n}" for n in range(200)]] == await logs(store, second)
+
+
+@pytest.mark.parametrize(("name", "lane"), [("log.fork", "process"), ("log.fork.async", "async")])
+async def test_a_forked_process_logs_and_is_not_kept(store: Store, start: Start, name: str, lane: str) -> None:
+    """Its lines are in the worker's log alone; nothing fails, and nothing is mixed up."""
+    running = await worker(start).ready()
+    [id_] = await submit(store, said(name, lane))
+    [found] = await until_ended(store, id_)
+    assert ("succeeded", 0) == outcome(found)
+    assert [["mine"]] == await logs(store, id_)
+    assert "from a fork" in running.text
 
 
 async def test_a_worker_that_stops_keeps_what_it_hands_back(store: Store, start: Start) -> None:

@@ -183,7 +183,8 @@ class Worker:
         return await self.report(tasks, [self.ending(task, Ending("failed", error=error, row=row)) for task in tasks])
 
     async def end_cancelled(self, *tasks: Leased) -> bytes:
-        return await self.report(tasks, [self.ending(task, Ending("cancelled", row=b"{}")) for task in tasks])
+        row = b'{"attempt":1,"outcome":"cancelled"}'
+        return await self.report(tasks, [self.ending(task, Ending("cancelled", row=row)) for task in tasks])
 
     async def again(self, kind: bytes, *tasks: Leased, delay_ms: int = 0, row: bytes | None = None) -> bytes:
         """Retry (R), defer (D) or hand back (B)."""

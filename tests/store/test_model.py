@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
+from service.attempts import pack_line
 from service.store import Store
+from service.store.attempts import LogNote
 from service.store.endings import Ending, again
 from service.store.outside import reap
 from service.task import Leased, shard_of
@@ -46,6 +48,7 @@ class Model(RuleBasedStateMachine):
         self.attempts: Counter[bytes] = Counter()
         self.suspects: set[bytes] = set()
         self.checkpoints: Counter[bytes] = Counter()
+        self.said: dict[bytes, list[str]] = {}
 
     def run(self, coroutine: Coroutine[Any, Any, Answer]) -> Answer:
         return self.loop.run_until_complete(coroutine)
@@ -142,7 +145,7 @@ class Model(RuleBasedStateMachine):
     def run_again(self, one: tuple[Worker, Leased], kind: bytes, is_delayed: bool) -> None:
         worker, task = one
         is_held, delay_ms = self.is_held(task), 600_000 if is_delayed and kind != b"B" else 0
-        status = self.run(worker.again(kind, task, delay_ms=delay_ms, row=b"{}" if kind == b"R" else None))
+        status = self.run(worker.again(kind, task, delay_ms=delay_ms, row=b'{"attempt":1}' if kind == b"R" else None))
         if not is_held:
             assert b"0" == status
         elif self.states[task.id] == "cancelling":
@@ -191,6 +194,19 @@ class Model(RuleBasedStateMachine):
         assert (b"11" if is_held else b"00") == noted
         self.checkpoints[task.id] += is_held
 
+    @rule(one=held)
+    def log(self, one: tuple[Worker, Leased]) -> None:
+        """Say two lines, of which the second is sent twice."""
+        _, task = one
+        is_held, said = self.is_held(task), self.said.setdefault(task.id, [])
+        history = self.run(self.store.attempts.history(task.id))
+        first = history.said if history else 0
+        two = [f"{len(said)}", f"{len(said) + 1}"]
+        lines = [pack_line(0, "info", text) for text in two]
+        notes = [LogNote(task.id, task.token, first, lines), LogNote(task.id, task.token, first + 1, lines[1:])]
+        assert (b"11" if is_held else b"00") == self.run(self.store.attempts.note_log(shard_of(task.id), notes))
+        said += two if is_held else []
+
     @rule(id_=ids)
     def cancel(self, id_: bytes) -> None:
         was = self.states.get(id_)
@@ -216,6 +232,7 @@ class Model(RuleBasedStateMachine):
         assert (1 if self.states[id_] in OVER else -1) == answer
         if answer == 1:
             del self.states[id_]
+            self.said.pop(id_, None)
 
     @invariant()
     def agrees(self) -> None:
@@ -225,6 +242,14 @@ class Model(RuleBasedStateMachine):
         recount = Counter(COUNTED[one] for one in self.states.values() if one in COUNTED)
         assert {name: recount[name] for name in counted} == counted
         assert [] == invariants.faults_of(self.deployment)
+        for id_, said in self.said.items():
+            assert said == self.run(self.kept(id_))
+
+    async def kept(self, id_: bytes) -> list[str]:
+        """The lines of all attempts."""
+        history = await self.store.attempts.history(id_)
+        lines = [*(row.get("log", []) for row in history.rows), history.lines] if history else []
+        return [line[2] for log in lines for line in log]
 
 
 @pytest.mark.parametrize("name", ["valkey-1", "valkey-16", pytest.param("redis-1", marks=pytest.mark.full)])

@@ -141,6 +141,18 @@ def test_wrong_arguments_are_refused_as_always() -> None:
         plain.submit_sync("five")  # type: ignore[arg-type]
 
 
+def test_log_lines_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """There is no attempt to keep them with; a test sees them by `caplog`."""
+
+    @registry.task("speaking", pool="process")
+    def speaking(ctx: Context) -> None:
+        ctx.log.info("row %d", 1)
+
+    with caplog.at_level("INFO"):
+        handle = speaking.submit_sync()
+    assert [f"[{handle.id} speaking #1] row 1"] == [record.getMessage() for record in caplog.records]
+
+
 def test_an_ended_task_cannot_be_cancelled() -> None:
     """As with the API."""
     with pytest.raises(StateConflict):

@@ -95,6 +95,7 @@ class Executor:
     def leave_behind(self) -> None:
         """In a process that a handler forked: it is no executor."""
         self.is_inside = False
+        self.sending = threading.Lock()  # a thread that is not here may have held it
         self.line.close()
         signal.signal(SOFT_SIGNAL, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
