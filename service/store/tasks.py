@@ -318,7 +318,7 @@ class Tasks:
         return raw
 
     async def attempts(self, id_: bytes) -> list[dict[str, Any]]:
-        """The attempts noted for a task, oldest first: all but a first one that succeeded."""
+        """The attempts noted for a task, oldest first: all but a first one that succeeded and logged nothing."""
         rows = await self.scripts.command("LRANGE", keys.attempts(id_), 0, -1)
         return [orjson.loads(row) for row in rows]
 
