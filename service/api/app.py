@@ -17,6 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api import endpoint_auth, health, queues, results, secrets, tasks, workers
 from service.api.auth import Gate
+from service.api.echo import PLACE as ECHO
+from service.api.echo import Echo
 from service.api.intake import Intake
 from service.api.problems import response_of, send_problem, unexpected
 from service.api.queries import check_query
@@ -75,6 +77,7 @@ class Api:
         self.runtime = Runtime(settings)
         gate, intake = Gate(settings), Intake(self.runtime)
         submit = Submit(intake, gate)
+        self.echo = Echo(settings.max_body_bytes) if settings.dev else None
         self.raw: dict[tuple[str, str], ASGIApp] = {
             ("POST", "/v1/tasks"): submit.one,
             ("POST", "/v1/tasks/batch"): submit.batch,
@@ -96,7 +99,9 @@ class Api:
         if scope["type"] == "http":
             path = scope["path"]
             raw = self.raw.get((scope["method"], PATH if path.startswith(PLACE) else path))
-            await (self.router if raw is None else raw)(scope, receive, send)
+            if raw is None:
+                raw = self.echo if self.echo is not None and path.startswith(ECHO) else self.router
+            await raw(scope, receive, send)
             # It holds the exchange, which holds the scope: with this tie every request would be left to the collector.
             scope.pop("extensions", None)
         elif scope["type"] == "lifespan":
