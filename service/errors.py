@@ -5,7 +5,6 @@ Every error Taskpost raises on purpose.
     ├── InvalidSetting            a setting that cannot be used; the process does not start
     ├── InvalidHandler            a @task declaration that cannot work; the worker does not start
     ├── InvalidArguments          arguments that do not fit a handler's signature
-    ├── LeaseLost                 a worker speaks of a task that is no longer its own
     ├── InvalidSecret             a key for signatures that cannot be read
     ├── InvalidSignature          a request that was not signed as it says, or is too old
     ├── EgressDenied              a URL, a host or an address that the egress guard does not let anybody call
@@ -22,6 +21,7 @@ Every error Taskpost raises on purpose.
         ├── Conflict
         │   ├── StateConflict          409 state-conflict
         │   ├── WorkerStopping         409 worker-stopping
+        │   ├── LeaseLost              409 lease-lost
         │   ├── NotFinished            409 not-finished
         │   └── TaskFailed             409 task-failed
         ├── ResultGone                 410 result-gone
@@ -63,10 +63,6 @@ class InvalidArguments(TaskpostError, ValueError):
     def __init__(self, detail: str, errors: list[dict[str, Any]] | None = None) -> None:
         super().__init__(detail)
         self.errors = errors or []
-
-
-class LeaseLost(TaskpostError):
-    """The task was given to somebody else, or has ended; what this worker reports is refused."""
 
 
 class InvalidSecret(TaskpostError):
@@ -171,6 +167,10 @@ class StateConflict(Conflict):
 
 class WorkerStopping(Conflict):
     type, title = "worker-stopping", "The worker is stopping"
+
+
+class LeaseLost(Conflict):
+    type, title = "lease-lost", "This attempt is over"
 
 
 class NotFinished(Conflict):

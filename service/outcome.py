@@ -2,7 +2,7 @@
 How an attempt ends, as values: what pools, push and endpoints answer, and what is decided on.
 
 Pure; nothing here runs or stores anything. *Succeeded*, *Failed* (counts against the retries), *Deferred* (counts
-nothing), *Cancelled*, *Crashed* (counts as a crash).
+nothing), *Cancelled*, *Crashed* (counts as a crash), *Accepted* (it ends later, elsewhere).
 """
 
 from __future__ import annotations
@@ -65,6 +65,16 @@ class Cancelled(msgspec.Struct):
     """The attempt was told to stop and has stopped."""
 
     reason: str = ""
+
+
+class Accepted(msgspec.Struct):
+    """
+    The endpoint took the task over and finishes it later; it is to be heard from within *heartbeat_seconds*, each time.
+
+    Answered by a call of a URL alone.
+    """
+
+    heartbeat_seconds: float
 
 
 class Crashed(msgspec.Struct):

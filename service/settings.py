@@ -49,7 +49,8 @@ class Settings:
     host: str = setting("127.0.0.1", "address the API listens on")
     port: int = setting(8080, "port the API listens on", 0, 65535)
     public_url: str = setting(
-        "http://127.0.0.1:8080", "where endpoints reach the API; the issuer of identity tokens"
+        "",
+        "where endpoints reach the API, for completion URLs and as issuer of identity tokens; empty: its own address",
     )
     web_processes: int = setting(1, "processes of the API", 1, 64)
     insecure: bool = setting(False, "allow an address beyond loopback without an API key")
@@ -138,11 +139,13 @@ class Settings:
                 f"TASKPOST_HEARTBEAT_MS={self.heartbeat_ms}: needs at most half of TASKPOST_LEASE_MS={self.lease_ms}, "
                 "because a lease must survive one lost heartbeat"
             )
-        if not self.public_url.startswith(("http://", "https://")):
-            raise InvalidSetting(f"TASKPOST_PUBLIC_URL={self.public_url}: needs http://… or https://…")
         if self.log_level.lower() not in ("debug", "info", "warning", "error"):
             raise InvalidSetting(f"TASKPOST_LOG_LEVEL={self.log_level}: needs debug, info, warning or error")
         served(self.queues, self.queue_order)
+        # Frozen for everybody else; what is derived stands where it would have been given.
+        object.__setattr__(self, "public_url", self.public_url.rstrip("/") or own_url(self.host, self.port))
+        if not self.public_url.startswith(("http://", "https://")):
+            raise InvalidSetting(f"TASKPOST_PUBLIC_URL={self.public_url}: needs http://… or https://…")
         if self.log_format not in ("text", "json"):
             raise InvalidSetting(f"TASKPOST_LOG_FORMAT={self.log_format}: needs text or json")
         read_rules("TASKPOST_EGRESS_ALLOW", self.egress_allow)
@@ -157,6 +160,12 @@ class Settings:
             InvalidSetting: a value that cannot be read or is out of range; the text names variable, value and need.
         """
         return cls(**chosen_values(cls, env, given))
+
+
+def own_url(host: str, port: int) -> str:
+    """Where who runs beside an API that listens on *host* reaches it."""
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,9 +73,7 @@ def decode_id(text: str) -> bytes:
         for digit in text.upper():
             number = number << 5 | DIGIT_OF[digit]
     except KeyError as exc:
-        raise ValueError(
-            f"{text!r} is not a task id: {exc.args[0]!r} is not a digit of Crockford base 32"
-        ) from None
+        raise ValueError(f"{text!r} is not a task id: {exc.args[0]!r} is not a digit of Crockford base 32") from None
     if len(text) != 26 or number >> 128:
         raise ValueError(f"{text!r} is not a task id: needs 26 characters, the first 0 to 7")
     return number.to_bytes(16, "big")
@@ -217,6 +215,7 @@ class Run:
     started_ms: int
     worker: str
     is_suspect: bool = False
+    is_external: bool = False  # an endpoint holds it, and finishes it later
 
 
 RUN_BYTES = 23
@@ -229,13 +228,14 @@ def parse_run(raw: bytes) -> Run:
         token=raw[:12],
         attempt=int.from_bytes(raw[12:14], "big"),
         crashes=raw[14],
-        undelivered=raw[15],
+        undelivered=raw[15] & 127,
         is_held=bool(flags & 1),
         is_confirmed=bool(flags & 2),
         is_cancelling=bool(flags & 4),
         started_ms=int.from_bytes(raw[17:RUN_BYTES], "big"),
         worker=raw[RUN_BYTES:].decode(),
         is_suspect=bool(flags & 32),
+        is_external=bool(raw[15] & 128),
     )
 
 
@@ -317,9 +317,7 @@ def options_of(submission: Mapping[str, Any], handler: Mapping[str, Any] | None,
         "result_ttl_seconds": settings.result_ttl_seconds,
     }
     for name in chosen:
-        if (value := submission.get(name)) is not None or (
-            handler and (value := handler.get(name)) is not None
-        ):
+        if (value := submission.get(name)) is not None or (handler and (value := handler.get(name)) is not None):
             chosen[name] = value
     return chosen
 

@@ -84,7 +84,7 @@ class Child:
             egress=Egress.of_settings(settings),
             resolver=Resolver(self.store.servers),
         )
-        pipeline = Pipeline(self.registry, lanes.pools, push, settings, self.worker, self.store.gone)
+        pipeline = Pipeline(self.registry, lanes.pools, push, settings, self.worker, self.store)
         slots = Slots(lanes.capacity, lanes.busy, lanes.ahead, self.table)
         self.loops = [
             LeaseLoop(self.store, shard, pipeline, slots, self.table, settings, self.announce_idle)

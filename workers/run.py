@@ -15,11 +15,14 @@ from typing import Any
 
 import orjson
 
+from service.completion import token_of, url_of
 from service.errors import InvalidArguments, TaskpostError
+from service.outcome import Accepted
 from service.settings import Settings
-from service.store.decisions import Again, Decision, decide, report_of, row_of
+from service.store import Store
+from service.store.decisions import Again, Decision, HandOver, decide, report_of, row_of
 from service.store.endings import Ending
-from service.store.gone import GoneUrls, without_query
+from service.store.gone import without_query
 from service.task import Leased, encode_id, options_of
 from workers.context import Context, KeepCheckpoint, ReportProgress
 from workers.handler import Handler
@@ -34,6 +37,7 @@ from workers.task_log import ReportLog
 log = logging.getLogger("taskpost.worker")
 
 UNKNOWN_HANDLER_SECONDS = 2.0
+STORE_SECONDS = 2.0
 OPTION_NAMES = frozenset(options_of({}, None, Settings()))
 
 
@@ -98,10 +102,12 @@ class Pipeline:
         push: PushClient,
         settings: Settings,
         worker: str,
-        gone: GoneUrls | None = None,
+        store: Store | None = None,
     ) -> None:
+        """Without a *store*, as in tests, no URL is known to be gone, and none can finish its task later."""
         self.registry, self.pools, self.push, self.settings, self.worker = registry, pools, push, settings, worker
-        self.gone = gone
+        self.gone = None if store is None else store.gone
+        self.secret = None if store is None else store.completions.secret
         self.defaults: dict[str, dict[str, Any]] = {}
 
     def prepare(self, task: Leased, slot: int) -> Attempt:
@@ -128,23 +134,33 @@ class Pipeline:
             outcome = await self.call_handler(attempt, attempt.handler, ears)
         return self.decide(attempt, outcome, now_ms())
 
-    def decide(self, attempt: Attempt, outcome: Outcome, now_ms: int) -> Decision:
+    def decide(self, attempt: Attempt, outcome: Outcome | Accepted, now_ms: int) -> Decision:
         """What *outcome* means for the task of *attempt*."""
         return decide(attempt.task, outcome, attempt.options, now_ms, self.worker, random.random)
 
-    async def call_url(self, attempt: Attempt, ears: Ears, now_ms: Callable[[], int]) -> Outcome:
+    async def call_url(self, attempt: Attempt, ears: Ears, now_ms: Callable[[], int]) -> Outcome | Accepted:
         """Call the URL, unless it is gone; one that says that it is is not called again."""
         task, gone = attempt.task, self.gone
         url = task.submission["url"]
         if gone is not None and (reason := gone.reason(task.namespace, url, now_ms())):
             return failed("UrlDisabled", reason, retry=False)
-        outcome = await self.push.call(task, attempt.options, attempt.deadline_ms, attempt.context(ears))
+        try:
+            later = await self.completion_url(task)
+        except TaskpostError as exc:  # no fault of the task's
+            return Deferred(STORE_SECONDS, f"{exc}")
+        outcome = await self.push.call(task, attempt.options, attempt.deadline_ms, attempt.context(ears), later)
         if gone is not None and isinstance(outcome, Failed) and (outcome.http or {}).get("status") == GONE:
             try:
                 await gone.disable(task.namespace, url, now_ms())
             except TaskpostError as exc:
                 log.warning("%s is gone, and only this process knows: %s", without_query(url), exc)
         return outcome
+
+    async def completion_url(self, task: Leased) -> str | None:
+        """Where the endpoint may end this attempt later; None without a store. Raises StoreUnavailable."""
+        if self.secret is None:
+            return None
+        return url_of(self.settings.public_url, token_of(await self.secret.get(), task.id, task.token))
 
     async def call_handler(self, attempt: Attempt, handler: Handler[..., Any], ears: Ears) -> Outcome:
         args = attempt.task.submission.get("args") or {}
@@ -166,7 +182,7 @@ class Pipeline:
 
     def report(self, attempt: Attempt, decision: Decision, now_ms: int) -> list[bytes]:
         """*decision* as step.lua takes it."""
-        if attempt.log is not None:
+        if attempt.log is not None and not isinstance(decision, HandOver):
             decision.log = attempt.log.batch()
         if isinstance(decision, Ending):
             decision.progress = attempt.progress

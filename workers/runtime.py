@@ -19,7 +19,7 @@ from service.served import served
 from service.settings import Settings
 from service.store import Store
 from service.store.decisions import Again, Decision
-from service.store.endings import Ending
+from service.store.endings import HANDED_OVER, Ending
 from service.store.tasks import MOST_A_CALL, MOST_BYTES_A_CALL, Stepped
 from service.task import ALONE, LETTERS, Leased, encode_id
 from workers.alone import Isolation
@@ -274,14 +274,14 @@ class LeaseLoop:
 
     def settle(self, finished: list[tuple[Attempt, list[bytes]]], statuses: bytes) -> None:
         """What Redis said to the reports."""
-        for (attempt, _), status in zip(finished, statuses, strict=True):
+        for (attempt, sent), status in zip(finished, statuses, strict=True):
             task = attempt.task
             if status == ord("2"):  # it was to run again, but cancellation was asked for in the meantime
                 ending = Ending("cancelled", row=self.pipeline.cancelled_row(attempt, self.store.tasks.clock.now_ms()))
                 report = self.pipeline.report(attempt, ending, self.store.tasks.clock.now_ms())
                 self.finished.append((attempt, report))
                 continue
-            if status == ord("0"):
+            if status == ord("0") and sent[0][:1] != HANDED_OVER:  # that may be finished by its endpoint already
                 log.warning("%s: its lease was lost, so this result is dropped", encode_id(task.id))
             self.table.drop(attempt.slot)
             del self.running[task.id]

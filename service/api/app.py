@@ -15,7 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api import endpoint_auth, health, queues, results, secrets, tasks, workers
+from service import completion
+from service.api import completions, endpoint_auth, health, queues, results, secrets, tasks, workers
 from service.api.auth import Gate
 from service.api.echo import PLACE as ECHO
 from service.api.echo import Echo
@@ -59,14 +60,21 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     },
     "/.well-known/openid-configuration": {"GET": endpoint_auth.get_openid_configuration},
     "/.well-known/jwks.json": {"GET": endpoint_auth.get_key_set},
+    "/v1/completions/{token}/complete": {"POST": completions.complete_attempt},
+    "/v1/completions/{token}/fail": {"POST": completions.fail_attempt},
+    "/v1/completions/{token}/defer": {"POST": completions.defer_attempt},
+    "/v1/completions/{token}/heartbeat": {"POST": completions.beat_attempt},
+    "/v1/completions/{token}/progress": {"POST": completions.note_progress},
+    "/v1/completions/{token}/log": {"POST": completions.log_lines},
     "/livez": {"GET": health.get_liveness},
     "/readyz": {"GET": health.get_readiness},
     "/openapi.json": {"GET": health.get_contract_json},
     "/openapi.yaml": {"GET": health.get_contract_yaml},
 }
+# What asks for no key: what anybody may see, and where the token in the path is the key.
 OPEN = frozenset((
     "/livez", "/readyz", "/openapi.json", "/openapi.yaml", "/.well-known/openid-configuration",
-    "/.well-known/jwks.json",
+    "/.well-known/jwks.json", *(path for path in ROUTES if path.startswith(completion.PATH)),
 ))  # fmt: skip
 
 

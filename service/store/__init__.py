@@ -16,6 +16,7 @@ from service.errors import InvalidSetting, StoreUnavailable
 from service.settings import Settings
 from service.store import keys
 from service.store.attempts import Attempts
+from service.store.completions import Completions
 from service.store.connection import FAILURES, connect, servers_of, translated
 from service.store.endpoints import EndpointSettings
 from service.store.events import BLOCK_MS, Events
@@ -47,6 +48,7 @@ class Store:
         self.attempts = Attempts(self.tasks)
         self.workers = Workers(self.scripts)
         self.handlers = HandlerBook(self.workers)
+        self.completions = Completions(self.tasks, self.handlers, settings)
         self.gone = GoneUrls(self.scripts, settings)
         self.queues = Queues(self.tasks)
         self.endpoint_settings = EndpointSettings(self.scripts)

@@ -13,10 +13,10 @@ from typing import Any
 
 import orjson
 
-from service.outcome import NOT_BEGUN, SHUTDOWN, Cancelled, Crashed, Deferred, Failed, Outcome, Succeeded
+from service.outcome import NOT_BEGUN, SHUTDOWN, Accepted, Cancelled, Crashed, Deferred, Failed, Outcome, Succeeded
 from service.retry import delay_seconds
 from service.settings import Settings
-from service.store.endings import Ending, Origin, again, report
+from service.store.endings import Ending, Origin, again, hand_over, report
 from service.task import Leased
 
 WORKER_LOST = "worker_lost"
@@ -32,11 +32,24 @@ class Again:
     log: bytes = b""  # see `Ending`
 
 
-Decision = Ending | Again
+@dataclass(slots=True)
+class HandOver:
+    """The endpoint holds the task from now on; it is to be heard from every *interval_ms*, and done by *last_ms*."""
+
+    interval_ms: int
+    last_ms: int
+
+
+Decision = Ending | Again | HandOver
 
 
 def decide(
-    task: Leased, outcome: Outcome, options: Mapping[str, Any], now_ms: int, worker: str, chance: Callable[[], float]
+    task: Leased,
+    outcome: Outcome | Accepted,
+    options: Mapping[str, Any],
+    now_ms: int,
+    worker: str,
+    chance: Callable[[], float],
 ) -> Decision:
     """What *outcome* means for the task: it ends, or runs again. Pure but for *chance*, a number from 0 up to 1."""
     if isinstance(outcome, Succeeded):
@@ -51,6 +64,10 @@ def decide(
     if isinstance(outcome, Crashed):
         return after_crash(task, outcome, now_ms, worker)
     last_ms = task.due_ms + int(options["retry_for_seconds"] * 1000)
+    if isinstance(outcome, Accepted):
+        # However little the task's whole time is, an attempt has its own.
+        last_ms = max(last_ms, task.leased_ms + int(options["timeout_seconds"] * 1000))
+        return HandOver(int(outcome.heartbeat_seconds * 1000), last_ms)
     if isinstance(outcome, Deferred):
         delay_ms = int(outcome.after_seconds * 1000)
         if now_ms + delay_ms <= last_ms:
@@ -108,6 +125,8 @@ def report_of(
     task: Leased, decision: Decision, options: Mapping[str, Any], settings: Settings, worker: str, now_ms: int
 ) -> list[bytes]:
     """*decision* on *task*, which *worker* holds, as step.lua takes it."""
+    if isinstance(decision, HandOver):
+        return hand_over(task, decision.interval_ms, decision.last_ms)
     if isinstance(decision, Again):
         return again(task, decision.kind, decision.delay_ms, decision.row, decision.log)
     origin = Origin.of_leased(task, worker)

@@ -36,7 +36,9 @@ NO_TOKEN = bytes(12)
 SMALL_BYTES = 512
 LEAST_TTL_MS = 60_000  # a submission that is sent again must find its task
 IDEMPOTENCY_MS = 86_400_000
-ROW, CALLBACK, KEEPS, PROGRESSED, LOGGED = 1, 2, 4, 8, 16
+ROW, CALLBACK, KEEPS, PROGRESSED, LOGGED, OVERDUE = 1, 2, 4, 8, 16, 32
+
+HANDED_OVER = b"H"
 
 
 @dataclass(slots=True)
@@ -121,6 +123,21 @@ def again(task: Leased, kind: bytes, delay_ms: int, row: bytes | None, log: byte
     flags = (ROW if row else 0) | (LOGGED if log else 0)
     head = b"%b%c%b%b%b" % (kind, flags, task.id, task.token, delay_ms.to_bytes(6, "big"))
     return [head, b"", *filter(None, (row, log))]
+
+
+def hand_over(task: Leased, interval_ms: int, last_ms: int) -> list[bytes]:
+    """
+    The arguments by which `step.lua` hands a task over to its endpoint, which is to be heard from every *interval_ms*
+    and done by *last_ms*.
+    """
+    head = b"%b\0%b%b%b" % (HANDED_OVER, task.id, task.token, interval_ms.to_bytes(6, "big"))
+    return [head, last_ms.to_bytes(6, "big")]
+
+
+def only_if_overdue(report: list[bytes]) -> list[bytes]:
+    """*report*, to be refused when the endpoint that holds the task has been heard from in its time after all."""
+    head, *rest = report
+    return [b"%b%c%b" % (head[:1], head[1] | OVERDUE, head[2:]), *rest]
 
 
 def time_to_live(

@@ -15,6 +15,8 @@ names that depend on a task or a queue from that prefix; their headers list whic
     due:<queue>               zset    entries of delayed and retrying tasks, by due time
     count                     hash    q|s|r:<queue> -> how many tasks are queued, scheduled, running
     lease                     zset    task -> deadline: the only truth for "running"
+    ext                       hash    task that an endpoint holds -> how often that is to be heard from, by when next,
+                                      and when it must be done; ms, 6 bytes each
     run                       hash    task -> token, attempt, crashes, flags, start, worker; from first lease to end
     sess:<session>            string  the last lease call of a session: sequence number, statuses, what it was given
     wake:<queue>:<lane>       zset    a marker that means "work now"; wake:@<worker> "look at your leases now";
@@ -65,6 +67,10 @@ def lease(shard: int) -> str:
 
 def run(shard: int) -> str:
     return prefix(shard) + "run"
+
+
+def external(shard: int) -> str:
+    return prefix(shard) + "ext"
 
 
 def ended(shard: int, failed: bool) -> str:

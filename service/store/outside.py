@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import orjson
 
 from service.settings import Settings
+from service.store.completions import Completions
 from service.store.endings import NO_TOKEN, Ending, Origin, report
 from service.store.tasks import Tasks
 from service.store.workers import HandlerBook
@@ -38,11 +39,17 @@ async def reap(
     """
     given_back, ending = await tasks.reap(shard, lost, together)
     if ending:
-        reports = [made for id_, token in ending if (made := await lost_report(tasks, book, settings, id_, token))]
+        reports = []
+        for id_, token in ending:
+            packed = await tasks.packed_run(id_)
+            if packed is not None and parse_run(packed).is_external:
+                await Completions(tasks, book, settings).end_silent(id_, token)
+            elif made := await lost_report(tasks, book, settings, id_, token):
+                reports.append(made)
         if reports:
             await tasks.end(shard, reports)
     if given_back or ending:
-        log.warning("%d tasks of silent workers given back, %d ended", given_back, len(ending))
+        log.warning("%d tasks of silent workers given back, %d of them or of endpoints ended", given_back, len(ending))
     return given_back + len(ending)
 
 

@@ -195,6 +195,12 @@ class Checker:
                 self.fault(f"`run` holds {id_.hex()}, which has no record")
             if run.is_held and not any(run.token):
                 self.fault(f"{id_.hex()} is held without a token")
+        external = self.shard.hashes.get(b"ext", {})
+        for id_ in external.keys() ^ {id_ for id_, run in self.runs.items() if run.is_held and run.is_external}:
+            self.fault(f"{id_.hex()} is only in one of `ext` and what `run` says that endpoints hold")
+        for id_, noted in external.items():
+            if len(noted) != 18 or self.leases.get(id_, 0) > int.from_bytes(noted[6:12], "big"):
+                self.fault(f"{id_.hex()} is leased for longer than its endpoint may be silent")
         for id_ in self.leases:
             if id_ not in self.runs:
                 self.fault(f"`lease` holds {id_.hex()}, which is not in `run`")
@@ -261,7 +267,7 @@ class Checker:
             b"worker:", b"doing:", b"ctl:",
         )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"made", b"ev")
-        whole = (b"conf", b"count", b"lease", b"run", *lists, b"workers", b"handlers", b"gone",
+        whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone",
                  b"secrets", b"endpoints")  # fmt: skip
         shard = self.shard
         for name in (*shard.strings, *shard.lists, *shard.zsets, *shard.hashes):

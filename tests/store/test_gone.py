@@ -86,7 +86,7 @@ async def test_it_can_be_switched_off(store: Store) -> None:
 async def test_a_call_that_is_answered_410_is_the_last_one(store: Store) -> None:
     """The next task for that URL fails with the reason, and the endpoint is left alone."""
     push = PushClient(max_result_bytes=1000)
-    pipeline = Pipeline(Registry(), {}, push, store.settings, "w1", store.gone)
+    pipeline = Pipeline(Registry(), {}, push, store.settings, "w1", store)
     with respx.mock(using="httpx") as router:
         route = router.post(url__startswith="https://hooks.example.com/").respond(410)
         first, second = [await run(pipeline, f"{URL}&n={n}") for n in range(2)]

@@ -27,8 +27,8 @@ SHARED = (ROOT / "service/store/lua/shared.lua").read_text()
 # Each line may import itself and the lines above it.
 LAYERS = [
     (
-        "errors task served plain outcome received showing attempts logs retry recurrence settings signing identity "
-        "endpoint credentials egress children ports contract submission passthrough"
+        "errors task served plain outcome received completion showing attempts logs retry recurrence settings signing "
+        "identity endpoint credentials egress children ports contract submission passthrough"
     ),
     "client",
     "store",

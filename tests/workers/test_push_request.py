@@ -15,6 +15,9 @@ DELIVERY = Delivery(
 )
 
 
+LATER = "https://t.example/v1/completions/t0ken"
+
+
 def headers(**submission: Any) -> dict[str, str]:
     return request_headers(submission, DELIVERY)
 
@@ -96,9 +99,16 @@ def test_an_envelope_tells_of_the_task_in_the_body() -> None:
         "queue": "mail",
         "tags": ["t"],
         "metadata": {"m": 1},
+        "completion_url": "https://t.example/v1/completions/t0ken",
         "body": {"a": [1]},
-    } == orjson.loads(request_body(submission, replace(DELIVERY, queue="mail")) or b"")
+    } == orjson.loads(request_body(submission, replace(DELIVERY, queue="mail", completion_url=LATER)) or b"")
     assert "application/json" == headers(envelope=True)["Content-Type"]
+
+
+def test_the_endpoint_is_told_where_it_may_finish_later() -> None:
+    """The token in it is for this attempt alone."""
+    assert LATER == request_headers({}, replace(DELIVERY, completion_url=LATER))["Taskpost-Completion-Url"]
+    assert "Taskpost-Completion-Url" not in headers()
 
 
 def test_a_call_is_part_of_the_trace_of_its_submission() -> None:

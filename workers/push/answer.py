@@ -1,9 +1,9 @@
 """
 What the answer of a URL means: the table of outcomes, and its body as a result or an error.
 
-Pure. 2xx is success whatever else the answer says. `Taskpost-No-Retry: 1`, 3xx and most of 4xx are a failure for good;
-408, 425, 429 and 5xx may be tried again, with `retry_4xx` all of 4xx but 410; 429 and 503 that say when are put off
-and count nothing.
+Pure. 2xx is success, but for a 202 with `Taskpost-Async: 1`, which promises the end for later. `Taskpost-No-Retry: 1`,
+3xx and most of 4xx are a failure for good; 408, 425, 429 and 5xx may be tried again, with `retry_4xx` all of 4xx but
+410; 429 and 503 that say when are put off and count nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 import httpx
 import orjson
 
+from service.completion import heartbeat_seconds
+from service.outcome import Accepted
 from service.received import MAX_TRACEBACK_CHARS, clip, is_json, result_of, told_error
 from workers.outcome import Deferred, Failed, Outcome, Succeeded, failed
 from workers.push.retry_after import retry_after_seconds
@@ -43,8 +45,12 @@ class Answer:
         return str(self.headers.get("content-type", ""))
 
 
-def outcome_of(answer: Answer, max_result_bytes: int, now: datetime, *, retry_4xx: bool = False) -> Outcome:
+def outcome_of(
+    answer: Answer, max_result_bytes: int, now: datetime, *, retry_4xx: bool = False
+) -> Outcome | Accepted:
     """The outcome of the attempt that got *answer* at *now*."""
+    if answer.status == 202 and answer.headers.get("taskpost-async", "").strip() == "1":
+        return Accepted(heartbeat_seconds(answer.headers.get("taskpost-heartbeat")))
     if 200 <= answer.status < 300:
         return succeeded(answer, max_result_bytes)
     http = {"status": answer.status}

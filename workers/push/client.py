@@ -21,6 +21,7 @@ import httpx
 
 from service.egress import Egress, EgressDenied, Rules
 from service.errors import StoreFull, StoreUnavailable
+from service.outcome import Accepted
 from service.received import clip
 from service.task import Leased, encode_id
 from workers.capture import error_of
@@ -74,10 +75,16 @@ class PushClient:
         await self._client.aclose()
 
     async def call(
-        self, task: Leased, options: Mapping[str, Any], deadline_ms: int, ctx: Context | None = None
-    ) -> Outcome:
+        self,
+        task: Leased,
+        options: Mapping[str, Any],
+        deadline_ms: int,
+        ctx: Context | None = None,
+        completion_url: str | None = None,
+    ) -> Outcome | Accepted:
         """
-        Call the URL of *task* with the limits of *options*. `ctx.stop` breaks the call off.
+        Call the URL of *task* with the limits of *options*. `ctx.stop` breaks the call off. At *completion_url* the
+        endpoint may end the attempt later.
 
         Raises:
             asyncio.CancelledError: the caller itself was cancelled.
@@ -88,7 +95,7 @@ class PushClient:
         if ctx is not None and caller is not None:
             ctx.on_stop = partial(cancel, caller)
         try:
-            return await self._call(task, options, deadline_ms)
+            return await self._call(task, options, deadline_ms, completion_url)
         except asyncio.CancelledError:
             stopped = None if ctx is None else ctx.stop_requested
             if stopped is None or caller is None or caller.uncancel() > 0:
@@ -98,13 +105,15 @@ class PushClient:
             if ctx is not None:
                 ctx.on_stop = None
 
-    async def _call(self, task: Leased, options: Mapping[str, Any], deadline_ms: int) -> Outcome:
+    async def _call(
+        self, task: Leased, options: Mapping[str, Any], deadline_ms: int, completion_url: str | None
+    ) -> Outcome | Accepted:
         submission = task.submission
         place = place_of(submission["url"])
         limit_seconds = options["timeout_seconds"]
         try:
             rules = self.egress.rules(task.namespace)
-            request = request_of(task, options, deadline_ms, rules)
+            request = request_of(task, options, deadline_ms, rules, completion_url)
             async with asyncio.timeout(limit_seconds):
                 if self._signing is not None:
                     await self._signing.sign(request, task.namespace)
@@ -165,7 +174,9 @@ def span_of(task: Leased) -> bytes:
     return blake2b(task.id + task.token, digest_size=8).digest()
 
 
-def request_of(task: Leased, options: Mapping[str, Any], deadline_ms: int, rules: Rules) -> httpx.Request:
+def request_of(
+    task: Leased, options: Mapping[str, Any], deadline_ms: int, rules: Rules, completion_url: str | None = None
+) -> httpx.Request:
     """
     The request of *task*'s attempt, under the *rules* of its namespace.
 
@@ -182,6 +193,7 @@ def request_of(task: Leased, options: Mapping[str, Any], deadline_ms: int, rules
         sent_ms=time.time_ns() // 1_000_000,
         deadline_ms=deadline_ms,
         queue=task.queue,
+        completion_url=completion_url,
         traceparent=child_of(traceparent, span_of(task)) if (traceparent := submission.get("traceparent")) else None,
     )
     try:

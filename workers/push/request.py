@@ -59,6 +59,7 @@ class Delivery:
     deadline_ms: int
     queue: str = ""
     traceparent: str | None = None
+    completion_url: str | None = None
 
 
 def request_headers(submission: Mapping[str, Any], delivery: Delivery) -> dict[str, str]:
@@ -89,6 +90,8 @@ def request_headers(submission: Mapping[str, Any], delivery: Delivery) -> dict[s
     headers["Taskpost-Attempt"] = str(delivery.attempt)
     headers["Taskpost-Max-Attempts"] = str(delivery.most_attempts)
     headers["Taskpost-Deadline"] = rfc3339(delivery.deadline_ms)
+    if delivery.completion_url:
+        headers["Taskpost-Completion-Url"] = delivery.completion_url
     if delivery.traceparent and "traceparent" not in given:
         headers["traceparent"] = delivery.traceparent
     return headers
@@ -110,6 +113,7 @@ def enveloped(submission: Mapping[str, Any], delivery: Delivery) -> bytes:
         "queue": delivery.queue,
         "tags": submission.get("tags", []),
         "metadata": submission.get("metadata", {}),
+        "completion_url": delivery.completion_url,
         "body": submission.get("body"),
     }
     return orjson.dumps(told)

@@ -13,7 +13,9 @@ for i = 3, #ARGV do ids[i - 2] = ARGV[i]:sub(1, 16) end
 local runs = redis.call('HMGET', prefix .. 'run', unpack(ids))
 for i, id in ipairs(ids) do
   local run = runs[i] and runs[i]:sub(1, 12) == ARGV[i + 2]:sub(17) and read_run(runs[i])
-  if run and run.held then
+  if run and run.held and run.external then -- its worker has handed it over, and hears of that only now
+    statuses[i] = '1'
+  elseif run and run.held then
     statuses[i] = run.cancelling and '2' or '1'
     leases[#leases + 1], leases[#leases + 2] = now + ARGV[2], id
     if not run.confirmed then

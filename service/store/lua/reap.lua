@@ -7,8 +7,9 @@
 -- ARGV[3]  0: all expired leases; else those that follow, which are known lost: how many tasks one process held when it ended,
 --          negative when its worker ended it, which clears them
 -- ARGV[4+] id (16) .. token (12) of each
--- Touches  conf t: run lease a: and, through shared.lua, l: q: due: count wake: ev
--- Returns  {how many were given back, id .. token of each task that must end: its crashes are used up, or it was to be cancelled}
+-- Touches  conf t: run lease ext a: and, through shared.lua, l: q: due: count wake: ev
+-- Returns  {how many were given back, id .. token of each task that must end: its crashes are used up, or it was to be cancelled,
+--           or an endpoint holds it and has not been heard from in its time}
 -- Who crashed is decided fairly: a task that was lost alone did; of several lost together with a worker any may have, so none
 -- is blamed, up to nine times; they become suspects, which run alone from then on. A worker that vanished whole (its machine
 -- was switched off) makes suspects only of those that were lost before. One with max_crashes 0 ends either way, since it must not run twice.
@@ -25,7 +26,7 @@ else
   if now - reaped > 5000 or reaped > now + 1000 then hold = now + lease_ms end
   hold = math.min(hold, now + lease_ms)
   redis.call('HSET', KEYS[1], 'reaped', now, 'hold', hold)
-  local ahead = redis.call('ZRANGEBYSCORE', prefix .. 'lease', '(' .. now + 600000, '+inf', 'LIMIT', 0, 128)
+  local ahead = redis.call('ZRANGEBYSCORE', prefix .. 'lease', '(' .. now + LONGEST_LEASE, '+inf', 'LIMIT', 0, 128)
   for _, id in ipairs(ahead) do redis.call('ZADD', prefix .. 'lease', now + lease_ms, id) end
   if now < hold then return {0} end
   lost = redis.call('ZRANGEBYSCORE', prefix .. 'lease', '-inf', now, 'LIMIT', 0, 128)
@@ -33,13 +34,22 @@ end
 if #lost == 0 then return {0} end
 
 local runs, given_back, ending, doomed, stray, lost_with = redis.call('HMGET', prefix .. 'run', unpack(lost)), {}, {}, {}, {}, {}
+local later = {} -- endpoints that have more time than a lease may have
 for i in ipairs(lost) do
   runs[i] = runs[i] and (together == 0 or runs[i]:sub(1, 12) == ARGV[i + 3]:sub(17)) and read_run(runs[i])
-  if runs[i] then lost_with[runs[i].worker] = (lost_with[runs[i].worker] or 0) + 1 end
+  if runs[i] and not runs[i].external then lost_with[runs[i].worker] = (lost_with[runs[i].worker] or 0) + 1 end
 end
 for i, id in ipairs(lost) do
   local run, record = runs[i], redis.call('GETRANGE', prefix .. 't:' .. id, 0, 267)
-  if run and run.held and #record > 13 then
+  if run and run.held and run.external and #record > 13 then
+    local noted = together == 0 and redis.call('HGET', prefix .. 'ext', id)
+    local deadline = noted and read48(noted, 7) or 0
+    if deadline > now then
+      later[#later + 1], later[#later + 2] = math.min(deadline, now + LONGEST_LEASE), id
+    elseif together == 0 then
+      ending[#ending + 1] = id .. run.token
+    end
+  elseif run and run.held and #record > 13 then
     -- A lease that nobody ever confirmed most likely never arrived; but a task that kills its worker
     -- before the first heartbeat must not loop for ever.
     local head, ran = header(record), run.confirmed or together > 0
@@ -58,6 +68,7 @@ for i, id in ipairs(lost) do
     stray[#stray + 1] = id -- no script leaves one; were there one, it must not be met at every reap
   end
 end
+if #later > 0 then redis.call('ZADD', prefix .. 'lease', unpack(later)) end
 if #stray > 0 then redis.call('ZREM', prefix .. 'lease', unpack(stray)) end
 for _, task in ipairs(given_back) do
   local run, id = task.run, task.id

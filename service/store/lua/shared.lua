@@ -11,6 +11,8 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local HELD, CONFIRMED, CANCELLING, PROGRESSED = 1, 2, 4, 8
 local RAN, SUSPECT = 16, 32 -- in an earlier lease, and may have left traces; lost with its process, and runs alone
 local HAS_CHECKPOINT, LOGGED = 64, 128 -- the task has one; this lease has
+local EXTERNAL = 256 -- an endpoint holds the lease, which is to be heard from: see `ext`
+local LONGEST_LEASE = 600000 -- a deadline further ahead is of a clock that jumped
 local CHECKPOINT_MS = 30 * 86400000 -- a checkpoint outlives by so much whatever was last done with it
 
 local function pack48(ms)
@@ -36,17 +38,19 @@ end
 -- An entry of `run`; task.py reads the same bytes.
 local function read_run(text)
   local attempt, crashes, undelivered, flags, high, low = struct.unpack('>I2BBBI2I4', text, 13)
+  if undelivered >= 128 then undelivered, flags = undelivered - 128, flags + EXTERNAL end -- the ninth flag stands there
   return {
     token = text:sub(1, 12), attempt = attempt, crashes = crashes, undelivered = undelivered, flags = flags,
     held = flags % 2 == 1, confirmed = flags % 4 >= 2, cancelling = flags % 8 >= 4,
     progressed = flags % 16 >= 8, ran = flags % 32 >= 16, suspect = flags % 64 >= 32,
-    checkpointed = flags % 128 >= 64, logged = flags >= 128,
+    checkpointed = flags % 128 >= 64, logged = flags % 256 >= 128, external = flags >= 256,
     started = high * 4294967296 + low, worker = text:sub(24),
   }
 end
 
 local function pack_run(token, attempt, crashes, undelivered, flags, started, worker)
-  return token .. struct.pack('>I2BBBI2I4', attempt, math.min(crashes, 255), math.min(undelivered, 255), flags,
+  return token .. struct.pack('>I2BBBI2I4', attempt, math.min(crashes, 255),
+    math.min(undelivered, 127) + (flags >= EXTERNAL and 128 or 0), flags % EXTERNAL,
     math.floor(started / 4294967296), started % 4294967296) .. worker
 end
 
@@ -186,8 +190,8 @@ local function write_collected()
 end
 
 -- A report of an attempt's end, from ARGV[at] on: head, value, and as its flags say a row of attempts (1), the id and
--- the record of a callback (2), lines of its log (16); 4: a time to live of its own; 8: there was progress. Returns the
--- report, and the next place.
+-- the record of a callback (2), lines of its log (16); 4: a time to live of its own; 8: there was progress;
+-- 32: only if the endpoint that holds the task has not been heard from in its time. Returns the report, and the next place.
 --   head  kind .. flags .. id (16) .. token (12) .. ms (6) .. the first five bytes of the ended record
 --   kind  E: value is all of the record behind its time field | L: value is the outcome of a large record | others in step.lua
 local function read_report(at)
@@ -195,6 +199,7 @@ local function read_report(at)
   local report = {
     kind = head:sub(1, 1), id = head:sub(3, 18), token = head:sub(19, 30), ms = read48(head, 31), head5 = head:sub(37),
     value = ARGV[at + 1], keeps = flags % 8 >= 4, progressed = flags % 16 >= 8,
+    overdue = flags % 64 >= 32,
   }
   at = at + 2
   if flags % 2 == 1 then report.row, at = ARGV[at], at + 1 end
@@ -265,7 +270,7 @@ local ENDED = { S = 'succeeded', F = 'failed', C = 'cancelled', X = 'expired' }
 -- was leased before, `ran` when attempts may have been noted, and `checkpointed`. A callback is created here, by the script
 -- that ends its task.
 local function finish(endings)
-  local lists, gone, ids, records = { done = {}, dead = {}, exp = {} }, {}, {}, {}
+  local lists, gone, ids, records, external = { done = {}, dead = {}, exp = {} }, {}, {}, {}, {}
   for _, report in ipairs(endings) do
     local id, key, state = report.id, prefix .. 't:' .. report.id, report.head5:sub(2, 2)
     if report.kind == 'L' then
@@ -283,6 +288,7 @@ local function finish(endings)
     if row or report.ran then redis.call('PEXPIRE', prefix .. 'a:' .. id, report.ms) end
     if report.progressed or report.ran then redis.call('UNLINK', prefix .. 'p:' .. id) end
     if report.checkpointed then redis.call('UNLINK', prefix .. 'c:' .. id) end
+    if report.run and report.run.external then external[#external + 1] = id end
     if report.callback then ids[#ids + 1], records[#records + 1] = report.callback, report.callback_record end
     gone[#gone + 1] = id
     tally(report.from .. ':' .. report.queue, -1)
@@ -294,5 +300,6 @@ local function finish(endings)
   end
   redis.call('ZREM', prefix .. 'lease', unpack(gone))
   redis.call('HDEL', prefix .. 'run', unpack(gone))
+  if #external > 0 then redis.call('HDEL', prefix .. 'ext', unpack(external)) end
   if #ids > 0 then create(ids, records) end
 end

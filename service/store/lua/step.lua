@@ -11,11 +11,12 @@
 -- then     for each: a report, see shared.lua; more kinds, whose value is empty:
 --          R again in ms, attempt spent | D again in ms, attempt not spent | B at once, at the front, not spent
 --          | K as B, after a crash, which is counted; whether the task may crash once more was decided before
+--          | H handed over to the endpoint, which is to be heard from within ms; value: until when at the latest (6)
 -- then     for each want: queue, lane, how many; repeated. The room of a lane is its largest want, shared by its queues,
 --          first come; 128 tasks altogether. The same queue and lane may come twice: first its share, then, behind the
 --          shares of the others, all the room there is. A want of a capital lane brings one suspect (see reap.lua),
 --          and nothing beside it
--- Touches  t: run lease a: c: sess: q: due: wake: and, through shared.lua, l: o: p: done dead exp count made made: ev
+-- Touches  t: run lease ext a: c: sess: q: due: wake: and, through shared.lua, l: o: p: done dead exp count made made: ev
 -- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind + 2 when suspects were + 4 when
 --           a leased task has a checkpoint + 8 when the call was full before every want had been looked at,
 --           id .. attempt (2 bytes) .. crashes, undelivered, flags (1 byte each) .. record of each
@@ -46,17 +47,23 @@ elseif before and struct.unpack('>I4', before, 9) > struct.unpack('>I4', ARGV[2]
   return {now, string.rep('0', ARGV[5]), -1, 0}
 end
 
+-- Whether the endpoint that finishes the task still has time to be heard from.
+local function has_time(id, run)
+  local noted = run.external and redis.call('HGET', prefix .. 'ext', id)
+  return noted and read48(noted, 7) > now
+end
+
 -- Read and check everything; write behind that.
 local at, reports, reported = 6, {}, {}
 for i = 1, tonumber(ARGV[5]) do
   reports[i], at = read_report(at)
   reported[i] = reports[i].id
 end
-local statuses, endings, again, fronted = {}, {}, {}, {}
+local statuses, endings, again, handed, fronted = {}, {}, {}, {}, {}
 local runs = #reported > 0 and redis.call('HMGET', prefix .. 'run', unpack(reported)) or {}
 for i, report in ipairs(reports) do
   local run = runs[i] and runs[i]:sub(1, 12) == report.token and read_run(runs[i])
-  if not run or not run.held then
+  if not run or not run.held or (report.overdue and has_time(report.id, run)) then
     statuses[i] = '0'
   elseif report.kind == 'E' or report.kind == 'L' then
     statuses[i] = '1'
@@ -65,6 +72,10 @@ for i, report in ipairs(reports) do
     report.progressed = report.progressed or run.progressed
     report.checkpointed = run.checkpointed
     endings[#endings + 1] = report
+  elseif report.kind == 'H' then -- also when cancellation was asked for: the endpoint is told when it is heard from
+    statuses[i] = '1'
+    report.run = run
+    handed[#handed + 1] = report
   elseif run.cancelling then
     statuses[i] = '2'
   else
@@ -181,12 +192,21 @@ end
 -- Writes. What was taken from lists goes last.
 local AGAIN = { R = 'retried', D = 'deferred', B = 'released', K = 'crashed' }
 finish(endings)
+for _, report in ipairs(handed) do
+  local run, last = report.run, read48(report.value, 1)
+  local deadline = math.max(math.min(now + report.ms, last), now)
+  redis.call('HSET', prefix .. 'run', report.id, pack_run(run.token, run.attempt, run.crashes, run.undelivered,
+    run.flags + (run.confirmed and 0 or CONFIRMED) + (run.external and 0 or EXTERNAL), run.started, run.worker))
+  redis.call('HSET', prefix .. 'ext', report.id, pack48(report.ms) .. pack48(deadline) .. pack48(last))
+  redis.call('ZADD', prefix .. 'lease', math.min(deadline, now + LONGEST_LEASE), report.id)
+end
 for _, report in ipairs(again) do
   local run, spent, crashed = report.run, report.kind == 'R' and 0 or 1, report.kind == 'K' and 1 or 0
   redis.call('HSET', prefix .. 'run', report.id,
     pack_run(NO_TOKEN, run.attempt - spent, run.crashes + crashed, run.undelivered,
       RAN + lasting(run), run.started, run.worker))
   if run.checkpointed then redis.call('PEXPIRE', prefix .. 'c:' .. report.id, report.ms + CHECKPOINT_MS) end
+  if run.external then redis.call('HDEL', prefix .. 'ext', report.id) end
   redis.call('ZREM', prefix .. 'lease', report.id)
   redis.call('SETRANGE', prefix .. 't:' .. report.id, 5, pack48(now + report.ms))
   local row = with_log(report.id, report.row, run, report.log, AGAIN[report.kind])
