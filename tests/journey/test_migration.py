@@ -26,6 +26,7 @@ ROW = re.compile(r"^\| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
 HERE = "journey/test_migration.py::"
 POOL = "workers/test_process_pool.py::"
 CHILDREN = "faults/test_children.py::"
+CONTROL = "faults/test_control.py::"
 RUN = "unit/test_decisions.py::"
 AROUND = "workers/test_around.py::"
 EAGER = "workers/test_eager.py::"
@@ -140,6 +141,17 @@ TESTS: dict[str, list[str]] = {
     "`inspect active`, `inspect stats`": [
         "faults/test_life.py::test_what_a_worker_is_can_be_read",
         "store/test_pages.py::test_running_tasks_stand_newest_first",
+        CONTROL + "test_a_blocked_process_is_shown_and_obeys_when_it_turns",
+        CONTROL + "test_child_processes_are_shown_with_their_memory_and_tasks",
+    ],
+    "`control pool_grow`, `pool_shrink`, `autoscale`": [
+        CONTROL + "test_a_lane_is_resized_under_load_and_nothing_is_lost",
+        CONTROL + "test_processes_come_and_go_under_load_and_nothing_is_lost",
+    ],
+    "`control shutdown`, `cancel_consumer` of all queues": [
+        CONTROL + "test_a_worker_that_is_told_to_stop_drains_and_hands_back",
+        CONTROL + "test_a_quiet_worker_finishes_what_it_runs_and_leaves_the_queue",
+        CONTROL + "test_a_worker_that_is_started_anew_does_nothing_of_what_it_was_told_before",
     ],
     "`task_serializer`, `accept_content`, pickle": [
         "workers/test_arguments.py::test_every_supported_type_arrives_as_python_means_it",
