@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from workers import Context, SoftTimeLimitExceeded, task
 
@@ -172,3 +174,32 @@ async def block(seconds: float) -> None:
 def echo(text: str) -> str:
     """Return what was given."""
     return text
+
+
+@task("child.checkpoints")
+def checkpoints(rows: int, ctx: Context, threads: int = 3) -> list[Any]:
+    """Keep each row, then one in each of some threads, and tell where it started."""
+    start = (ctx.last_checkpoint or {"row": 0})["row"]
+    for row in range(start + 1, rows + 1):
+        ctx.checkpoint({"row": row})
+    last = (ctx.last_checkpoint or {"row": 0})["row"]
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        names = [f"t{number}" for number in range(threads)]
+        list(pool.map(ctx.checkpoint, names))
+    return [start, last, names]
+
+
+@task("child.checkpoint_or_soft")
+def checkpoint_or_soft(ctx: Context) -> str:
+    """Keep another checkpoint when the soft limit comes first."""
+    try:
+        ctx.checkpoint("first")
+    except SoftTimeLimitExceeded:
+        ctx.checkpoint("second")
+    return str(ctx.last_checkpoint)
+
+
+@task("child.checkpoint_wrong", retries=0)
+def checkpoint_wrong(ctx: Context) -> None:
+    """Keep what is no JSON."""
+    ctx.checkpoint(object())
