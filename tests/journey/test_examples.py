@@ -16,11 +16,12 @@ from tests.running import taskpost
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-WITH_HANDLERS = ("thumbnails", "report", "scrape", "celery_after")
+WITH_HANDLERS = ("thumbnails", "report", "scrape", "imports", "celery_after")
 SAID = {
     "thumbnails": ["0.small.png: 64 x 32", "3.small.png: 64 x 56"],
     "report": [" of 8: 2026-11-0", "{'month': '2026-11', 'total': 356.4}"],
     "scrape": ["Page /0", "Page /11", "asked for patience"],
+    "imports": ["the last run began at row 400", "processes lost: 1", "1000 rows in the table, 250250 al"],
     "celery_after": ["{'day': '2026-11-22', 'total': 10}"],
     "batch": ["10,000 tasks submitted", "the last one succeeded: 10000"],
     "submit_and_wait": ["demo.add: succeeded, result 5", "succeeded in attempt 3", "refused:"],

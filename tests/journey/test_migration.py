@@ -27,6 +27,7 @@ HERE = "journey/test_migration.py::"
 POOL = "workers/test_process_pool.py::"
 CHILDREN = "faults/test_children.py::"
 CONTROL = "faults/test_control.py::"
+CHECKPOINTS = "faults/test_checkpoints.py::"
 RUN = "unit/test_decisions.py::"
 AROUND = "workers/test_around.py::"
 EAGER = "workers/test_eager.py::"
@@ -115,6 +116,13 @@ TESTS: dict[str, list[str]] = {
     '`update_state(state="PROGRESS")`': [
         POOL + "test_progress_is_heard_in_order_and_the_context_is_whole",
         "faults/test_life.py::test_progress_is_seen_while_it_runs_and_kept_with_the_outcome",
+    ],
+    "`self.request.redelivered`, and a note of your own of how far it came": [
+        CHECKPOINTS + "test_an_import_whose_host_is_killed_at_each_step_repeats_only_what_was_in_flight",
+        CHECKPOINTS + "test_an_import_goes_on_through_a_rolling_stop_at_each_step",
+        CHECKPOINTS + "test_a_late_worker_cannot_overwrite_a_checkpoint_and_learns_that_its_lease_is_lost",
+        CHECKPOINTS + "test_a_checkpoint_survives_every_way_to_come_back",
+        "workers/test_checkpoints.py::test_an_eager_task_goes_on_from_its_checkpoint",
     ],
     "`AbortableTask`, `revoke(terminate=True)`": [
         "faults/test_cancel.py::test_a_running_coroutine_is_cancelled_at_once",
