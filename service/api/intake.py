@@ -15,7 +15,14 @@ from typing import Any
 from service.api.known import Known, without_none
 from service.api.runtime import Runtime
 from service.contract import validator_of
-from service.errors import IdempotencyMismatch, InvalidSubmission, Problem, StoreUnavailable, UnknownHandler
+from service.errors import (
+    IdempotencyMismatch,
+    InvalidSubmission,
+    InvalidTaskArguments,
+    Problem,
+    StoreUnavailable,
+    UnknownHandler,
+)
 from service.showing import KEPT, show_callback, target_of
 from service.store.tasks import New, Taken, idempotency_of
 from service.submission import PLAIN, Packed, canonical, counted, faults_of, pack, with_whole_numbers
@@ -123,25 +130,30 @@ class Intake:
             return problem
 
     async def prepare_all(self, submissions: Sequence[Any]) -> list[Ready | Problem]:
-        """`prepare` each; for unknown handlers the book is read again first."""
+        """`prepare` each; for unknown handlers, and for arguments that do not fit, the book is read again first."""
         made = [self.attempt(one) for one in submissions]
-        strangers = [place for place, one in enumerate(made) if isinstance(one, UnknownHandler)]
-        if strangers:
+        doubtful = [place for place, one in enumerate(made) if isinstance(one, UnknownHandler | InvalidTaskArguments)]
+        if any(isinstance(made[place], UnknownHandler) for place in doubtful):
             try:
                 await self.runtime.handlers.look_again()
             except StoreUnavailable as problem:
                 return [problem if isinstance(one, UnknownHandler) else one for one in made]
-            for place in strangers:
-                made[place] = self.attempt(submissions[place])
+        elif doubtful and not await self.runtime.handlers.has_looked_again():
+            return made
+        for place in doubtful:
+            made[place] = self.attempt(submissions[place])
         return made
 
     async def prepare_one(self, submission: Any) -> Ready:
-        """`prepare`; for an unknown handler the book is read again first. Raises as `prepare`."""
+        """As `prepare_all`, of one. Raises as `prepare`."""
         try:
             return self.prepare(submission)
         except UnknownHandler:
             await self.runtime.handlers.look_again()
-            return self.prepare(submission)
+        except InvalidTaskArguments:
+            if not await self.runtime.handlers.has_looked_again():
+                raise
+        return self.prepare(submission)
 
     # ------------------------------------------------------------ storing
 

@@ -173,3 +173,13 @@ class Handlers:
             await asyncio.wait({reading}, timeout=1.5)
         if not self.was_read:
             raise StoreUnavailable(NOT_READ, headers={"Retry-After": "2"})
+
+    async def has_looked_again(self) -> bool:
+        """After arguments that do not fit: whether what is known was old, and has been read again."""
+        if self.book.is_fresh:
+            return False
+        try:
+            await self.look_again()
+        except StoreUnavailable:
+            return False
+        return True

@@ -11,7 +11,7 @@ import pytest
 from service.api.waits import preferred_wait
 from service.store import Store
 from service.task import decode_id
-from tests.api.serving import ADD, Serving, publish
+from tests.api.serving import ADD, Serving, handler, publish
 from tests.store.acting import Worker, snapshot
 
 URL = {"url": "https://hooks.example.com/in", "headers": {"X-Tenant": "acme"}, "body": {"n": 1}}
@@ -197,6 +197,20 @@ async def test_handler_that_was_published_just_now_is_known(api: Serving, store:
     assert 201 == (await api.post(ADD)).status_code
     await publish(store, [{"name": "brand.new", "lane": "async", "queue": "default", "args_schema": {}}])
     assert "brand.new" == (await api.submitted({"name": "brand.new"}))["name"]
+
+
+@pytest.mark.parametrize("path", ["/v1/tasks", "/v1/tasks/batch"])
+async def test_arguments_that_were_published_just_now_fit(api: Serving, store: Store, path: str) -> None:
+    """Arguments are not refused by what a handler was some seconds ago; nor is a refusal any slower for it."""
+    assert 201 == (await api.post(ADD)).status_code
+    await publish(store, [handler("demo.add", c="integer")])
+    known = api.api.runtime.handlers
+    known.book.read_at = known.tried_at = float("-inf")  # some seconds later
+    submission = {"name": "demo.add", "args": {"c": 1}}
+    answer = (await api.http.post(path, json=[submission] if "batch" in path else submission)).json()
+    assert "queued" == (answer[0]["task"] if "batch" in path else answer)["state"]
+    refused = await api.http.post("/v1/tasks", json=ADD)
+    assert (422, "/problems/invalid-arguments") == (refused.status_code, refused.json()["type"])
 
 
 async def test_handler_with_a_schema_that_cannot_be_read_takes_anything(api: Serving, store: Store) -> None:
