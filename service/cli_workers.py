@@ -104,7 +104,7 @@ def tell(api: Taskpost, options: Namespace, id_: str, sizes: WorkerSizes) -> Wor
 
 def told(command: WorkerCommand) -> str:
     """`told to resize: children 8`."""
-    given = [f"{name.replace('_', ' ')} {command.raw[name]}" for name in SIZES if name in command.raw]
+    given = [f"{name.replace('_', ' ')} {size}" for name in SIZES if (size := getattr(command, name)) is not None]
     if command.drain_seconds is not None:
         given.append(f"its tasks have {span(command.drain_seconds)}")
     wanted = "be quiet" if command.command == "quiet" else command.command

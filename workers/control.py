@@ -84,7 +84,7 @@ class Control:
         elif kind == "resize":
             for name, lane in LANE_OF_SIZE.items():
                 wanted.sizes[lane] = command.get(name, wanted.sizes[lane])
-            self.crew.resize(command.get("processes", len(self.crew.staying)))
+            self.crew.resize(command.get("processes", self.crew.many))
         elif kind == "stop":
             wanted.drain_seconds = command.get("drain_seconds", wanted.drain_seconds)
             self.stopping.set()

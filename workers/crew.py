@@ -61,6 +61,7 @@ class Crew:
             "process": settings.children,
         }
         self.wanted = Wanted(is_quiet=False, drain_seconds=settings.drain_seconds, sizes=sizes)
+        self.many = 0  # how many processes are wanted
         self.is_failed = False
 
     # ------------------------------------------------------------ more, fewer, none
@@ -77,10 +78,12 @@ class Crew:
 
     def resize(self, many: int) -> None:
         """Have *many* processes, at least one: start what is missing, drain those that came last."""
-        staying = self.staying
-        for _ in range(many - len(staying)):
+        self.many = max(many, 1)
+        settled = [process for process in self.staying if not process.is_trial]
+        staying = sorted(settled, key=lambda process: not process.publishes)  # somebody has to publish the handlers
+        for _ in range(self.many - len(staying)):
             self.add()
-        if fewer := staying[max(many, 1) :]:
+        if fewer := staying[self.many :]:
             retiring = asyncio.create_task(self.drain(fewer))
             self.retiring.add(retiring)
             retiring.add_done_callback(self.retiring.discard)
@@ -104,6 +107,8 @@ class Crew:
         An old one goes when the new one is ready: it takes no more work, and ends when all it runs has ended.
         """
         for old in self.staying:
+            if old.leaving.is_set():  # there are to be fewer since
+                continue
             new = self.add(in_place_of=old)
             ready = asyncio.create_task(new.readied.wait())
             try:
@@ -122,6 +127,7 @@ class Crew:
                 old.tell(frames.RETIRE)
             else:  # it holds nothing
                 old.kill()
+            self.resize(self.many)
         return True
 
     async def drain(self, processes: Sequence[Process]) -> None:

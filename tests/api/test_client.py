@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,6 +27,7 @@ from service.client import (
     Unauthorized,
     Unavailable,
     WaitTimedOut,
+    WorkerDetail,
 )
 from service.client import blocking as blocking_module
 from service.errors import InvalidSetting
@@ -422,6 +424,40 @@ def test_one_bad_submission_of_many_stops_no_other(api: Taskpost, way: Callable[
     assert api.wait(receipts[1499].task_or_raise(), 30).result == 1500
 
 
+def test_a_worker_is_looked_into_and_told_what_to_do(api: Taskpost) -> None:
+    """Each command is answered at once; the worker's own word says when it is true."""
+
+    def until(claim: Callable[[WorkerDetail], bool]) -> WorkerDetail:
+        deadline = time.monotonic() + 30
+        while not claim(shown := api.worker(id_)):
+            assert time.monotonic() < deadline, shown
+            time.sleep(0.02)
+        return shown
+
+    id_ = api.workers()[0].id
+    assert "quiet" == api.quiet_worker(id_).command
+    quiet = until(lambda worker: worker.state == "quiet")
+    assert (100, 0) == ((slots := quiet.process_list[0].slots["async"]).size, slots.busy)
+    assert quiet.versions["taskpost"] == quiet.version
+    told = api.resize_worker(id_, concurrency=30, children=None)
+    assert (30, None) == (told.concurrency, told.children)
+    last = until(lambda worker: worker.slots["async"] == 30).last_command
+    assert last is not None
+    assert (told.id, 30, told.sent_at) == (last.id, last.concurrency, last.sent_at)
+    api.resize_worker(id_, concurrency=100)
+    api.resume_worker(id_)
+    task = api.submit("demo.sleep", {"seconds": 5})
+    running = until(lambda worker: bool(worker.tasks))
+    assert (task.id, "demo.sleep", "async", 1) == (
+        (one := running.tasks[0]).id, one.name, one.lane, one.attempt
+    )  # fmt: skip
+    api.cancel(task)
+    with pytest.raises(Refused, match="/threads"):
+        api.resize_worker(id_, threads=5000)
+    with pytest.raises(NotFound, match="no live worker"):
+        api.stop_worker("nobody", drain_seconds=timedelta(minutes=5))
+
+
 def test_a_wrong_key_is_refused(url: str) -> None:
     """And the error says where the client has it from."""
     with Taskpost(url, "wrong") as client, pytest.raises(Unauthorized, match="TASKPOST_API_KEY"):
@@ -444,6 +480,14 @@ async def test_asyncio_programs_do_the_same(url: str) -> None:
         assert {"demo.add", "demo.sleep"} <= {one.name for one in await api.handlers()}
         assert len(await api.workers()) == 1
         assert "default" in [one.name for one in await api.queues()]
+        (worker,) = await api.workers()
+        assert (worker.id, worker.pid) == ((shown := await api.worker(worker.id)).id, shown.pid)
+        assert ("resize", 7) == ((told := await api.resize_worker(worker.id, threads=7)).command, told.threads)
+        assert ("quiet", "resume") == (
+            (await api.quiet_worker(worker.id)).command, (await api.resume_worker(worker.id)).command
+        )  # fmt: skip
+        with pytest.raises(NotFound):
+            await api.stop_worker("nobody", drain_seconds=1)
         with pytest.raises(NotFound):
             await api.delete("0" * 26)
 

@@ -130,6 +130,43 @@ def test_the_other_lists_are_tables_too(run: Run, command: str, word: str) -> No
     assert json.loads(run(command, "--json")[1].splitlines()[0])
 
 
+def test_a_worker_is_shown_and_told_what_to_do(run: Run) -> None:
+    """By its id, or a part of it."""
+    id_ = json.loads(run("workers", "--json")[1])["id"]
+    status, out, _ = run("workers", "show", id_[-6:])
+    assert 0 == status
+    assert id_ in out.splitlines()[0]
+    assert "PROCESS  STATE" in out
+    assert id_ == json.loads(run("workers", "show", id_, "--json")[1])["id"]
+    assert (0, f"told to be quiet  {id_}\n", "") == run("workers", "quiet", id_)
+    assert (0, f"told to resume  {id_}\n", "") == run("workers", "resume", id_)
+    wanted = ("--threads", "7", "--url-concurrency", "9")
+    assert (0, f"told to resize: threads 7, url concurrency 9  {id_}\n", "") == run("workers", "resize", id_, *wanted)
+    told = json.loads(run("workers", "resize", id_, "--threads", "8", "--json")[1])
+    assert "resize" == told["command"]
+    deadline = time.monotonic() + 30
+    while "told to resize: threads 8 (" not in (out := run("workers", "show", id_)[1]):
+        assert time.monotonic() < deadline, out
+
+
+@pytest.mark.parametrize(
+    ("given", "needs"),
+    [
+        (("show",), "which worker?"),
+        (("stop", "nobody", "--drain", "5m"), 'there is no live worker "nobody"'),
+        (("quiet", "nobody", "--drain", "5m"), "--drain goes with stop"),
+        (("stop", "nobody", "--threads", "5"), "--threads goes with resize"),
+        (("resize", "nobody"), "Give at least one of --processes"),
+        (("resize", "nobody", "--children", "5000"), "/children: 5000 is greater than the maximum of 1000"),
+    ],
+)
+def test_what_workers_cannot_be_told_is_explained(run: Run, given: tuple[str, ...], needs: str) -> None:
+    """With the way to say it."""
+    status, out, err = run("workers", *given)
+    assert (2, "") == (status, out)
+    assert needs in err
+
+
 def test_progress_is_drawn_for_people_and_gone_at_the_end(url: str) -> None:
     """On a terminal a bar moves while waiting; what is left is the answer."""
     with Taskpost(url, "s3cret") as api:

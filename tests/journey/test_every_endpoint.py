@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 
 from service.task import decode_id, shard_of
 from tests.parts import System, system
+from tests.servers import until
 
 SHARDS = set(range(16))
 ADD = {"name": "demo.add", "args": {"a": 2, "b": 3}}
@@ -52,6 +54,7 @@ def walk(redis_url: str) -> None:
             assert 404 == running.api.get(f"/v1/tasks/{id_}").status_code
         assert [] == all_pages(running)
         look_around(running)
+        look_after_the_worker(running)
 
 
 def submit_in_every_way(running: System) -> list[str]:
@@ -94,6 +97,28 @@ def hold_and_cancel(running: System) -> list[str]:
     for id_ in later:
         assert "cancelled" == api.post(f"/v1/tasks/{id_}/cancel").json()["state"]
     return later
+
+
+def look_after_the_worker(running: System) -> None:
+    """Told what to do by its id, until it has stopped."""
+    api = running.api
+    [worker] = running.workers()
+    path = f"/v1/workers/{worker['id']}"
+
+    def is_so(state: str, threads: int) -> bool:
+        shown = api.get(path).json()
+        return (shown["state"], shown["slots"]["thread"]) == (state, threads)
+
+    for command, body, state, threads in (
+        ("quiet", None, "quiet", 16),
+        ("resize", {"threads": 3}, "quiet", 3),
+        ("resume", None, "running", 3),
+    ):
+        assert 202 == api.post(f"{path}/{command}", json=body).status_code
+        until(partial(is_so, state, threads), f"the worker is {state}")
+    assert 5 == api.post("/v1/tasks", json=ADD, headers={"Prefer": "wait=25"}).json()["result"]
+    assert 202 == api.post(f"{path}/stop", json={"drain_seconds": 1}).status_code
+    until(lambda: api.get(path).status_code == 404, "the worker has stopped")
 
 
 def look_around(running: System) -> None:
