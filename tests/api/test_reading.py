@@ -41,6 +41,20 @@ async def test_task_reads_as_it_moves(api: Serving, worker: Worker) -> None:
     assert done["finished_at"]
 
 
+async def test_task_tells_that_it_has_a_checkpoint(api: Serving, worker: Worker) -> None:
+    """Since when and how large, while it runs and while it waits again; what it says is the handlers' own."""
+    task = await api.submitted(ADD)
+    [leased] = await worker.lease()
+    assert "checkpoint" not in await api.read(task["id"])
+    await worker.store.tasks.note_checkpoints(shard_of(leased.id), [(leased.id, leased.token, 1, b'{"row":17}')])
+    shown = (await api.read(task["id"]))["checkpoint"]
+    assert {"at": shown["at"], "bytes": 10} == shown
+    await worker.again(b"R", leased, delay_ms=60_000)
+    assert shown == (await api.read(task["id"]))["checkpoint"]
+    await ask_cancel(worker.store, leased.id)
+    assert "checkpoint" not in await api.read(task["id"])
+
+
 @pytest.mark.parametrize(
     ("result", "media_type", "body"),
     [

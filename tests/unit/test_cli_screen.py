@@ -121,6 +121,16 @@ def test_a_failed_task_shows_where_it_failed() -> None:
     assert "80 lines before; --json shows all" in out.getvalue()
 
 
+def test_a_task_shows_that_it_has_a_checkpoint() -> None:
+    """Since when, and how large."""
+    out = io.StringIO()
+    checkpoint = {"at": (NOW - timedelta(seconds=65)).isoformat(), "bytes": 12_345}
+    document = {"id": ID, "name": "import", "state": "running", "attempt": 2, "retries": 3, "checkpoint": checkpoint}
+    show_task(screen(out), view(Task, document), NOW)
+    [line] = [line for line in out.getvalue().splitlines() if "checkpoint" in line]
+    assert line.endswith("(1 min ago), 12,345 bytes")
+
+
 def test_lists_read_as_tables() -> None:
     """Titles, aligned numbers, times in words."""
     out = io.StringIO()

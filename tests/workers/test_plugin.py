@@ -16,15 +16,27 @@ ROOT = Path(__file__).parents[2]
 
 TESTS = """
 import pytest
-from workers import task
+from workers import Context, Retry, task
 from workers.testing import Submitted
 
 @task("double", pool="thread")
 def double(number: int) -> int:
     return number * 2
 
+@task("load", retries=5)
+def load(ctx: Context) -> int:
+    row = ctx.last_checkpoint or 0
+    ctx.checkpoint(row + 1)
+    if row < 3:
+        raise Retry("interrupted")
+    return row
+
 def test_eager(taskpost_eager):
     assert double.submit_sync(4).get() == 8
+    assert load.submit_sync().get() == 3
+
+def test_from_a_checkpoint():
+    assert load(Context(id="1", last_checkpoint=7)) == 7
 
 def test_noted(taskpost_submitted):
     handle = double.options(delay=60).submit_sync(4)
@@ -49,7 +61,7 @@ def test_the_fixtures_work_in_a_project_of_its_own(pytester) -> None:  # type: i
     # An installed distribution brings the plugin along; from a bare checkout it is named.
     named = () if entry_points(group="pytest11", name="taskpost") else ("-p", "workers.testing")
     ran = pytester.runpytest_subprocess(*named, "-p", "no:cacheprovider", f"--rootdir={pytester.path}")
-    ran.assert_outcomes(passed=3)
+    ran.assert_outcomes(passed=4)
 
 
 def test_pytest_finds_the_plugin() -> None:
