@@ -205,6 +205,19 @@ async def test_a_lane_is_resized_under_load_and_nothing_is_lost(
     assert MANY + 1 == (counted.called if lane == "url" else len(lines(path)))
 
 
+async def test_a_lane_that_had_no_room_gets_some(store: Store, start: Start) -> None:
+    """A worker that was started without child processes and threads runs tasks in them when it is told to."""
+    await start(handlers=BOTH, children="0", threads="0").ready()
+    id_ = await the_worker(store)
+    ids = await submit(
+        store, new({"name": "child.pid"}, lane="process"), given("thread", args={"seconds": 0}, lane="thread")
+    )
+    await until(store, id_, lambda one: sizes(one, "process") == sizes(one, "thread") == [0])
+    assert ["queued", "queued"] == [await state(store, one) for one in ids]
+    await tell(store, id_, "resize", children=1, threads=1)
+    assert {"succeeded"} == {one.state for one in await until_ended(store, *ids)}
+
+
 async def test_processes_come_and_go_under_load_and_nothing_is_lost(store: Store, start: Start, tmp_path: Path) -> None:
     """A process too many finishes what it runs; the handlers stay known, and the first process stays."""
     await start(concurrency="4").ready()

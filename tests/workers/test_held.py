@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.held import NEVER, SIZED, HeldTable, Wanted
+from workers.held import NEVER, SIZED, STATUS, STATUS_BYTES, HeldTable, Running, Wanted, label
 from workers.process import Process
 from workers.slots import Slots
 
@@ -118,3 +118,69 @@ async def test_fifty_crashes_of_a_process_leak_nothing(monkeypatch: pytest.Monke
             await asyncio.sleep(0.01)
     assert children == Path(f"/proc/self/task/{os.getpid()}/children").read_text()
     assert maps == Path("/proc/self/maps").read_text().count("(deleted)")
+
+
+def test_what_is_wanted_and_how_it_is_cross_over(tables: tuple[HeldTable, HeldTable]) -> None:
+    """Each side reads what the other wrote last; nothing before."""
+    parent, child = tables
+    assert (None, None) == (child.wanted, parent.status())
+    wanted = Wanted(is_quiet=True, drain_seconds=2.5, sizes={"url": 1, "async": 20_000, "thread": 3, "process": 0})
+    before = child.wanted_bytes
+    parent.want(wanted)
+    assert before != child.wanted_bytes
+    assert wanted == child.wanted
+    for number in range(3):
+        child.tell({"number": number, "long": "x" * number})
+        assert {"number": number, "long": "x" * number} == parent.status()
+
+
+def test_a_status_that_is_too_long_or_half_written_is_not_read(tables: tuple[HeldTable, HeldTable]) -> None:
+    """What was told before stands, or nothing is known for a moment."""
+    parent, child = tables
+    child.tell({"a": 1})
+    child.tell({"a": "x" * STATUS_BYTES})
+    assert {"a": 1} == parent.status()
+    at = child.bytes - STATUS_BYTES
+    number, length = STATUS.unpack_from(child.memory, at)
+    STATUS.pack_into(child.memory, at, number + 1, length)  # a child that was killed while it wrote
+    assert parent.status() is None
+
+
+def test_a_parent_reads_what_runs(tables: tuple[HeldTable, HeldTable]) -> None:
+    """Name, queue, lane, attempt and start; what has finished runs no more; a long name is cut, in whole characters."""
+    parent, child = tables
+    child.hold(b"1" * 16, b"t" * 12, 500, label("email:send", "mail", "process", 3, 1_795_305_600_000))
+    child.hold(b"2" * 16, b"t" * 12, 2000, label("POST https://example.com/" + "ü" * 200, "q" * 64, "url", 70_000, 1))
+    row = child.hold(b"3" * 16, b"t" * 12, 500, label("done", "mail", "async", 1, 1))
+    child.finish(row)
+    one, two = parent.running(1500)
+    assert Running(b"1" * 16, "email:send", "mail", "process", 3, 1_795_305_600_000, 1000) == one
+    assert ("POST https://example.com/" + "ü" * 51, "q" * 64, "url", 65_535, 0) == (
+        two.name, two.queue, two.lane, two.attempt, two.overdue_ms
+    )  # fmt: skip
+    child.drop(row)
+    child.hold(b"4" * 16, b"t" * 12, 500, label("a", "b", "async", 1, 1))
+    assert ["a"] == [task.name for task in parent.running(0) if task.id == b"4" * 16], "a row that was longer before"
+
+
+def test_a_full_table_takes_no_more(tables: tuple[HeldTable, HeldTable]) -> None:
+    """Nothing is written beyond its rows."""
+    _, child = tables
+    for _ in range(10):
+        child.hold(b"1" * 16, b"t" * 12, 1)
+    with pytest.raises(IndexError, match="all 10 rows"):
+        child.hold(b"2" * 16, b"t" * 12, 1)
+
+
+def test_slots_follow_a_new_size(tables: tuple[HeldTable, HeldTable]) -> None:
+    """Larger at once; smaller as soon as enough has ended; a lane that had none gets some."""
+    _, child = tables
+    slots = Slots({"async": 8, "thread": 0}, {}, {}, child)
+    slots.used["async"] = 6
+    slots.resize({"async": 4, "thread": 2, "url": 0, "process": 0})
+    assert ({"async": 4, "thread": 2}, ["thread"], -2) == (slots.capacity, slots.free_lanes, slots.free("async"))
+    slots.resize({"async": 0, "thread": 0})
+    assert [] == slots.free_lanes
+    slots.used["async"] -= 6
+    slots.resize({"async": 1})
+    assert ["async"] == slots.free_lanes

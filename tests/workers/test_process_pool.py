@@ -300,3 +300,15 @@ async def test_a_smaller_pool_lets_idle_executors_go(hire):
     assert 1 == crew.pool.free
     crew.pool.resize(2)
     assert 2 == crew.pool.free
+
+
+async def test_no_call_waits_for_a_pool_that_has_no_place_left(hire):
+    """What has not begun goes back to its queue, what has begun ends; and the pool can be larger again."""
+    crew = hire(2)
+    calls = [asyncio.create_task(crew.call("child.nothing")) for _ in range(2)]
+    await asyncio.sleep(0)  # they wait for executors that are being forked
+    crew.pool.resize(0)
+    assert {type(one) for one in await asyncio.gather(*calls)} <= {Succeeded, Cancelled}
+    await until(lambda: not crew.pool.pids, "the executors have gone")
+    crew.pool.resize(1)
+    assert isinstance(await crew.call("child.nothing"), Succeeded)

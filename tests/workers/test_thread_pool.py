@@ -106,6 +106,25 @@ async def test_no_more_than_its_size_run_at_once(pool):
     assert 2 == pool.free
 
 
+async def test_a_pool_of_another_size_has_as_many_threads(pool):
+    """A call that waits starts at once when there is room; threads too many end when they are idle."""
+    go = threading.Event()
+    before = threading.active_count()
+    calls = [asyncio.create_task(run(pool, lambda: go.wait(LONG))) for _ in range(4)]
+    await until(lambda: pool.busy == 4)
+    assert 2 == threading.active_count() - before
+    pool.resize(5)
+    assert (4, 1) == (threading.active_count() - before, pool.free)
+    pool.resize(1)
+    go.set()
+    await asyncio.gather(*calls)
+    await until(lambda: threading.active_count() - before == 1)
+    assert Succeeded(b'"after"') == await run(pool, lambda: "after")
+    pool.resize(3)
+    assert Succeeded(b'"more"') == await run(pool, lambda: "more")
+    assert 3 == pool.free
+
+
 async def test_the_hard_limit_fails_the_attempt_and_the_thread_keeps_its_place(pool):
     """The error says where the thread is; its place is free again when the handler has returned."""
     go = threading.Event()
