@@ -51,6 +51,11 @@ class Isolation:
         """Whether this process holds nothing and is about to be given nothing."""
         return self.slots.is_empty and not self.is_asking
 
+    @property
+    def is_concerned(self) -> bool:
+        """Whether a suspect runs or waits, or may be on its way."""
+        return self.suspect is not None or self.is_asking or bool(self.waiting)
+
     def holds_back(self, shard: int) -> bool:
         """Whether the loop of *shard* has to wait with taking work."""
         is_held = self.suspect is not None or self.is_asking or (bool(self.waiting) and self.must_wait(shard))

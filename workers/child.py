@@ -91,7 +91,7 @@ class Child:
             for shard in range(self.store.shards)
         ]
         for loop in self.loops:
-            loop.siblings, loop.isolation = self.loops, self.loops[0].isolation
+            loop.siblings, loop.isolation, loop.rounds = self.loops, self.loops[0].isolation, self.loops[0].rounds
         self.loops[0].isolation.loops = self.loops
         self.helm = Helm(self.table, lanes, slots, self.loops)
         self.helm.turn()

@@ -12,7 +12,7 @@ import logging
 import os
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from service.errors import StoreFull, StoreUnavailable
 from service.served import served
@@ -32,7 +32,7 @@ from workers.outcome import LOST, SHUTDOWN, Cancelled, Failed
 from workers.progress import ProgressReporter
 from workers.run import Attempt, Ears, Pipeline
 from workers.slots import Slots
-from workers.turns import turned, turns_of
+from workers.turns import Rounds, turned, turns_of
 
 log = logging.getLogger("taskpost.worker")
 
@@ -66,7 +66,7 @@ class LeaseLoop:
         self.owed = set(slots.capacity)  # lanes in which there may be work that was not looked for yet
         self.fault: BaseException | None = None
         self.is_draining = False
-        self.is_asking = False  # a call is in flight that may bring tasks
+        self.is_calling = self.is_asking = False  # a call is in flight; one that may bring tasks
         self.due_ms: int | None = None
         self.due_timer: asyncio.TimerHandle | None = None
         self.progress = ProgressReporter(store.tasks, shard)
@@ -74,6 +74,7 @@ class LeaseLoop:
         self.checkpoints = CheckpointKeeper(store.tasks, shard, self.lose)
         self.ears = Ears(self.progress.of, self.logs.of, self.checkpoints.of)
         self.siblings: Sequence[LeaseLoop] = (self,)
+        self.rounds = Rounds()  # shared with the siblings
 
     # ------------------------------------------------------------ the loop
 
@@ -91,10 +92,14 @@ class LeaseLoop:
                 continue
             self.owed -= rooms.keys()
             self.isolation.begin(rooms)
-            self.is_asking = bool(rooms)
+            self.is_asking, self.is_calling = bool(rooms), True
             with self.slots.promised(rooms):
                 stepped = await self.step([report for _, report in finished], self.wants(rooms))
-            self.is_asking = False
+            self.is_asking = self.is_calling = False
+            if len(self.siblings) > 1:
+                self.rounds.note(self.shard, stepped.leased)
+            if len(stepped.leased) < sum(rooms.values()):
+                self.wake_siblings(rooms)
             self.turns.hear(stepped.leased, is_cut_short=stepped.is_cut_short)
             self.isolation.hear(self.shard, rooms, stepped.has_suspects, stepped.leased)
             self.settle(finished, stepped.statuses)
@@ -138,12 +143,28 @@ class LeaseLoop:
         left = self.slots.free_rows
         for lane in self.slots.free_lanes:
             if lane in self.owed:
-                looking = sum(lane in loop.owed for loop in self.siblings)
-                room = min(-(-self.slots.free(lane) // looking), MOST_A_CALL, left)
-                if room > 0:
+                looking = [loop for loop in self.siblings if lane in loop.owed]
+                room = min(-(-self.slots.free(lane) // len(looking)), MOST_A_CALL, left)
+                if room > 0 and self.has_turn(lane, looking):
                     rooms[lane] = room
                     left -= room
         return rooms | self.isolation.rooms(self.shard, bool(rooms))
+
+    def has_turn(self, lane: str, looking: Sequence[LeaseLoop]) -> bool:
+        """Whether this shard may take the next of few slots, or has to leave them to others that are *looking*."""
+        if self.slots.free(lane) >= len(looking) or self.isolation.is_concerned:
+            return True
+        others = [loop for loop in looking if loop is not self and not loop.is_calling]
+        before = self.rounds.before(lane, self.shard, [loop.shard for loop in others])
+        for shard in before:
+            self.siblings[shard].event.set()
+        return not before
+
+    def wake_siblings(self, lanes: Iterable[str]) -> None:
+        """There is room in *lanes* again."""
+        for loop in self.siblings:
+            if loop is not self and not loop.owed.isdisjoint(lanes):
+                loop.event.set()
 
     def wants(self, rooms: dict[str, int]) -> list[tuple[str, str, int]]:
         """(queue, lane, room): what to ask for, in this order."""
@@ -268,9 +289,7 @@ class LeaseLoop:
         del self.tasks[id_]
         self.finished.append((attempt, report))
         self.event.set()
-        for loop in self.siblings:
-            if lane in loop.owed:
-                loop.event.set()
+        self.wake_siblings((lane,))
 
     def settle(self, finished: list[tuple[Attempt, list[bytes]]], statuses: bytes) -> None:
         """What Redis said to the reports."""

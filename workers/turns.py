@@ -1,5 +1,5 @@
 """
-Which queue goes first when a worker process asks for work: in turn, by weights, or in strict order.
+Which queue goes first when a worker process asks for work: in turn, by weights, or in strict order; and which shard.
 
 Each lane's free slots are shared out by themselves, and each lease loop does so for its shard. The fact to know: what
 one queue cannot fill goes to the others in the same call, so an empty queue costs nothing.
@@ -7,7 +7,8 @@ one queue cannot fill goes to the others in the same call, so an empty queue cos
 
 from __future__ import annotations
 
-from collections import Counter
+import random
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heapreplace
 from math import lcm
@@ -16,6 +17,7 @@ from typing import Protocol
 from service.served import Served
 from service.task import Leased
 
+HANDFUL = 4
 Want = tuple[str, str, int]  # queue, lane, how many
 
 
@@ -85,14 +87,18 @@ class Shares:
     The slots of one lane, shared out by stride scheduling.
 
     Each task moves its queue on by a stride, the shorter the greater its weight, and the queue that is furthest behind
-    is next. A queue that was empty begins where the others are: it saves nothing up.
+    is next. They begin at random within their first stride, or all processes and shards would begin with the same. A
+    queue that was empty begins where the others are: it saves nothing up.
     """
 
     def __init__(self, weights: Mapping[str, int]) -> None:
         whole = lcm(*weights.values())
         self.strides = {queue: whole // weight for queue, weight in weights.items()}
-        self.moved = dict.fromkeys(self.strides, 0)
+        self.moved = self.beginning()
         self.dry: set[str] = set()  # had nothing when they were asked last
+
+    def beginning(self) -> dict[str, int]:
+        return {queue: random.randrange(stride) for queue, stride in self.strides.items()}
 
     def of(self, room: int) -> dict[str, int]:
         """Each queue's part of *room*, who is furthest behind first; before them queues that were empty, with one."""
@@ -118,9 +124,34 @@ class Shares:
         if is_cut_short:
             return
         if sum(brought.values()) < room:  # nothing is left in any of them
-            self.dry, self.moved = set(), dict.fromkeys(self.strides, 0)
+            self.dry, self.moved = set(), self.beginning()
         elif any(brought[queue] > share for queue, share in shares.items()):  # so all have been asked
             self.dry |= {queue for queue, share in shares.items() if brought[queue] < share}
+
+
+class Rounds:
+    """
+    Which shard takes the next of a process' slots while there are fewer than shards that look for work: in each round a
+    shard takes a handful, so that none starves and most calls report and lease in one.
+    """
+
+    def __init__(self) -> None:
+        self.taken: defaultdict[str, Counter[int]] = defaultdict(Counter)  # in this round, by lane and shard
+
+    def before(self, lane: str, shard: int, others: Sequence[int]) -> list[int]:
+        """Those of *others* that come before *shard*, because it has had its part of this round and they have not."""
+        taken = self.taken[lane]
+        if taken[shard] < HANDFUL:
+            return []
+        before = [other for other in others if taken[other] < HANDFUL]
+        if not before:
+            taken.clear()
+        return before
+
+    def note(self, shard: int, leased: Sequence[Leased]) -> None:
+        """What *shard* has brought."""
+        for task in leased:
+            self.taken[task.lane][shard] += 1
 
 
 def turned(names: Iterable[str], turn: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from service.settings import Settings
 from workers.held import HeldTable
 from workers.runtime import LeaseLoop
 from workers.slots import Slots
+from workers.turns import HANDFUL
 
 
 @pytest.fixture
@@ -38,6 +40,30 @@ async def test_every_queue_and_every_lane_comes_first_now_and_then(loop: LeaseLo
         firsts.add((queue, lane))
         loop.number += 1
     assert 6 == len(firsts)
+
+
+async def test_no_shard_starves_while_slots_are_few(loop: LeaseLoop) -> None:
+    """One slot, three shards with work: each takes a handful in its turn; nobody waits for a call in flight."""
+    loop.slots.capacity = {"async": 1}
+    loops = [loop, *(LeaseLoop(loop.store, n, loop.pipeline, loop.slots, loop.table, Settings(), loop.announce_idle)
+                     for n in (1, 2))]  # fmt: skip
+    for one in loops:
+        one.siblings, one.isolation, one.rounds, one.queues = loops, loop.isolation, loop.rounds, ["default"]
+    loop.isolation.loops = loops
+    took: list[int] = []
+    task: Any = SimpleNamespace(lane="async")
+    for _ in range(48):
+        taker = next(one for one in loops if "async" in one.rooms())  # who wakes first is always the same
+        taker.rounds.note(taker.shard, [task])
+        took.append(taker.shard)
+    assert [0] * HANDFUL + [1] * HANDFUL + [2] * HANDFUL == took[: 3 * HANDFUL]
+    assert {0: 16, 1: 16, 2: 16} == Counter(took)
+    assert 1 == loop.rooms()["async"], "a new round begins"
+    loop.rounds.note(0, [task] * HANDFUL)
+    assert not loop.rooms()
+    assert loops[1].event.is_set(), "it is told that it is its turn"
+    loops[1].is_calling = loops[2].is_calling = True
+    assert 1 == loop.rooms()["async"]
 
 
 async def test_a_process_in_which_a_suspect_waits_takes_nothing_until_it_is_empty(loop: LeaseLoop) -> None:

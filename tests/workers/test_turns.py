@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.served import served
-from workers.turns import Turns, turns_of
+from workers.turns import ByWeight, Turns, turns_of
 
 ENDLESS = 10**9
 
@@ -90,13 +90,14 @@ def test_a_single_task_of_a_quiet_queue_does_not_wait_for_a_round() -> None:
 
 def test_each_lane_is_shared_by_itself() -> None:
     """What one queue takes of the threads costs it nothing of the loop."""
-    turns = turns_of(served("high:5,low:1", "weighted"))
+    turns = ByWeight({"high": 5, "low": 1})
     for number in range(12):
         turns.wants(["high", "low"], {"thread": 1}, number)
         task: Any = SimpleNamespace(lane="thread", queue="high", is_suspect=False)
         turns.hear([task], is_cut_short=False)
     assert ("low", "thread", 1) == turns.wants(["high", "low"], {"thread": 1}, 0)[0]
-    assert ("high", "async", 1) == turns.wants(["high", "low"], {"async": 1}, 0)[0]
+    turns.wants(["high", "low"], {"async": 6}, 0)
+    assert (6, {"high": 5, "low": 1}) == turns.asked["async"]
 
 
 @given(
