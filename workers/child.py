@@ -33,6 +33,7 @@ from workers.lanes import Lanes, start_nursery
 from workers.outcome import LOST
 from workers.pools.nursery import Door, end
 from workers.push.client import PushClient
+from workers.push.credentials import Credentials
 from workers.push.resolve import Resolver
 from workers.push.signing import Signing
 from workers.registry import Registry, load
@@ -81,6 +82,7 @@ class Child:
             max_result_bytes=settings.max_result_bytes,
             concurrency=0,  # the slots are the bound
             signing=Signing(self.store.secrets),
+            credentials=Credentials(self.store.endpoint_settings, self.store.secrets, settings.public_url),
             egress=Egress.of_settings(settings),
             resolver=Resolver(self.store.servers),
         )

@@ -28,9 +28,12 @@ from workers.capture import error_of
 from workers.context import Context
 from workers.outcome import Deferred, Failed, Outcome, TimeLimitExceeded, failed
 from workers.push.answer import Answer, outcome_of
+from workers.push.certificates import CertificatePools
+from workers.push.credentials import Credentials, Used
 from workers.push.request import Delivery, UnusableRequest, child_of, place_of, request_body, request_headers
 from workers.push.resolve import Resolver
 from workers.push.signing import Signing
+from workers.push.tokens import TokenRefused
 from workers.push.transport import RULES, AiohttpTransport
 
 LOGGER = logging.getLogger(__name__)
@@ -50,29 +53,28 @@ class PushClient:
         resolver: Resolver | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         signing: Signing | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         """
         At most *concurrency* calls have a connection at once, 0 for any number, to what *egress* lets through: only the
-        public Internet unless it is given. *transport* replaces the network in tests, and no *signing* leaves calls
-        unsigned in those that have no store.
+        public Internet unless it is given. *transport* replaces the network in tests, and without *signing* and
+        *credentials* calls say not who they are by, in those that have no store.
         """
         self.egress = egress or Egress()
         # httpx logs each URL with its query, where secrets stand.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self.max_result_bytes = max_result_bytes
-        self._signing = signing
-        self._client = httpx.AsyncClient(
-            transport=transport
-            or AiohttpTransport(egress=self.egress, resolver=resolver or Resolver(), most_connections=concurrency),
-            trust_env=False,
-            follow_redirects=False,
-            timeout=None,  # noqa: S113 - `call` limits the whole
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        self._signing, self._credentials = signing, credentials
+        made = partial(
+            AiohttpTransport, egress=self.egress, resolver=resolver or Resolver(), most_connections=concurrency
         )
+        self._client = client_over(transport or made())
+        self._certificates = CertificatePools(lambda context: client_over(made(verify=context)))
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._client.aclose()
+        await self._certificates.aclose()
 
     async def call(
         self,
@@ -91,11 +93,11 @@ class PushClient:
         """
         if ctx is not None and ctx.stop_requested is not None:
             return ctx.stop_requested
-        caller = asyncio.current_task()
+        caller, used = asyncio.current_task(), Used()
         if ctx is not None and caller is not None:
             ctx.on_stop = partial(cancel, caller)
         try:
-            return await self._call(task, options, deadline_ms, completion_url)
+            return used.hidden.outcome(await self._call(task, options, deadline_ms, completion_url, used))
         except asyncio.CancelledError:
             stopped = None if ctx is None else ctx.stop_requested
             if stopped is None or caller is None or caller.uncancel() > 0:
@@ -106,7 +108,7 @@ class PushClient:
                 ctx.on_stop = None
 
     async def _call(
-        self, task: Leased, options: Mapping[str, Any], deadline_ms: int, completion_url: str | None
+        self, task: Leased, options: Mapping[str, Any], deadline_ms: int, completion_url: str | None, used: Used
     ) -> Outcome | Accepted:
         submission = task.submission
         place = place_of(submission["url"])
@@ -115,9 +117,7 @@ class PushClient:
             rules = self.egress.rules(task.namespace)
             request = request_of(task, options, deadline_ms, rules, completion_url)
             async with asyncio.timeout(limit_seconds):
-                if self._signing is not None:
-                    await self._signing.sign(request, task.namespace)
-                answer = await self._answer(request, place)
+                answer = await self._proven(request, task.namespace, place, used)
         except TimeoutError:
             message = f"{place} gave no complete answer within the time limit of {limit_seconds:g} s"
             return failed(TimeLimitExceeded.__name__, message, retry=True)
@@ -126,6 +126,8 @@ class PushClient:
             return failed(type(exc).__name__, clip(f"{place}: {exc}", 1000), retry=can_recover)
         except (StoreUnavailable, StoreFull) as exc:  # no fault of the task's
             return Deferred(STORE_SECONDS, f"{exc}")
+        except TokenRefused as exc:
+            return failed("TokenRefused", f"{exc}", retry=True)
         except EgressDenied as exc:
             return failed("EgressDenied", clip(f"{place} may not be called ({exc.reason}): {exc}", 1000), retry=False)
         except UnusableRequest as exc:
@@ -136,18 +138,58 @@ class PushClient:
         is_patient = bool(submission.get("retry_4xx"))
         return outcome_of(answer, self.max_result_bytes, datetime.now(UTC), retry_4xx=is_patient)
 
-    async def _answer(self, request: httpx.Request, place: str) -> Answer:
+    async def _proven(self, request: httpx.Request, namespace: str, place: str, used: Used) -> Answer:
+        """
+        The answer to *request* with what proves who it is by: our signature, and the credentials of its endpoint. An
+        access token that is refused is fetched again, once.
+        """
+        if self._signing is not None:
+            await self._signing.sign(request, namespace)
+        if self._credentials is None:
+            return await self._answer(self._client, request, place)
+        fetch = partial(self._fetch, request.extensions)
+        await self._credentials.apply(request, namespace, used, fetch)
+        answer = await self._shown(request, place, used)
+        if answer.status == 401 and await self._credentials.renewed(request, used, fetch):
+            answer = await self._shown(request, place, used)
+        return used.hidden.answer(answer)
+
+    async def _shown(self, request: httpx.Request, place: str, used: Used) -> Answer:
+        """The answer to *request*, over a connection that shows our certificate where one is *used*."""
+        if used.certificate is None:
+            return await self._answer(self._client, request, place)
+        async with self._certificates.client(used.certificate) as client:
+            return await self._answer(client, request, place)
+
+    async def _fetch(self, extensions: dict[str, Any], request: httpx.Request) -> tuple[int, bytes]:
+        """Status and body of the answer to a request for an access token, under the rules of the call it is for."""
+        request.extensions |= extensions
+        answer = await self._answer(self._client, request, place_of(str(request.url)))
+        return answer.status, answer.body
+
+    async def _answer(self, client: httpx.AsyncClient, request: httpx.Request, place: str) -> Answer:
         """
         Send *request*, and read as much of the answer as may be kept. The connection is closed if more
         would come.
         """
-        response = await self._client.send(request, stream=True)
+        response = await client.send(request, stream=True)
         try:
             most_bytes = self.max_result_bytes if response.is_success else MAX_ERROR_BODY_BYTES
             body, is_whole = await read_raw(response, most_bytes)
         finally:
             await response.aclose()
         return Answer(response.status_code, response.headers, body, is_whole, place)
+
+
+def client_over(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    """A client that follows nothing, keeps nothing, and reads nothing from the environment."""
+    return httpx.AsyncClient(
+        transport=transport,
+        trust_env=False,
+        follow_redirects=False,
+        timeout=None,  # noqa: S113 - `call` limits the whole
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+    )
 
 
 def cancel(caller: asyncio.Task[Any]) -> None:
