@@ -66,9 +66,10 @@ class System:
     """An API, workers and a scheduler on one Redis. `api` speaks to the API."""
 
     def __init__(self, redis_url: str, stack: ExitStack, **settings: Any) -> None:
-        self.redis_url, self.stack, self.settings = redis_url, stack, settings
+        self.redis_url, self.stack = redis_url, stack
         port = free_port("127.0.0.1")
         self.url = f"http://127.0.0.1:{port}"
+        self.settings = {"public_url": self.url, **settings}
         self.web = self.start("web", port=port)
         self.scheduler = self.start("scheduler")
         self.api = stack.enter_context(httpx.Client(base_url=self.url, timeout=60, trust_env=False))

@@ -8,10 +8,13 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from service.completion import token_of
 from service.settings import Settings
 from service.store import Store
+from service.task import encode_id
 from tests.api.serving import ADD, Serving, publish, serving
 from tests.servers import Server
+from tests.store.acting import Worker
 
 DEADLINE_SECONDS = 30.0
 
@@ -112,3 +115,24 @@ async def test_process_that_stops_is_not_ready(api: Serving) -> None:
     answer = await api.http.get("/readyz")
     is_unavailable(answer)
     assert "stopping" == answer.json()["checks"]["process"]
+
+
+async def test_an_endpoint_is_told_to_come_again(start_server: Callable[..., Server]) -> None:
+    """What it says of its attempt while Redis is away is answered 503 in time, and taken once Redis is back."""
+    server = start_server(appendonly="yes")
+    await known(server)
+    async with serving(server.url) as api:
+        store = api.api.runtime.store
+        task = await api.submitted({"url": "https://hooks.example.com/"})
+        [leased] = await Worker(store).lease(lane="url")
+        assert task["id"] == encode_id(leased.id)
+        place = f"/v1/completions/{token_of(await store.completions.secret.get(), leased.id, leased.token)}"
+        server.pause()
+        for answer in await asyncio.gather(
+            *(api.http.post(f"{place}/{action}") for action in ("complete", "heartbeat"))
+        ):
+            is_unavailable(answer)
+        server.resume()
+        await until_status(api, 200)
+        assert 200 == (await api.http.post(f"{place}/complete", json={"result": 1})).status_code
+        assert "succeeded" == (await api.read(task["id"]))["state"]

@@ -14,13 +14,14 @@ from typing import Any
 class Receiver:
     """
     *received* gets (path, headers, body) of each request, *bodies* the same bodies byte by byte; *answers* holds
-    (status, body) for the next ones.
+    (status, body) for the next ones, *headers* go with each of them.
     """
 
     def __init__(self) -> None:
         self.received: Queue[tuple[str, dict[str, str], Any]] = Queue()
         self.bodies: Queue[bytes] = Queue()
         self.answers: list[tuple[int, bytes]] = []
+        self.headers: dict[str, str] = {}
         receiver = self
 
         class Endpoint(BaseHTTPRequestHandler):
@@ -33,6 +34,8 @@ class Receiver:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
+                for name, value in receiver.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
 
