@@ -47,6 +47,7 @@ def define(parser: ArgumentParser) -> None:
     what.add_argument("--body", metavar="VALUE", type=values.body, help="body of the call")
     what.add_argument("--envelope", action="store_true", default=None, help="send the body within facts of the task")
     what.add_argument("--retry-4xx", action="store_true", default=None, help="try again after any 4xx but 410")
+    what.add_argument("--cancel-url", metavar="URL", help="URL to tell when it is cancelled while it runs")
     define_when(parser)
     define_labels(parser)
     after = parser.add_argument_group("what to show")
@@ -127,6 +128,7 @@ def submission_of(options: Namespace) -> dict[str, Any]:
         "body": options.body,
         "envelope": options.envelope,
         "retry_4xx": options.retry_4xx,
+        "cancel_url": options.cancel_url,
         "queue": options.queue,
         "priority": options.priority,
         "delay_seconds": options.delay,

@@ -44,7 +44,7 @@ LONGEST_URL = 2048
 TEN_YEARS_MS = 3653 * 86_400_000
 ONLY_NAME = ("args", "soft_timeout_seconds")
 BODIES = ("body", "body_text", "body_base64")
-ONLY_URL = ("method", "headers", *BODIES, "envelope", "retry_4xx")
+ONLY_URL = ("method", "headers", *BODIES, "envelope", "retry_4xx", "cancel_url")
 NO_BODY = ("GET", "HEAD")
 WHOLE_NUMBERS = ("priority", "retries", "max_crashes")
 # Fields that need no look beyond the schema, when `name` is among them and `url` is not.
@@ -82,9 +82,12 @@ def faults_of(submission: Any, now_ms: int, settings: Settings, rules: Rules) ->
 
 def with_url_faults(faults: list[Fault], submission: Submission, rules: Rules) -> list[Fault]:
     """*faults* with what *rules* have against each URL, in the place of the schema's pattern, which gives no reason."""
-    for place, call in (("", submission), ("/callback", submission.get("callback"))):
-        url = call.get("url") if isinstance(call, dict) else None
-        pointer = f"{place}/url"
+    callback = submission.get("callback")
+    for pointer, url in (
+        ("/url", submission.get("url")),
+        ("/cancel_url", submission.get("cancel_url")),
+        ("/callback/url", callback.get("url") if isinstance(callback, dict) else None),
+    ):
         if isinstance(url, str) and (refused := list(url_faults(url, pointer, rules))):
             faults = [fault for fault in faults if fault["pointer"] != pointer or len(url) > LONGEST_URL]
             faults += refused

@@ -36,6 +36,7 @@ class Options(TypedDict, total=False):
     body_base64: str | None
     envelope: bool | None
     retry_4xx: bool | None
+    cancel_url: str | None
     queue: str | None
     priority: int | None
     delay_seconds: Seconds | None

@@ -20,6 +20,7 @@ from service.task import (
     ENDED,
     WAITING,
     Leased,
+    Record,
     Snapshot,
     callback_id,
     created_ms,
@@ -36,7 +37,7 @@ NO_TOKEN = bytes(12)
 SMALL_BYTES = 512
 LEAST_TTL_MS = 60_000  # a submission that is sent again must find its task
 IDEMPOTENCY_MS = 86_400_000
-ROW, CALLBACK, KEEPS, PROGRESSED, LOGGED, OVERDUE = 1, 2, 4, 8, 16, 32
+ROW, CALLBACK, KEEPS, PROGRESSED, LOGGED, OVERDUE, NOTICE = 1, 2, 4, 8, 16, 32, 64
 
 HANDED_OVER = b"H"
 
@@ -191,6 +192,11 @@ def callback_record(
     }
     if "traceparent" in origin.submission:
         submission["traceparent"] = origin.submission["traceparent"]
+    return called_record(record, submission)
+
+
+def called_record(record: Record, submission: dict[str, Any]) -> bytes:
+    """A record of the task that makes the call of *submission* for the task of *record*."""
     header = pack_header(
         state=WAITING,
         priority=record.priority,
@@ -200,3 +206,25 @@ def callback_record(
         queue=stored_queue(record.namespace, CALLBACK_QUEUE),
     )
     return header + pack_submission(submission)
+
+
+def with_notice(ending: list[bytes], origin: Origin, attempt: int, now_ms: int) -> list[bytes]:
+    """
+    The report *ending*, which asks for cancellation, with the task that tells the `cancel_url`, if the task has one;
+    `end.lua` makes it if that stops a running attempt.
+    """
+    if "cancel_url" not in origin.submission:
+        return ending
+    body = {
+        "type": "task.cancelling",
+        "timestamp": rfc3339(now_ms),
+        "data": {"id": encode_id(origin.id), "attempt": attempt},
+    }
+    submission = {"url": origin.submission["cancel_url"], "body": body, "callback_of": encode_id(origin.id)}
+    if "traceparent" in origin.submission:
+        submission["traceparent"] = origin.submission["traceparent"]
+    head, *rest = ending
+    flagged = b"%b%c%b" % (head[:1], head[1] | NOTICE, head[2:])
+    record = called_record(parse_record(origin.raw), submission)
+    id_ = now_ms.to_bytes(6, "big") + origin.id[6:7] + bytes(byte ^ 0xA5 for byte in origin.id[7:])
+    return [flagged, *rest, id_, record]

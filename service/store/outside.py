@@ -14,7 +14,7 @@ import orjson
 
 from service.settings import Settings
 from service.store.completions import Completions
-from service.store.endings import NO_TOKEN, Ending, Origin, report
+from service.store.endings import NO_TOKEN, Ending, Origin, report, with_notice
 from service.store.tasks import Tasks
 from service.store.workers import HandlerBook
 from service.task import Record, Run, options_of, parse_record, parse_run, shard_of
@@ -73,6 +73,8 @@ async def cancel(tasks: Tasks, book: HandlerBook, settings: Settings, id_: bytes
         run.started_ms if run else 0, run.worker if run else "",
     )  # fmt: skip
     made = ending_report(tasks, book, settings, origin, record, Ending("cancelled"))
+    attempt = (run.attempt if run else 0) + (0 if run and run.is_held else 1)
+    made = with_notice(made, origin, attempt, tasks.clock.now_ms())
     status = await tasks.end(shard_of(id_), [made])
     return {b"1": "ended", b"2": "stopping", b"3": "over", b"0": None}[status]
 

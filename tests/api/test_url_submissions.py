@@ -16,11 +16,12 @@ OTHER_TRACE = "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-00f067aa0ba902b7-01"
 
 async def test_what_was_asked_of_a_call_is_shown(api: Serving) -> None:
     """In the receipt and when it is read; what was not asked for is left out."""
-    task = await api.submitted({"url": URL, "envelope": True, "retry_4xx": True, "traceparent": TRACE})
-    assert (True, True, TRACE) == (task["envelope"], task["retry_4xx"], task["traceparent"])
+    given = {"envelope": True, "retry_4xx": True, "traceparent": TRACE, "cancel_url": URL}
+    task = await api.submitted({"url": URL, **given})
+    assert (True, True, TRACE, URL) == tuple(task[n] for n in ("envelope", "retry_4xx", "traceparent", "cancel_url"))
     assert task == await api.read(task["id"])
     bare = await api.submitted({"url": URL, "envelope": False})
-    assert not {"envelope", "retry_4xx", "traceparent"} & bare.keys()
+    assert not {"envelope", "retry_4xx", "traceparent", "cancel_url"} & bare.keys()
 
 
 async def test_the_trace_of_the_request_is_the_tasks(api: Serving) -> None:
@@ -41,6 +42,9 @@ async def test_a_repetition_in_another_trace_is_the_same_submission(api: Serving
 @pytest.mark.parametrize(
     ("submission", "pointer"),
     [
+        ({"url": URL, "cancel_url": "http://169.254.169.254/"}, "/cancel_url"),
+        ({"url": URL, "cancel_url": "ftp://a.example"}, "/cancel_url"),
+        ({**ADD, "cancel_url": URL}, "/cancel_url"),
         ({"url": URL, "method": "GET", "envelope": True}, "/envelope"),
         ({"url": URL, "headers": {"content-type": "text/plain"}, "envelope": True}, "/headers/content-type"),
         ({**ADD, "envelope": True}, "/envelope"),

@@ -123,3 +123,20 @@ def test_a_running_call_that_is_cancelled_is_closed(redis_url: str) -> None:
                 pass
         ended = running.api.get(f"/v1/tasks/{task['id']}", params={"wait": 25}).json()
         assert "cancelled" == ended["state"]
+
+
+def test_an_endpoint_can_be_called_when_its_task_is_cancelled(redis_url: str, endpoint: Receiver) -> None:
+    """At its `cancel_url`, signed as every call; and its next heartbeat says so too."""
+    with system(redis_url) as running:
+        running.start_worker()
+        endpoint.answers = [(202, b"{}")]
+        task = submitted(running, url=f"{endpoint.url}/work", cancel_url=f"{endpoint.url}/cancel")
+        place = endpoint.next()[1]["taskpost-completion-url"]
+        assert 202 == running.api.post(f"/v1/tasks/{task['id']}/cancel").status_code
+        endpoint.headers.clear()
+        path, headers, told = endpoint.next()
+        assert ("/cancel", "task.cancelling", task["id"]) == (path, told["type"], told["data"]["id"])
+        assert "webhook-signature" in headers
+        answers = [httpx.post(f"{place}/{one}", trust_env=False, timeout=60).json() for one in ("heartbeat", "fail")]
+        assert [{"cancel": True}, {"cancel": False}] == answers
+        assert "cancelled" == running.api.get(f"/v1/tasks/{task['id']}", params={"wait": 25}).json()["state"]

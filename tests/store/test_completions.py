@@ -11,7 +11,7 @@ from service.store import Store
 from service.store.decisions import HandOver, report_of
 from service.store.endings import HANDED_OVER
 from service.store.outside import reap
-from service.task import Leased, options_of, shard_of
+from service.task import Leased, encode_id, options_of, shard_of
 from tests.store.acting import Worker, ask_cancel, snapshot, state, submit_everywhere
 from tests.store.deployments import Deployment
 from tests.store.test_reap import arrange
@@ -248,3 +248,21 @@ async def test_other_things_that_it_says_are_kept(store: Store, worker: Worker) 
     assert run.is_external
     assert await store.completions.end(task.id, task.token, "complete", Succeeded(b"1"))
     assert {"current": 1} == ((await snapshot(store, task.id)).record.outcome or {})["progress"]
+
+
+async def test_a_cancel_url_is_told_once_of_a_running_task(store: Store, worker: Worker) -> None:
+    """As a task on the callbacks queue, by the script that asks it to stop; nobody needs to know of one that waits."""
+    given = {**URL, "cancel_url": "https://hooks.example.com/cancel"}
+    [waiting, running, *_] = await submit_everywhere(store, each=2, submission=given, lane="url")
+    tasks = {task.id: task for task in await worker.lease(lane="url")}
+    await worker.again(b"D", tasks[waiting], delay_ms=60_000)
+    assert ["ended", "stopping", "stopping"] == [await ask_cancel(store, id_) for id_ in (waiting, running, running)]
+    [notice] = await worker.lease(queue="callbacks", lane="url")
+    assert "https://hooks.example.com/cancel" == notice.submission["url"]
+    assert ("task.cancelling", {"id": encode_id(running), "attempt": 1}) == (
+        notice.submission["body"]["type"],
+        notice.submission["body"]["data"],
+    )
+    assert encode_id(running) == notice.submission["callback_of"]
+    assert b"1" == await worker.succeed(notice)
+    assert b"1" == await worker.end_cancelled(tasks[running])

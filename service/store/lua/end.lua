@@ -26,7 +26,7 @@ for i, report in ipairs(reports) do
     end
   elseif head and run and run.held then
     statuses[i] = '2'
-    if not run.cancelling then stops[#stops + 1] = { id = report.id, run = run } end
+    if not run.cancelling then stops[#stops + 1] = { id = report.id, run = run, report = report } end
   elseif head then
     local entry = 'T' .. head.generation .. report.id .. head.priority .. lane_of(head, run)
     local key = prefix .. 'due:' .. head.queue
@@ -44,6 +44,7 @@ for i, report in ipairs(reports) do
     endings[#endings + 1] = report
   end
 end
+local notices, notice_records = {}, {}
 for _, stop in ipairs(stops) do
   local run = stop.run
   redis.call('HSET', prefix .. 'run', stop.id, pack_run(
@@ -51,8 +52,12 @@ for _, stop in ipairs(stops) do
   -- A worker that is gone never takes its marker away.
   redis.call('ZADD', prefix .. 'wake:@' .. run.worker, 0, '')
   redis.call('PEXPIRE', prefix .. 'wake:@' .. run.worker, 60000)
+  if stop.report.notice then
+    notices[#notices + 1], notice_records[#notice_records + 1] = stop.report.notice, stop.report.notice_record
+  end
   emit('k', stop.id)
 end
+if #notices > 0 then create(notices, notice_records) end
 finish(endings)
 for _, pair in ipairs(unscheduled) do redis.call('ZREM', pair[1], pair[2]) end
 write_collected()

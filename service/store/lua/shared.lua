@@ -191,6 +191,7 @@ end
 
 -- A report of an attempt's end, from ARGV[at] on: head, value, and as its flags say a row of attempts (1), the id and
 -- the record of a callback (2), lines of its log (16); 4: a time to live of its own; 8: there was progress;
+-- the id and the record of a task that is made if this asks a running one to stop (64);
 -- 32: only if the endpoint that holds the task has not been heard from in its time. Returns the report, and the next place.
 --   head  kind .. flags .. id (16) .. token (12) .. ms (6) .. the first five bytes of the ended record
 --   kind  E: value is all of the record behind its time field | L: value is the outcome of a large record | others in step.lua
@@ -205,6 +206,7 @@ local function read_report(at)
   if flags % 2 == 1 then report.row, at = ARGV[at], at + 1 end
   if flags % 4 >= 2 then report.callback, report.callback_record, at = ARGV[at], ARGV[at + 1], at + 2 end
   if flags % 32 >= 16 then report.log, at = ARGV[at], at + 1 end
+  if flags % 128 >= 64 then report.notice, report.notice_record, at = ARGV[at], ARGV[at + 1], at + 2 end
   return report, at
 end
 
