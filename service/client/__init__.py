@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from service.client.asynchronous import AsyncTaskpost
 from service.client.blocking import Taskpost
+from service.client.completion import AsyncCompletion, Completion, later
 from service.client.errors import (
     ApiError,
     ClientError,
@@ -54,10 +55,12 @@ from service.client.workers import WorkerCommand, WorkerDetail
 
 __all__ = [
     "ApiError",
+    "AsyncCompletion",
     "AsyncTaskpost",
     "Attempt",
     "Checkpoint",
     "ClientError",
+    "Completion",
     "ConnectFailed",
     "Handler",
     "LogLine",
@@ -83,4 +86,5 @@ __all__ = [
     "Worker",
     "WorkerCommand",
     "WorkerDetail",
+    "later",
 ]

@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
+from service.client import AsyncCompletion, Completion, StateConflict, later
 from service.completion import token_of
 from service.store import Store
 from service.store.decisions import HandOver, report_of
@@ -194,3 +196,55 @@ async def test_of_many_at_once_one_ends_it(api: Serving, worker: Worker) -> None
     statuses = {action: {one.status_code for one in answers[n::2]} for n, action in enumerate(("complete", "fail"))}
     assert [{200}, {409}] == sorted(statuses.values(), key=sorted)
     assert (await api.read(encode_id(task.id)))["state"] in ("succeeded", "scheduled")
+
+
+async def test_a_python_endpoint_speaks_through_the_client(api: Serving, worker: Worker) -> None:
+    """What it says is kept; when the attempt is over, heartbeats say stop and endings say that they came too late."""
+    task, place = await taken_over(api, worker)
+    async with AsyncCompletion(f"http://127.0.0.1:{api.port}{place}") as completion:
+        assert not await completion.heartbeat()
+        assert not await completion.progress(4, 12, "page 4")
+        assert not await completion.log("page 5 is blank", "warning")
+        await completion.complete({"pages": 12})
+        await completion.complete({"pages": 12})
+        assert await completion.heartbeat()
+        with pytest.raises(StateConflict, match="this attempt is over"):
+            await completion.fail("too late")
+    assert {"pages": 12} == (await api.read(encode_id(task.id)))["result"]
+    task, place = await taken_over(api, worker)
+    async with AsyncCompletion(f"http://127.0.0.1:{api.port}{place}") as completion:
+        await completion.fail("tray 2", kind="PaperJam", traceback="at print", retry=False)
+    error = {"type": "PaperJam", "message": "tray 2", "traceback": "at print"}
+    assert error == (await api.read(encode_id(task.id)))["error"]
+
+
+def test_the_blocking_client_says_the_same() -> None:
+    """The same requests, without a key; another URL is refused at once."""
+    sent: list[tuple[str, str, Any]] = []
+
+    def hear(request: httpx.Request) -> httpx.Response:
+        assert "authorization" not in request.headers
+        sent.append((str(request.url).removeprefix("https://t.example/x/v1/completions/k/"), request.method,
+                     orjson.loads(request.content)))  # fmt: skip
+        return httpx.Response(200, json={"cancel": "heartbeat" in str(request.url)})
+
+    transport = httpx.MockTransport(hear)
+    with Completion("https://t.example/x/v1/completions/k", transport=transport) as completion:
+        assert completion.heartbeat()
+        assert not completion.progress(1)
+        assert not completion.log("x")
+        completion.defer(60, "later")
+        completion.fail("no", retry=True, after_seconds=5)
+        completion.complete(7)
+    failure = {"type": "Failed", "message": "no", "retry": True, "after_seconds": 5}
+    assert [
+        ("heartbeat", "POST", {}),
+        ("progress", "POST", {"current": 1}),
+        ("log", "POST", {"lines": [{"level": "info", "message": "x"}]}),
+        ("defer", "POST", {"after_seconds": 60, "reason": "later"}),
+        ("fail", "POST", failure),
+        ("complete", "POST", {"result": 7}),
+    ] == sent
+    assert {"Taskpost-Async": "1", "Taskpost-Heartbeat": "300"} == later(300)
+    with pytest.raises(ValueError, match="is not a completion URL"):
+        Completion("https://t.example/")

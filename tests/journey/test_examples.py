@@ -23,6 +23,7 @@ SAID = {
     "scrape": ["Page /0", "Page /11", "asked for patience"],
     "imports": ["the last run began at row 400", "processes lost: 1", "1000 rows in the table, 250250 al"],
     "celery_after": ["{'day': '2026-11-22', 'total': 10}"],
+    "later": ["succeeded: {'pages': 12}", "the endpoint stops at page", "the second one is cancelled"],
     "batch": ["10,000 tasks submitted", "the last one succeeded: 10000"],
     "submit_and_wait": ["demo.add: succeeded, result 5", "succeeded in attempt 3", "refused:"],
 }
