@@ -102,7 +102,8 @@ class CheckpointKeeper:
     def tell(self, note: Note, status: int) -> None:
         """What Redis said to *note*."""
         if status != ord("1"):
-            log.warning("%s: its lease was lost, so its checkpoint is dropped", encode_id(note.task.id))
+            if not note.kept.done():  # else its attempt is over, or knows
+                log.warning("%s: its lease was lost, so its checkpoint is dropped", encode_id(note.task.id))
             self.lose(note.task)
             note.kept.cancel(LOST)
         elif not note.kept.done():

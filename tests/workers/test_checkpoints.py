@@ -396,7 +396,7 @@ async def test_a_checkpoint_is_sent_again_until_it_is_answered(keeper: Any) -> N
     assert ([[b"1"]] * 3, [1, 1, 1], []) == (tasks.calls, tasks.numbers, lost)
 
 
-async def test_a_lost_lease_is_told_and_those_beside_it_go_on(keeper: Any) -> None:
+async def test_a_lost_lease_is_told_and_those_beside_it_go_on(keeper: Any, caplog: pytest.LogCaptureFixture) -> None:
     """The attempt is named to the lease loop, which stops it."""
     keep, tasks, lost = keeper
     gone = leased(1)
@@ -405,6 +405,10 @@ async def test_a_lost_lease_is_told_and_those_beside_it_go_on(keeper: Any) -> No
     await asyncio.wait_for(other, LONG)
     assert one.cancelled()
     assert [gone] == lost
+    assert 1 == caplog.text.count("its lease was lost, so its checkpoint is dropped")
+    keep.keep(gone, b"1").cancel()
+    await asyncio.wait_for(keep.keep(leased(2), b"2"), LONG)
+    assert 1 == caplog.text.count("its lease was lost"), "nobody waited for it any more"
 
 
 async def test_a_refusal_of_the_store_goes_to_the_handler(keeper: Any) -> None:
