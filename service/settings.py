@@ -71,6 +71,7 @@ class Settings:
     dev: bool = setting(
         False, "development mode: URL tasks may call loopback addresses; `taskpost up` sets it on loopback"
     )
+    timezone: str = setting("UTC", "zone of schedules that name none")
     log_level: str = setting("info", "debug, info, warning or error")
     log_format: str = setting("text", "how web, worker and scheduler log: text or json, a line each")
 

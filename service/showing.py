@@ -10,7 +10,7 @@ from typing import Any
 from service.task import ENDED, Snapshot, created_ms, encode_id, first_due_ms, rfc3339
 
 BODIES = ("body", "body_text", "body_base64")
-KEPT = ("cancel_url", "parent", "traceparent")  # shown as submitted
+KEPT = ("cancel_url", "parent", "traceparent", "schedule")  # shown as submitted
 
 
 def show(snapshot: Snapshot, options: Mapping[str, Any]) -> dict[str, Any]:

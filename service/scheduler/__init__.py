@@ -19,8 +19,10 @@ from apscheduler.triggers.interval import IntervalTrigger
 from service.errors import InvalidSetting
 from service.logs import configure
 from service.scheduler.duty import Duty
+from service.scheduler.firer import LOOK_SECONDS, Firer
 from service.scheduler.forwarder import Forwarder
 from service.scheduler.janitor import Janitor
+from service.scheduler.jumps import watch
 from service.scheduler.recoverer import Recoverer
 from service.settings import Settings
 from service.store import Store
@@ -47,9 +49,16 @@ async def keep(settings: Settings) -> None:
     for duty in duties:
         trigger = IntervalTrigger(seconds=duty.every_seconds, jitter=duty.every_seconds * 0.2)
         clock.add_job(duty.run, trigger, max_instances=1, coalesce=True, misfire_grace_time=None)
+    firer = Firer(store, settings)
+    every = IntervalTrigger(seconds=LOOK_SECONDS)
+    firer.job = clock.add_job(firer.run, every, max_instances=1, coalesce=True, misfire_grace_time=None)
     clock.start()
+    firer.listen()
+    watching = asyncio.create_task(watch(clock))
     log.info("scheduler: ready")
     await stopped
+    watching.cancel()
+    await firer.close()
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # it calls a duty that is broken off a failed one
     clock.shutdown(wait=False)
     with contextlib.suppress(TimeoutError):

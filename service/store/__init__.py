@@ -24,6 +24,7 @@ from service.store.gone import GoneUrls
 from service.store.memory import MemoryWatch
 from service.store.pages import Pages
 from service.store.queues import Queues
+from service.store.schedules import Schedules
 from service.store.scripts import Scripts
 from service.store.secrets import Secrets
 from service.store.tasks import Tasks
@@ -52,6 +53,7 @@ class Store:
         self.gone = GoneUrls(self.scripts, settings)
         self.queues = Queues(self.tasks)
         self.endpoint_settings = EndpointSettings(self.scripts)
+        self.schedules = Schedules(self.tasks)
         self.secrets = Secrets(self.scripts, self.tasks.clock)
         self.events = Events(connect(settings, wait_seconds=BLOCK_MS / 1000), 1)
         self.wakes = WakeReader(connect(settings, wait_seconds=BLOCK_SECONDS), self.scripts)

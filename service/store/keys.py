@@ -30,6 +30,9 @@ names that depend on a task or a queue from that prefix; their headers list whic
     ctl:<worker>              list    commands that it has not obeyed yet (shard 0)
     handlers                  hash    what workers published of their handlers (shard 0)
     gone                      zset    URLs that answered 410, with their namespace, by when (shard 0)
+    s:<namespace>/<name>      string  a schedule, see schedule.py
+    sh:<namespace>/<name>     list    what became of its last occurrences, the newest first
+    sched  schedules          zset    active schedules by when they are due; all by name. wake:@schedules: look again
     secrets                   hash    namespace -> what signs its call-outs, see secrets.py; # -> changes (shard 0)
     endpoints                 hash    namespace/endpoint -> its settings, see endpoints.py; # -> changes (shard 0)
 
@@ -136,3 +139,19 @@ HANDLERS = prefix(0) + "handlers"
 GONE = prefix(0) + "gone"
 SECRETS = prefix(0) + "secrets"
 ENDPOINTS = prefix(0) + "endpoints"
+
+
+def schedule(shard: int, member: str) -> str:
+    return f"{prefix(shard)}s:{member}"
+
+
+def schedule_rows(shard: int, member: str) -> str:
+    return f"{prefix(shard)}sh:{member}"
+
+
+def schedules(shard: int) -> str:
+    return f"{prefix(shard)}schedules"
+
+
+def wake_schedules(shard: int) -> str:
+    return f"{prefix(shard)}wake:@schedules"

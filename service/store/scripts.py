@@ -22,10 +22,10 @@ from service.store.connection import FAILURES, Client, is_noscript, translated
 FOLDER = Path(__file__).parent / "lua"
 NAMES = (
     "submit", "step", "extend", "beat", "reap", "end", "progress", "log", "checkpoint", "read", "attempts", "forget",
-    "sweep", "retire", "prune", "replace", "tell",
+    "sweep", "retire", "prune", "replace", "tell", "save", "due", "fire",
 )  # fmt: skip
 # Finishing needs memory too: only scripts that take in work may be refused for want of it.
-ADDS_WORK = ("submit",)
+ADDS_WORK = ("submit", "fire")
 MOST_IN_FLIGHT = 64
 PATIENCE_SECONDS = 1.5  # who asks is answered within two seconds, also while Redis hangs
 

@@ -40,6 +40,9 @@ class WakeReader:
     def of_queues(self, shard: int) -> str:
         return keys.wake_queues(shard)
 
+    def of_schedules(self, shard: int) -> str:
+        return keys.wake_schedules(shard)
+
     async def wait(self, markers: list[str]) -> tuple[str, bytes] | None:
         """
         The first of *markers* that is raised, and with what; None after five seconds.

@@ -28,7 +28,7 @@ SHARED = (ROOT / "service/store/lua/shared.lua").read_text()
 LAYERS = [
     (
         "errors task served plain outcome received completion showing attempts logs retry recurrence settings signing "
-        "identity endpoint credentials egress children ports contract submission passthrough"
+        "identity endpoint credentials egress children ports contract submission passthrough templates schedule"
     ),
     "client",
     "store",

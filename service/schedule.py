@@ -1,0 +1,171 @@
+"""
+A schedule as it is kept: a header that changes with each firing, and the definition, which users change.
+
+Pure. The fact to know: scripts move the header by fixed places (fire.lua and save.lua read the same bytes), so that
+firing writes 44 bytes, whatever the definition weighs.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from service.recurrence.timing import Timing, timing_of
+from service.task import encode_id, rfc3339
+
+FORMAT = 1
+# format, state, version, next and last occurrence (ms in 2 + 4 bytes), runs, one that waits for its turn, last task
+HEADER = struct.Struct(">BcIHIHIIHI16s")
+HEADER_BYTES = HEADER.size
+NO_TASK = bytes(16)
+
+ACTIVE, PAUSED, OVER = b"A", b"P", b"E"
+STATE_OF = {ACTIVE: "active", PAUSED: "paused", OVER: "ended"}
+MISFIRES = ("skip", "once", "all")
+OVERLAPS = ("allow", "skip", "queue_one", "cancel_running")
+TIMING = (
+    "cron", "every_seconds", "anchor_at", "calendar", "at", "timezone", "start_at", "end_at", "jitter_seconds",
+)  # fmt: skip
+GRACE_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Schedule:
+    """
+    A schedule as it stands. Times are ms since the epoch, 0 for none: *next_ms* the occurrence to come, *last_ms* the
+    last that fired, *pending_ms* one that waits until the task of the last has ended.
+    """
+
+    namespace: str
+    name: str
+    definition: dict[str, Any]
+    state: bytes = ACTIVE
+    version: int = 1
+    next_ms: int = 0
+    last_ms: int = 0
+    runs: int = 0
+    pending_ms: int = 0
+    last_id: bytes = NO_TASK
+
+    @property
+    def member(self) -> str:
+        """Its name among all namespaces."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def misfire(self) -> str:
+        return str(self.definition.get("misfire", "once"))
+
+    @property
+    def overlap(self) -> str:
+        return str(self.definition.get("overlap", "allow"))
+
+    @property
+    def grace_ms(self) -> int:
+        return int(self.definition.get("misfire_grace_seconds", GRACE_SECONDS) * 1000)
+
+    @property
+    def max_runs(self) -> int:
+        """0: no bound."""
+        return int(self.definition.get("max_runs", 0))
+
+    def timing(self, zone: str) -> Timing:
+        """When it fires; *zone* is that of schedules that name none. Raises InvalidTiming."""
+        return timing_for(self.member, self.definition, self.definition["created_ms"], zone)
+
+
+def timing_for(member: str, definition: Mapping[str, Any], created_ms: int, zone: str) -> Timing:
+    """The timing of a definition. Raises InvalidTiming."""
+    fields = {name: definition[name] for name in TIMING if name in definition}
+    return timing_of(fields, seed=member, created_at=moment(created_ms), zone=zone)
+
+
+def pack(schedule: Schedule) -> bytes:
+    """The record."""
+    head = HEADER.pack(
+        FORMAT, schedule.state, schedule.version, *split48(schedule.next_ms), *split48(schedule.last_ms),
+        schedule.runs, *split48(schedule.pending_ms), schedule.last_id,
+    )  # fmt: skip
+    return head + orjson.dumps(schedule.definition)
+
+
+def parse(member: str, record: bytes) -> Schedule:
+    """What `pack` packed."""
+    namespace, _, name = member.partition("/")
+    (_, state, version, next_high, next_low, last_high, last_low, runs, pending_high, pending_low, last_id) = (
+        HEADER.unpack_from(record)
+    )
+    return Schedule(
+        namespace, name, orjson.loads(record[HEADER_BYTES:]), state, version, next_high << 32 | next_low,
+        last_high << 32 | last_low, runs, pending_high << 32 | pending_low, last_id,
+    )  # fmt: skip
+
+
+def split48(ms: int) -> tuple[int, int]:
+    return ms >> 32, ms & 0xFFFFFFFF
+
+
+def moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
+
+
+def ms_of(when: datetime) -> int:
+    return int(when.timestamp()) * 1000 + when.microsecond // 1000
+
+
+@dataclass(slots=True)
+class Happened:
+    """One row of a schedule's history: what became of an occurrence."""
+
+    kind: str  # see KINDS
+    fire_ms: int
+    at_ms: int
+    task_id: bytes | None
+    missed: int = 0
+
+
+KINDS = {b"F": "fired", b"R": "run_by_hand", b"B": "backfilled", b"S": "skipped", b"Q": "put_off", b"M": "missed"}
+
+
+def parse_row(row: bytes) -> Happened:
+    """A row as fire.lua writes it: kind, occurrence (6), when (6), id (16) or how many were missed."""
+    kind = KINDS[row[:1]]
+    fire_ms, at_ms, rest = int.from_bytes(row[1:7], "big"), int.from_bytes(row[7:13], "big"), row[13:29]
+    if kind == "missed":
+        return Happened(kind, fire_ms, at_ms, None, int.from_bytes(rest[:4], "big"))
+    return Happened(kind, fire_ms, at_ms, rest if rest != NO_TASK else None)
+
+
+def shown(schedule: Schedule, zone: str, last_state: str | None) -> dict[str, Any]:
+    """The contract's `Schedule`; *last_state* is how its last task stands."""
+    timing, definition = schedule.timing(zone), schedule.definition
+    kept = {name: value for name, value in definition.items() if not name.endswith("_ms") and name != "target"}
+    next_run = moment(schedule.next_ms) if schedule.next_ms and schedule.state == ACTIVE else None
+    last = None
+    if schedule.last_id != NO_TASK:
+        last = {"fire_time": rfc3339(schedule.last_ms), "task_id": encode_id(schedule.last_id)}
+        last |= {"state": last_state} if last_state else {}
+    return {
+        "name": schedule.name,
+        **kept,
+        "timezone": timing.zone.key,
+        "misfire": schedule.misfire,
+        "misfire_grace_seconds": schedule.grace_ms / 1000,
+        "overlap": schedule.overlap,
+        "paused": schedule.state == PAUSED,
+        "state": STATE_OF[schedule.state],
+        "explanation": timing.explain(),
+        "next_run_at": rfc3339(ms_of(timing.due_at(next_run))) if next_run else None,
+        "next_run_local": timing.due_at(next_run).astimezone(timing.zone).isoformat() if next_run else None,
+        "last_run": last,
+        "runs": schedule.runs,
+        "owner": definition.get("owner"),
+        "version": schedule.version,
+        "created_at": rfc3339(definition["created_ms"]),
+        "updated_at": rfc3339(definition["updated_ms"]),
+    }
