@@ -16,15 +16,18 @@ Every error Taskpost raises on purpose.
         ├── Forbidden                  403 forbidden
         ├── NotFound                   404 not-found
         │   ├── TaskNotFound           404 task-not-found
+        │   ├── ScheduleNotFound       404 schedule-not-found
         │   └── WorkerNotFound         404 worker-not-found
         ├── MethodNotAllowed           405 method-not-allowed
         ├── Conflict
         │   ├── StateConflict          409 state-conflict
         │   ├── WorkerStopping         409 worker-stopping
         │   ├── LeaseLost              409 lease-lost
+        │   ├── AlreadyExists          409 already-exists
         │   ├── NotFinished            409 not-finished
         │   └── TaskFailed             409 task-failed
         ├── ResultGone                 410 result-gone
+        ├── PreconditionFailed         412 precondition-failed
         ├── TooLarge                   413 too-large
         ├── UnsupportedMediaType       415 unsupported-media-type
         ├── Invalid
@@ -149,6 +152,10 @@ class TaskNotFound(NotFound):
     type, title = "task-not-found", "No such task"
 
 
+class ScheduleNotFound(NotFound):
+    type, title = "schedule-not-found", "No such schedule"
+
+
 class WorkerNotFound(NotFound):
     type, title = "worker-not-found", "No such worker"
 
@@ -163,6 +170,10 @@ class Conflict(Problem):
 
 class StateConflict(Conflict):
     type, title = "state-conflict", "The task's state does not allow this"
+
+
+class AlreadyExists(Conflict):
+    type, title = "already-exists", "There is one of this name"
 
 
 class WorkerStopping(Conflict):
@@ -183,6 +194,10 @@ class TaskFailed(Conflict):
 
 class ResultGone(Problem):
     type, status, title = "result-gone", 410, "The result was not kept"
+
+
+class PreconditionFailed(Problem):
+    type, status, title = "precondition-failed", 412, "It is of another version"
 
 
 class TooLarge(Problem):

@@ -141,6 +141,12 @@ def parse_row(row: bytes) -> Happened:
     return Happened(kind, fire_ms, at_ms, rest if rest != NO_TASK else None)
 
 
+def local_text(when: datetime, timing: Timing) -> str:
+    """*when* as a local time of the timing's zone, with its offset."""
+    local = when.astimezone(timing.zone)
+    return local.isoformat(timespec="milliseconds" if local.microsecond else "seconds")
+
+
 def shown(schedule: Schedule, zone: str, last_state: str | None) -> dict[str, Any]:
     """The contract's `Schedule`; *last_state* is how its last task stands."""
     timing, definition = schedule.timing(zone), schedule.definition
@@ -161,7 +167,7 @@ def shown(schedule: Schedule, zone: str, last_state: str | None) -> dict[str, An
         "state": STATE_OF[schedule.state],
         "explanation": timing.explain(),
         "next_run_at": rfc3339(ms_of(timing.due_at(next_run))) if next_run else None,
-        "next_run_local": timing.due_at(next_run).astimezone(timing.zone).isoformat() if next_run else None,
+        "next_run_local": local_text(timing.due_at(next_run), timing) if next_run else None,
         "last_run": last,
         "runs": schedule.runs,
         "owner": definition.get("owner"),

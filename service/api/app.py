@@ -16,7 +16,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import completion
-from service.api import completions, endpoint_auth, health, queues, results, secrets, tasks, workers
+from service.api import completions, endpoint_auth, health, queues, results, schedules, secrets, tasks, workers
 from service.api.auth import Gate
 from service.api.echo import PLACE as ECHO
 from service.api.echo import Echo
@@ -42,6 +42,19 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/v1/tasks/{id}/attempts": {"GET": tasks.list_attempts},
     "/v1/tasks/{id}/cancel": {"POST": tasks.cancel_task},
     PATH: {},
+    "/v1/schedules": {"GET": schedules.list_schedules, "POST": schedules.create_schedule},
+    "/v1/schedules/preview": {"POST": schedules.preview_new_schedule},
+    "/v1/schedules/{name}": {
+        "GET": schedules.get_schedule,
+        "PUT": schedules.put_schedule,
+        "PATCH": schedules.update_schedule,
+        "DELETE": schedules.delete_schedule,
+    },
+    "/v1/schedules/{name}/pause": {"POST": schedules.pause_schedule},
+    "/v1/schedules/{name}/resume": {"POST": schedules.resume_schedule},
+    "/v1/schedules/{name}/run": {"POST": schedules.run_schedule},
+    "/v1/schedules/{name}/preview": {"GET": schedules.preview_schedule},
+    "/v1/schedules/{name}/runs": {"GET": schedules.list_schedule_runs},
     "/v1/queues": {"GET": queues.list_queues},
     "/v1/queues/{queue}": {"GET": queues.get_queue},
     "/v1/workers": {"GET": workers.list_workers},

@@ -92,18 +92,23 @@ class Firer:
             now_ms, next_ms, due = await self.store.schedules.due(shard)
             if not due:
                 return next_ms
-            shots = [shot for one in due if (shot := self.shot(one, shard, now_ms)) is not None]
-            if not shots:
-                return next_ms
-            statuses = await self.carry_out(shard, shots)
+            statuses, put_off = await self.carry_out(shard, self.shots(due, shard, now_ms))
+            if put_off:  # their own next occurrence may be due too
+                more, _ = await self.carry_out(shard, self.shots(put_off, shard, now_ms, has_looked=True))
+                statuses += more
             if not statuses.strip(b"0Q"):  # others were faster, or tasks are waited for
                 return next_ms
 
-    def shot(self, schedule: Schedule, shard: int, now_ms: int) -> Shot | None:
+    def shots(self, due: list[Schedule], shard: int, now_ms: int, *, has_looked: bool = False) -> list[Shot]:
+        """What is to be done for schedules that are due."""
+        made = [self.shot(one, shard, now_ms, has_looked) for one in due]
+        return [shot for shot in made if shot is not None]
+
+    def shot(self, schedule: Schedule, shard: int, now_ms: int, has_looked: bool) -> Shot | None:
         """What is to be done for one schedule; None for nothing, or for nothing that can be done."""
         try:
             timing = self.timing(schedule)
-            shot = shot_of(schedule, timing, now_ms)
+            shot = shot_of(schedule, timing, now_ms, has_looked=has_looked)
             return shot if shot is None or shot.kind == b"m" else self.builder.load(shot, timing, shard, now_ms)
         except (InvalidTiming, ValueError, KeyError) as exc:
             log.error("the schedule %s cannot be fired: %s", schedule.member, exc)
@@ -119,15 +124,22 @@ class Firer:
             found = self.timings[key] = schedule.timing(self.settings.timezone)
         return found
 
-    async def carry_out(self, shard: int, shots: list[Shot]) -> bytes:
-        """Fire *shots*; where the last task is to be cancelled first, do so, and fire those again."""
+    async def carry_out(self, shard: int, shots: list[Shot]) -> tuple[bytes, list[Schedule]]:
+        """
+        Fire *shots*; where the last task is to be cancelled first, do so, and fire those again. Answers the statuses,
+        and the schedules whose occurrence has to wait on.
+        """
+        if not shots:
+            return b"", []
         statuses, blocking = await self.store.schedules.fire(shard, shots)
+        answered = zip(shots, statuses, strict=True)
+        put_off = [shot.schedule for shot, status in answered if shot.kind == b"p" and status == ord("Q")]
         if not blocking:
-            return statuses
+            return statuses, put_off
         for id_ in blocking:
             await cancel(self.store.tasks, self.store.handlers, self.settings, id_)
         held = [shot for shot, status in zip(shots, statuses, strict=True) if status == ord("C")]
         for shot in held:
             shot.overlap = b"a"
         again, _ = await self.store.schedules.fire(shard, held)
-        return statuses.replace(b"C", b"") + again
+        return statuses.replace(b"C", b"") + again, put_off

@@ -18,7 +18,7 @@ from service.settings import Settings
 from service.store.schedules import Shot
 from service.store.workers import HandlerBook
 from service.submission import pack, with_whole_numbers
-from service.task import DEFAULT_QUEUE, options_of
+from service.task import DEFAULT_QUEUE, options_of, rfc3339
 from service.templates import Firing, filled
 
 log = logging.getLogger("taskpost.scheduler")
@@ -40,7 +40,7 @@ class Builder:
         previous = moment(schedule.last_ms) if schedule.last_ms else None
         firing = Firing(schedule.name, moment(nominal_ms), previous, timing.zone)
         made = filled(schedule.definition["task"], firing)
-        made["schedule"] = {"name": schedule.name, "fire_time": moment(nominal_ms).isoformat().replace("+00:00", "Z")}
+        made["schedule"] = {"name": schedule.name, "fire_time": rfc3339(nominal_ms)}
         return made
 
     def load(self, shot: Shot, timing: Timing, shard: int, now_ms: int) -> Shot:
@@ -72,14 +72,14 @@ def id_of(member: str, nominal_ms: int, born_ms: int, shard: int, kind: bytes) -
     return born_ms.to_bytes(6, "big") + bytes((shard,)) + hashlib.blake2b(text.encode(), digest_size=9).digest()
 
 
-def shot_of(schedule: Schedule, timing: Timing, now_ms: int) -> Shot | None:
+def shot_of(schedule: Schedule, timing: Timing, now_ms: int, *, has_looked: bool = False) -> Shot | None:
     """
     What is to be done for a schedule that is due at *now_ms*; None for nothing yet. Without its task: see `Builder`.
+
+    An occurrence that waits for its turn comes first, unless somebody *has looked*, and it must wait on.
     """
-    if schedule.pending_ms:
-        due = due_ms_of(timing, schedule.next_ms) if schedule.next_ms else 0
-        if not (due and due <= now_ms):
-            return Shot(schedule, b"p", schedule.pending_ms, schedule.next_ms, due)
+    if schedule.pending_ms and not has_looked:
+        return Shot(schedule, b"p", schedule.pending_ms, schedule.next_ms, due_ms_of(timing, schedule.next_ms))
     if not schedule.next_ms or due_ms_of(timing, schedule.next_ms) > now_ms:
         return None
     nominal = schedule.next_ms

@@ -25,7 +25,8 @@ COMPONENTS: dict[str, Any] = DOCUMENT["components"]
 SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback", "Rotation", "WorkerStop", "WorkerSizes",
-            "EndpointAuth", "CompletionFailure", "CompletionDeferral", "CompletionProgress", "CompletionLog",
+            "EndpointAuth", "ScheduleDefinition", "SchedulePreview", "CalendarInterval",
+            "CompletionFailure", "CompletionDeferral", "CompletionProgress", "CompletionLog",
             "CompletionLine")  # fmt: skip
 LENIENT = ("CompletionFailure",)  # an error is taken as it was thrown
 SCHEMA_WORDS = {
@@ -39,6 +40,8 @@ OPERATION_IDS = {
     "getWorker", "quietWorker", "resumeWorker", "stopWorker", "resizeWorker", "listHandlers",
     "sendPost", "sendPut", "sendPatch", "sendDelete",
     "completeAttempt", "failAttempt", "deferAttempt", "sendHeartbeat", "reportProgress", "logLines",
+    "createSchedule", "listSchedules", "getSchedule", "putSchedule", "updateSchedule", "deleteSchedule",
+    "pauseSchedule", "resumeSchedule", "runSchedule", "previewSchedule", "previewNewSchedule", "listScheduleRuns",
     "listSecrets", "rotateSecrets", "getEndpointAuth", "putEndpointAuth", "deleteEndpointAuth",
     "getOpenidConfiguration", "getKeySet", "getLiveness", "getReadiness", "getContractJson", "getContractYaml",
 }  # fmt: skip
@@ -170,7 +173,8 @@ def test_every_protected_operation_documents_its_problems() -> None:
         if operation.get("security") == [] or "/callbacks/" in where:
             continue
         assert {"401", "431", "503"} <= operation["responses"].keys(), where
-        assert ("{id}" in where) == ("404" in operation["responses"]) or re.search("{(queue|endpoint)}", where), where
+        has_404 = "404" in operation["responses"]
+        assert ("{id}" in where) == has_404 or re.search("{(queue|endpoint|name)}", where), where
         parameters = operation.get("parameters", [])
         if any(resolve(one)["in"] == "query" for one in parameters):
             assert "422" in operation["responses"], where

@@ -1,0 +1,113 @@
+"""
+Definitions of schedules: what they must be beyond their schema, and what they make of the schedule that there was.
+
+The fact to know: a schedule's task is checked as every submission is, with its templates filled in for a sample
+occurrence, so that nothing is found wrong only when it fires.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from service.api.intake import Intake
+from service.api.runtime import Runtime
+from service.errors import Invalid, InvalidSubmission
+from service.recurrence.timing import InvalidTiming, Timing
+from service.schedule import ACTIVE, OVER, PAUSED, TIMING, Schedule, moment, timing_for
+from service.scheduler.firing import due_ms_of, next_ms_after
+from service.submission import Fault, counted
+from service.templates import Firing, filled
+from service.templates import faults_of as template_faults
+
+WHAT = "the schedule"
+NOT_FOR_SCHEDULES = ("run_at", "delay_seconds", "idempotency_key", "parent")
+
+
+async def defined(
+    runtime: Runtime, name: str, given: dict[str, Any], before: Schedule | None, now_ms: int
+) -> tuple[Schedule, int | None]:
+    """
+    The schedule that the definition *given* makes of what there was *before*, and when it is due: None for as it
+    stands. A definition that says the same times goes on where it is. Raises InvalidSubmission and the like.
+    """
+    definition = dict(given)
+    is_paused = definition.pop("paused", False)
+    created_ms = before.definition["created_ms"] if before else now_ms
+    definition |= {"created_ms": created_ms, "updated_ms": now_ms}
+    schedule = Schedule(runtime.namespace, name, definition)
+    timing = read_timing(runtime, name, given, created_ms)
+    await check_task(runtime, schedule, timing, now_ms)
+    if before is not None:
+        schedule.version, schedule.runs = before.version, before.runs
+        schedule.definition |= {"owner": before.definition["owner"]} if "owner" in before.definition else {}
+    is_over = bool(schedule.max_runs) and schedule.runs >= schedule.max_runs
+    wanted = PAUSED if is_paused else ACTIVE
+    if before and not is_over and before.state == wanted and times_of(before.definition) == times_of(definition):
+        schedule.state, schedule.next_ms = before.state, before.next_ms
+        return schedule, None
+    schedule.next_ms = next_ms_after(timing, now_ms)
+    if not schedule.next_ms:
+        refuse([{"pointer": pointer_of(given), "detail": "never fires: all its times lie in the past"}])
+    schedule.state = OVER if is_over else wanted
+    return schedule, due_ms_of(timing, schedule.next_ms)
+
+
+async def check_task(runtime: Runtime, schedule: Schedule, timing: Timing, now_ms: int) -> None:
+    """
+    Raises InvalidSubmission, UnknownHandler or InvalidTaskArguments, pointing into `/task`. What the handler says now
+    is noted, for a day on which nobody knows it.
+    """
+    task = schedule.definition["task"]
+    faults = template_faults(task)
+    for name in NOT_FOR_SCHEDULES:
+        if name in task:
+            faults.append({"pointer": f"/{name}", "detail": "does not go with a schedule; leave it out"})
+    if faults:
+        refuse([{**fault, "pointer": f"/task{fault['pointer']}"} for fault in faults])
+    sample = filled(task, Firing(schedule.name, moment(now_ms), moment(now_ms), timing.zone))
+    try:
+        ready = await Intake(runtime).prepare_one(sample)
+    except Invalid as problem:
+        problem.errors = [{**fault, "pointer": f"/task{fault.get('pointer', '')}"} for fault in problem.errors]
+        problem.detail = counted(problem.errors, WHAT) if problem.errors else problem.detail
+        raise
+    schedule.definition["target"] = {"queue": ready.known.queue, "lane": ready.packed.lane}
+
+
+def read_timing(runtime: Runtime, name: str, given: dict[str, Any], created_ms: int) -> Timing:
+    """The timing of a definition. Raises InvalidSubmission, with every fault."""
+    try:
+        return timing_for(f"{runtime.namespace}/{name}", given, created_ms, runtime.settings.timezone)
+    except InvalidTiming as exc:
+        raise InvalidSubmission(counted(exc.errors, WHAT), errors=list(exc.errors)) from exc
+
+
+def visible(schedule: Schedule) -> dict[str, Any]:
+    """The definition as its user gave it."""
+    hidden = ("created_ms", "updated_ms", "owner", "target")
+    return {name: value for name, value in schedule.definition.items() if name not in hidden}
+
+
+def times_of(definition: dict[str, Any]) -> list[Any]:
+    return [definition.get(name) for name in TIMING]
+
+
+def pointer_of(given: dict[str, Any]) -> str:
+    return next((f"/{name}" for name in ("end_at", "at") if name in given), "")
+
+
+def merge_patch(document: Any, patch: Any) -> Any:
+    """*document* changed as RFC 7396 says: what is null goes."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(document) if isinstance(document, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patch(merged.get(name), value)
+    return merged
+
+
+def refuse(faults: list[Fault]) -> NoReturn:
+    raise InvalidSubmission(counted(faults, WHAT), errors=faults)
