@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from service.attempts import pack_line
+from service.outcome import Deferred, Failed, Succeeded
 from service.store import Store
 from service.store.attempts import LogNote
-from service.store.endings import Ending, again
+from service.store.endings import Ending, again, hand_over
 from service.store.outside import reap
 from service.task import Leased, shard_of
 from tests.store import deployments, invariants
@@ -26,6 +27,7 @@ from tests.store.acting import LEASE_MS, Worker, ask_cancel, new, state
 from tests.store.deployments import Deployment, Servers
 
 Answer = TypeVar("Answer")
+LAST_MS = 4_000_000_000_000
 OVER = ("succeeded", "failed", "cancelled")
 COUNTED = {"queued": "queued", "scheduled": "scheduled", "running": "running", "cancelling": "running"}
 
@@ -36,6 +38,7 @@ class Model(RuleBasedStateMachine):
     deployment: ClassVar[Deployment]
     loop: ClassVar[asyncio.AbstractEventLoop]
     held = Bundle("held")
+    outside = Bundle("outside")  # in the hands of their endpoints
     ids = Bundle("ids")
 
     def __init__(self) -> None:
@@ -206,6 +209,45 @@ class Model(RuleBasedStateMachine):
         notes = [LogNote(task.id, task.token, first, lines), LogNote(task.id, task.token, first + 1, lines[1:])]
         assert (b"11" if is_held else b"00") == self.run(self.store.attempts.note_log(shard_of(task.id), notes))
         said += two if is_held else []
+
+    @rule(target=outside, one=consumes(held))
+    def hand_over(self, one: tuple[Worker, Leased]) -> Leased:
+        worker, task = one
+        is_held = self.is_held(task)
+        assert (b"1" if is_held else b"0") == self.run(worker.report([task], [hand_over(task, 60_000, LAST_MS)]))
+        return task
+
+    @rule(task=outside)
+    def beat_outside(self, task: Leased) -> None:
+        """Its endpoint is heard; what its worker says of it, or its worker's death, changes nothing."""
+        is_held, shard, lost = self.is_held(task), shard_of(task.id), [(task.id, task.token)]
+        expected = {"running": b"1", "cancelling": b"2"}[self.states[task.id]] if is_held else b"0"
+        assert expected == self.run(self.store.completions.beat(task.id, task.token))
+        assert (b"1" if is_held else b"0") == self.run(self.store.tasks.extend(shard, lost, LEASE_MS))
+        assert 0 == self.run(reap(self.store.tasks, self.store.handlers, self.store.settings, shard, lost, 1))
+
+    @rule(task=consumes(outside), how=st.sampled_from(["complete", "fail", "defer"]))
+    def end_outside(self, task: Leased, how: str) -> None:
+        outcome = {
+            "complete": Succeeded(b"1"),
+            "fail": Failed({"type": "x", "message": "", "traceback": None}, after_seconds=600),
+            "defer": Deferred(600),
+        }[how]
+        is_held = self.is_held(task)
+        for _ in range(2):
+            assert is_held == self.run(self.store.completions.end(task.id, task.token, how, outcome))  # type: ignore[arg-type]
+        if not is_held:
+            return
+        if how == "complete":
+            self.states[task.id] = "succeeded"
+        elif self.states[task.id] == "cancelling":
+            self.states[task.id] = "cancelled"
+        elif how == "fail" and task.attempt > self.store.settings.retries:
+            self.states[task.id] = "failed"
+        else:
+            self.states[task.id] = "scheduled"
+            self.attempts[task.id] += how == "fail"
+            self.suspects.discard(task.id)
 
     @rule(id_=ids)
     def cancel(self, id_: bytes) -> None:

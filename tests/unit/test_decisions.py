@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from service.outcome import SHUTDOWN, Cancelled, Deferred, Failed, Outcome, Succeeded, failed
+from service.outcome import SHUTDOWN, Accepted, Cancelled, Deferred, Failed, Outcome, Succeeded, failed
 from service.settings import Settings
-from service.store.decisions import Again, Decision, decide
+from service.store.decisions import Again, Decision, HandOver, decide
 from service.store.endings import Ending
 from service.task import Leased, new_ids, options_of
 
@@ -24,7 +24,7 @@ def leased(attempt: int = 1, crashes: int = 0, *, age_ms: int = 0, **submission:
     return Leased(id_, b"t" * 12, b"", named, "default", "default", 5, "async", attempt, crashes, NOW_MS)
 
 
-def decided(outcome: Outcome, task: Leased | None = None, chance: float = 0.5, **options: Any) -> Decision:
+def decided(outcome: Outcome | Accepted, task: Leased | None = None, chance: float = 0.5, **options: Any) -> Decision:
     chosen = options_of({}, None, Settings()) | options
     return decide(task or leased(), outcome, chosen, NOW_MS, "w1", lambda: chance)
 
@@ -123,6 +123,18 @@ def test_a_shutdown_hands_back_and_a_cancel_ends() -> None:
     ended = decided(Cancelled("cancellation was asked for"))
     assert isinstance(ended, Ending)
     assert ("cancelled", "cancelled") == (ended.state, row_of(ended)["outcome"])
+
+
+@pytest.mark.parametrize(
+    ("options", "last_ms"),
+    [
+        ({"retry_for_seconds": 60, "timeout_seconds": 30}, NOW_MS + 60_000),
+        ({"retry_for_seconds": 0, "timeout_seconds": 30}, NOW_MS + 30_000),
+    ],
+)
+def test_an_endpoint_that_takes_over_has_all_of_the_tasks_time(options: dict[str, Any], last_ms: int) -> None:
+    """And never less than an attempt has."""
+    assert HandOver(90_000, last_ms) == decided(Accepted(90), **options)
 
 
 def test_a_row_says_when_and_where() -> None:

@@ -14,6 +14,7 @@ import orjson
 import pytest
 import respx
 
+from service.outcome import Accepted
 from service.task import Leased, encode_id
 from workers import Context
 from workers.outcome import Cancelled, Deferred, Failed, Outcome, Succeeded
@@ -138,6 +139,26 @@ async def test_a_task_can_ask_for_retries_after_4xx(hook, status, sent, expected
     outcome = await call(retry_4xx=True)
     assert isinstance(outcome, Failed)
     assert expected == outcome.retry
+
+
+@pytest.mark.parametrize(
+    ("status", "sent", "expected"),
+    [
+        (202, {"taskpost-async": "1"}, Accepted(60)),
+        (202, {"taskpost-async": " 1 ", "taskpost-heartbeat": "300"}, Accepted(300)),
+        (202, {"taskpost-async": "1", "taskpost-heartbeat": "0.2"}, Accepted(1)),
+        (202, {"taskpost-async": "1", "taskpost-heartbeat": "1e9"}, Accepted(86_400)),
+        (202, {"taskpost-async": "1", "taskpost-heartbeat": "nan"}, Accepted(60)),
+        (202, {"taskpost-async": "1", "taskpost-heartbeat": "often"}, Accepted(60)),
+        (202, {"taskpost-async": "0"}, Succeeded(b"null", {"status": 202})),
+        (200, {"taskpost-async": "1"}, Succeeded(b"null", {"status": 200})),
+        (202, {"taskpost-heartbeat": "5"}, Succeeded(b"null", {"status": 202})),
+    ],
+)
+async def test_an_endpoint_can_take_the_task_over(hook, status, sent, expected):
+    """Only by 202 with `Taskpost-Async: 1`; how often it will be heard from is bounded."""
+    hook.return_value = httpx.Response(status, headers=sent)
+    assert expected == await call()
 
 
 async def test_the_call_carries_the_trace(hook):
