@@ -80,7 +80,6 @@ class Child:
         lanes = Lanes(settings, self.sizes, self.nursery_door)
         push = PushClient(
             max_result_bytes=settings.max_result_bytes,
-            concurrency=0,  # the slots are the bound
             signing=Signing(self.store.secrets),
             credentials=Credentials(self.store.endpoint_settings, self.store.secrets, settings.public_url),
             egress=Egress.of_settings(settings),

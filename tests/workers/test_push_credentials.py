@@ -24,8 +24,8 @@ from tests.certificates import client_pair
 from tests.workers.test_push_answer import OPTIONS, leased
 from workers.outcome import Deferred, Failed, Outcome, Succeeded
 from workers.push import certificates, fresh, tokens
-from workers.push.certificates import CertificatePools
-from workers.push.client import PushClient, client_over
+from workers.push.certificates import Certificates
+from workers.push.client import PushClient
 from workers.push.credentials import Credentials
 
 URL = "https://api.test/hook?a=b"
@@ -387,23 +387,13 @@ async def test_a_client_certificate_is_shown(
     assert outcomes[1].retry
 
 
-async def test_pools_of_certificates_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one used longest ago is closed, and never one that is in use."""
-    monkeypatch.setattr(certificates, "MOST_POOLS", 2)
-    pairs = [client_pair(f"client-{n}") for n in range(4)]
-    made: list[httpx.AsyncClient] = []
-
-    def make(_context: ssl.SSLContext) -> httpx.AsyncClient:
-        made.append(client_over(httpx.MockTransport(lambda _: httpx.Response(200))))
-        return made[-1]
-
-    pools = CertificatePools(make)
-    async with pools.client(pairs[0]):
-        for pair in pairs[1:]:
-            async with pools.client(pair):
-                pass
-        assert [False, True, True, False] == [one.is_closed for one in made]
-    async with pools.client(pairs[3]) as client:
-        assert made[3] is client
-    await pools.aclose()
-    assert all(one.is_closed for one in made)
+def test_contexts_of_certificates_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one used longest ago is forgotten; one that is kept is the same each time, as its connections are."""
+    monkeypatch.setattr(certificates, "MOST_CONTEXTS", 2)
+    pairs = [client_pair(f"client-{n}") for n in range(3)]
+    kept = Certificates()
+    first, second = kept.context(pairs[0]), kept.context(pairs[1])
+    assert first is kept.context(pairs[0])
+    kept.context(pairs[2])
+    assert first is kept.context(pairs[0])
+    assert second is not kept.context(pairs[1])

@@ -229,7 +229,7 @@ async def hang_up(_request: bytes, _reader: asyncio.StreamReader, writer: asynci
         (reset, "ReadError", "the connection"),
         (hang_up, "RemoteProtocolError", "without an answer"),
         (answering(b"SSH-2.0-OpenSSH_9\r\n\r\n"), "RemoteProtocolError", "not valid HTTP"),
-        (answering(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"), "RemoteProtocolError", "not valid HTTP"),
+        (answering(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"), "HeadersTooLarge", "65536 bytes"),
     ],
 )
 async def test_a_broken_answer_is_tried_again(client, serve, type_, told):
@@ -272,7 +272,7 @@ async def test_a_server_without_tls_behind_https_is_told(client):
         outcome = await call(client, f"https://127.0.0.1:{port}/")
     assert isinstance(outcome, Failed)
     assert ("TlsError", True) == (outcome.error["type"], outcome.retry)
-    assert "SSL" in outcome.error["message"]
+    assert "no TLS with 127.0.0.1:" in outcome.error["message"]
 
 
 @pytest.mark.parametrize("url", ["http://", "http://h:99999/", "gopher://h/", "http://[broken/", "/nowhere"])

@@ -9,12 +9,12 @@ Pure. 2xx is success, but for a 202 with `Taskpost-Async: 1`, which promises the
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-import httpx
 import orjson
 
 from service.completion import heartbeat_seconds
@@ -32,22 +32,23 @@ RAW_DEFLATE = -zlib.MAX_WBITS  # what some servers send as deflate
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer as read: *body* is what came over the wire, cut where *is_whole* is False."""
+    """
+    An answer as read: *headers* by their names in lower case; *body* is what came over the wire, cut where *is_whole*
+    is False.
+    """
 
     status: int
-    headers: httpx.Headers
+    headers: Mapping[str, str]
     body: bytes
     is_whole: bool
     place: str
 
     @property
     def content_type(self) -> str:
-        return str(self.headers.get("content-type", ""))
+        return self.headers.get("content-type", "")
 
 
-def outcome_of(
-    answer: Answer, max_result_bytes: int, now: datetime, *, retry_4xx: bool = False
-) -> Outcome | Accepted:
+def outcome_of(answer: Answer, max_result_bytes: int, now: datetime, *, retry_4xx: bool = False) -> Outcome | Accepted:
     """The outcome of the attempt that got *answer* at *now*."""
     if answer.status == 202 and answer.headers.get("taskpost-async", "").strip() == "1":
         return Accepted(heartbeat_seconds(answer.headers.get("taskpost-heartbeat")))

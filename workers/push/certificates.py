@@ -1,7 +1,8 @@
 """
-Connections that show a client certificate: a pool for each pair of certificate and key.
+How TLS shows a client certificate: a context for each pair of certificate and key.
 
-The fact to know: beyond a number of pools those that were used longest ago are closed, and never one that is in use.
+The fact to know: beyond a number of contexts those that were used longest ago are forgotten; connections that are open
+do not need them.
 """
 
 from __future__ import annotations
@@ -10,64 +11,38 @@ import os
 import ssl
 import tempfile
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import httpx
-
-MOST_POOLS = 64
+MOST_CONTEXTS = 64
 
 
-class Pool:
-    """A client, and how many calls use it."""
+class Certificates:
+    """The contexts of TLS, by certificate and key; those that were used last."""
 
-    __slots__ = ("client", "users")
+    def __init__(self) -> None:
+        self._contexts: OrderedDict[tuple[str, str], ssl.SSLContext] = OrderedDict()
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self.client, self.users = client, 0
-
-
-class CertificatePools:
-    """The pools, by certificate and key. *make* makes a client that connects with a context of TLS."""
-
-    def __init__(self, make: Callable[[ssl.SSLContext], httpx.AsyncClient]) -> None:
-        self._make = make
-        self._pools: OrderedDict[tuple[str, str], Pool] = OrderedDict()
-
-    @asynccontextmanager
-    async def client(self, pair: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+    def context(self, pair: tuple[str, str]) -> ssl.SSLContext:
         """
-        The client for *pair*, as long as the block lasts.
+        The context that shows *pair*; the same each time, since connections are kept by it.
 
         Raises:
             ssl.SSLError: the pair cannot be used by this machine's TLS.
         """
-        pool = self._pools.get(pair)
-        if pool is None:
-            pool = self._pools[pair] = Pool(self._make(context_of(*pair)))
-        self._pools.move_to_end(pair)
-        pool.users += 1
-        try:
-            yield pool.client
-        finally:
-            pool.users -= 1
-            await self._close_old()
-
-    async def _close_old(self) -> None:
-        """Close the pools that were not used for longest, beyond the bound."""
-        unused = [pair for pair, pool in self._pools.items() if not pool.users]
-        for pair in unused[: max(0, len(self._pools) - MOST_POOLS)]:
-            await self._pools.pop(pair).client.aclose()
-
-    async def aclose(self) -> None:
-        for pool in self._pools.values():
-            await pool.client.aclose()
-        self._pools.clear()
+        context = self._contexts.get(pair)
+        if context is None:
+            context = self._contexts[pair] = context_of(*pair)
+        self._contexts.move_to_end(pair)
+        if len(self._contexts) > MOST_CONTEXTS:
+            self._contexts.popitem(last=False)
+        return context
 
 
 def context_of(certificate: str, private_key: str) -> ssl.SSLContext:
     """A context that trusts what this machine trusts, and shows *certificate*."""
     context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
     with held(f"{certificate.rstrip()}\n{private_key.rstrip()}\n".encode()) as place:
         context.load_cert_chain(place)
     return context

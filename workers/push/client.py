@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -28,13 +28,15 @@ from workers.capture import error_of
 from workers.context import Context
 from workers.outcome import Deferred, Failed, Outcome, TimeLimitExceeded, failed
 from workers.push.answer import Answer, outcome_of
-from workers.push.certificates import CertificatePools
+from workers.push.call import Call, Headers, of_httpx
+from workers.push.certificates import Certificates
+from workers.push.connections import Connections
 from workers.push.credentials import Credentials, Used
 from workers.push.request import Delivery, UnusableRequest, child_of, place_of, request_body, request_headers
 from workers.push.resolve import Resolver
 from workers.push.signing import Signing
 from workers.push.tokens import TokenRefused
-from workers.push.transport import RULES, AiohttpTransport
+from workers.push.transport import Transport
 
 LOGGER = logging.getLogger(__name__)
 MAX_ERROR_BODY_BYTES = 64 * 1024
@@ -48,33 +50,29 @@ class PushClient:
         self,
         *,
         max_result_bytes: int,
-        concurrency: int = 100,
         egress: Egress | None = None,
         resolver: Resolver | None = None,
+        context: ssl.SSLContext | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         signing: Signing | None = None,
         credentials: Credentials | None = None,
     ) -> None:
         """
-        At most *concurrency* calls have a connection at once, 0 for any number, to what *egress* lets through: only the
-        public Internet unless it is given. *transport* replaces the network in tests, and without *signing* and
-        *credentials* calls say not who they are by, in those that have no store.
+        Calls go to what *egress* lets through: only the public Internet unless it is given. *transport* replaces the
+        network in tests, and without *signing* and *credentials* calls say not who they are by, in those that have no
+        store.
         """
         self.egress = egress or Egress()
         # httpx logs each URL with its query, where secrets stand.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self.max_result_bytes = max_result_bytes
-        self._signing, self._credentials = signing, credentials
-        made = partial(
-            AiohttpTransport, egress=self.egress, resolver=resolver or Resolver(), most_connections=concurrency
-        )
-        self._client = client_over(transport or made())
-        self._certificates = CertificatePools(lambda context: client_over(made(verify=context)))
+        self._signing, self._credentials, self._certificates = signing, credentials, Certificates()
+        connections = Connections(resolver or Resolver(), context)
+        self._transport = Transport(connections, max_result_bytes, MAX_ERROR_BODY_BYTES, transport)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
-        await self._certificates.aclose()
+        await self._transport.aclose()
 
     async def call(
         self,
@@ -115,9 +113,9 @@ class PushClient:
         limit_seconds = options["timeout_seconds"]
         try:
             rules = self.egress.rules(task.namespace)
-            request = request_of(task, options, deadline_ms, rules, completion_url)
+            call = call_of(task, options, deadline_ms, rules, completion_url)
             async with asyncio.timeout(limit_seconds):
-                answer = await self._proven(request, task.namespace, place, used)
+                answer = await self._proven(call, task.namespace, place, used)
         except TimeoutError:
             message = f"{place} gave no complete answer within the time limit of {limit_seconds:g} s"
             return failed(TimeLimitExceeded.__name__, message, retry=True)
@@ -138,58 +136,42 @@ class PushClient:
         is_patient = bool(submission.get("retry_4xx"))
         return outcome_of(answer, self.max_result_bytes, datetime.now(UTC), retry_4xx=is_patient)
 
-    async def _proven(self, request: httpx.Request, namespace: str, place: str, used: Used) -> Answer:
+    async def _proven(self, call: Call, namespace: str, place: str, used: Used) -> Answer:
         """
-        The answer to *request* with what proves who it is by: our signature, and the credentials of its endpoint. An
+        The answer to *call* with what proves who it is by: our signature, and the credentials of its endpoint. An
         access token that is refused is fetched again, once.
         """
         if self._signing is not None:
-            await self._signing.sign(request, namespace)
+            await self._signing.sign(call, namespace)
         if self._credentials is None:
-            return await self._answer(self._client, request, place)
-        fetch = partial(self._fetch, request.extensions)
-        await self._credentials.apply(request, namespace, used, fetch)
-        answer = await self._shown(request, place, used)
-        if answer.status == 401 and await self._credentials.renewed(request, used, fetch):
-            answer = await self._shown(request, place, used)
+            return await self._answer(call, place)
+        fetch = partial(self._fetch, call.rules)
+        await self._credentials.apply(call, namespace, used, fetch)
+        if used.certificate is not None:
+            call.context = self._certificates.context(used.certificate)
+        answer = await self._answer(call, place)
+        if answer.status == 401 and await self._credentials.renewed(call, used, fetch):
+            answer = await self._answer(call, place)
         return used.hidden.answer(answer)
 
-    async def _shown(self, request: httpx.Request, place: str, used: Used) -> Answer:
-        """The answer to *request*, over a connection that shows our certificate where one is *used*."""
-        if used.certificate is None:
-            return await self._answer(self._client, request, place)
-        async with self._certificates.client(used.certificate) as client:
-            return await self._answer(client, request, place)
+    async def _fetch(self, rules: Rules, request: httpx.Request) -> tuple[int, bytes]:
+        """Status and body of the answer to a request for an access token, under the *rules* of the call it is for."""
+        received = await self._transport.send(of_httpx(request, rules))
+        return received.status, received.body
 
-    async def _fetch(self, extensions: dict[str, Any], request: httpx.Request) -> tuple[int, bytes]:
-        """Status and body of the answer to a request for an access token, under the rules of the call it is for."""
-        request.extensions |= extensions
-        answer = await self._answer(self._client, request, place_of(str(request.url)))
-        return answer.status, answer.body
-
-    async def _answer(self, client: httpx.AsyncClient, request: httpx.Request, place: str) -> Answer:
-        """
-        Send *request*, and read as much of the answer as may be kept. The connection is closed if more
-        would come.
-        """
-        response = await client.send(request, stream=True)
-        try:
-            most_bytes = self.max_result_bytes if response.is_success else MAX_ERROR_BODY_BYTES
-            body, is_whole = await read_raw(response, most_bytes)
-        finally:
-            await response.aclose()
-        return Answer(response.status_code, response.headers, body, is_whole, place)
+    async def _answer(self, call: Call, place: str) -> Answer:
+        """Send *call*, and read as much of the answer as may be kept."""
+        received = await self._transport.send(call)
+        return Answer(received.status, by_name(received.headers), received.body, received.is_whole, place)
 
 
-def client_over(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
-    """A client that follows nothing, keeps nothing, and reads nothing from the environment."""
-    return httpx.AsyncClient(
-        transport=transport,
-        trust_env=False,
-        follow_redirects=False,
-        timeout=None,  # noqa: S113 - `call` limits the whole
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-    )
+def by_name(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Header fields, whose names are in lower case, by these; with those of the same name in one (RFC 9110, 5.3)."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in fields:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def cancel(caller: asyncio.Task[Any]) -> None:
@@ -197,28 +179,14 @@ def cancel(caller: asyncio.Task[Any]) -> None:
     caller.cancel()
 
 
-async def read_raw(response: httpx.Response, most_bytes: int) -> tuple[bytes, bool]:
-    """(up to *most_bytes* of the body as it came, whether that is all of it)."""
-    chunks = []
-    left = most_bytes
-    stream = response.stream  # below httpx's own decoding, which knows no bound
-    assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - an async client has no other
-    async for chunk in stream:
-        chunks.append(chunk[:left])
-        left -= len(chunk)
-        if left < 0:
-            return b"".join(chunks), False
-    return b"".join(chunks), True
-
-
 def span_of(task: Leased) -> bytes:
     """The span of this attempt: the same however often its request is made."""
     return blake2b(task.id + task.token, digest_size=8).digest()
 
 
-def request_of(
+def call_of(
     task: Leased, options: Mapping[str, Any], deadline_ms: int, rules: Rules, completion_url: str | None = None
-) -> httpx.Request:
+) -> Call:
     """
     The request of *task*'s attempt, under the *rules* of its namespace.
 
@@ -239,13 +207,15 @@ def request_of(
         traceparent=child_of(traceparent, span_of(task)) if (traceparent := submission.get("traceparent")) else None,
     )
     try:
-        rules.origin(submission["url"])
-        return httpx.Request(
+        return Call(
             submission.get("method", "POST"),
             submission["url"],
-            headers=request_headers(submission, delivery),
-            content=request_body(submission, delivery),
-            extensions={RULES: rules},
+            Headers(request_headers(submission, delivery)),
+            request_body(submission, delivery) or b"",
+            rules.origin(submission["url"]),
+            rules,
         )
-    except (httpx.InvalidURL, TypeError, ValueError) as exc:
+    except UnusableRequest:
+        raise
+    except (TypeError, ValueError) as exc:
         raise UnusableRequest(f"this is not a request that can be made: {exc}") from exc

@@ -14,13 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
-
 from service.credentials import audience_of
-from service.endpoint import endpoint_of
 from service.identity import TOKEN_SECONDS, IdentityKey
 from service.store.endpoints import EndpointBook, EndpointSettings
 from service.store.secrets import Secrets
+from workers.push.call import Call
 from workers.push.fresh import Fresh
 from workers.push.hidden import Hidden
 from workers.push.tokens import Send, Tokens
@@ -48,49 +46,48 @@ class Credentials:
         self._tokens = Tokens()
         self._identities: dict[tuple[str, str], tuple[str, float]] = {}
 
-    async def apply(self, request: httpx.Request, namespace: str, used: Used, send: Send) -> None:
+    async def apply(self, call: Call, namespace: str, used: Used, send: Send) -> None:
         """
-        Put the credentials of the endpoint that *request* calls on it, and note them in *used*. *send* makes requests
+        Put the credentials of the endpoint that *call* calls on it, and note them in *used*. *send* makes requests
         for access tokens.
 
         Raises:
             StoreUnavailable, StoreFull: the settings were never read, and cannot be now.
             TokenRefused: no access token could be had.
         """
-        url = str(request.url)
-        auth = (await self._book.get()).auth(namespace, endpoint_of(url))
+        auth = (await self._book.get()).auth(namespace, call.endpoint)
         if auth is None:
             return
         match auth["kind"]:
             case "basic":
                 pair = b64encode(f"{auth['username']}:{auth['password']}".encode()).decode()
                 used.hidden.add(auth["password"], pair)
-                offer(request, "Authorization", f"Basic {pair}")
+                offer(call, "Authorization", f"Basic {pair}")
             case "bearer":
-                bear(request, auth["token"], used)
+                bear(call, auth["token"], used)
             case "headers":
                 for name, value in auth["headers"].items():
                     used.hidden.add(value, *value.split(" ")[1:])
-                    offer(request, name, value)
+                    offer(call, name, value)
             case "oauth2_client_credentials":
                 used.hidden.add(auth["client_secret"])
                 token = await self._tokens.token(auth, namespace, send)
-                bear(request, token, used)
+                bear(call, token, used)
                 used.kept_token = (auth, namespace, token)
             case "oidc":
-                bear(request, await self._identity(namespace, audience_of(auth, url)), used)
+                bear(call, await self._identity(namespace, audience_of(auth, call.url)), used)
             case "mtls":
                 used.certificate = (auth["certificate"], auth["private_key"])
 
-    async def renewed(self, request: httpx.Request, used: Used, send: Send) -> bool:
-        """Whether *request*, which was answered 401, now carries another access token. Raises TokenRefused."""
-        if used.kept_token is None or request.headers.get("authorization") != f"Bearer {used.kept_token[2]}":
+    async def renewed(self, call: Call, used: Used, send: Send) -> bool:
+        """Whether *call*, which was answered 401, now carries another access token. Raises TokenRefused."""
+        if used.kept_token is None or call.headers.get("authorization") != f"Bearer {used.kept_token[2]}":
             return False
         auth, namespace, stale = used.kept_token
         token = await self._tokens.token(auth, namespace, send, other_than=stale)
         used.kept_token = None
         used.hidden.add(token)
-        request.headers["Authorization"] = f"Bearer {token}"
+        call.headers["Authorization"] = f"Bearer {token}"
         return token != stale
 
     async def _identity(self, namespace: str, audience: str) -> str:
@@ -107,12 +104,12 @@ class Credentials:
         return token
 
 
-def bear(request: httpx.Request, token: str, used: Used) -> None:
+def bear(call: Call, token: str, used: Used) -> None:
     """Offer a bearer token (RFC 6750)."""
     used.hidden.add(token)
-    offer(request, "Authorization", f"Bearer {token}")
+    offer(call, "Authorization", f"Bearer {token}")
 
 
-def offer(request: httpx.Request, name: str, value: str) -> None:
+def offer(call: Call, name: str, value: str) -> None:
     """Set a header unless the submission did."""
-    request.headers.setdefault(name, value)
+    call.headers.setdefault(name, value)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import httpx
 import orjson
 
 from workers.outcome import Deferred, Failed, Succeeded
@@ -50,7 +49,7 @@ class Hidden:
         """*answer* without secrets in its headers and its body."""
         if not self.texts:
             return answer
-        headers = httpx.Headers([(name, self.without(value)) for name, value in answer.headers.multi_items()])
+        headers = {name: self.without(value) for name, value in answer.headers.items()}
         return replace(answer, headers=headers, body=self.without(answer.body))
 
     def outcome(self, outcome: Ended) -> Ended:

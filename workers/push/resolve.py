@@ -13,6 +13,8 @@ import socket
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 
+import httpx
+
 from service.egress import Rules
 from service.egress_rules import Server
 from service.egress_table import Address, address_of
@@ -23,7 +25,7 @@ MOST_NAMES = 1000
 LookUp = Callable[[str], Awaitable[Sequence[str]]]
 
 
-class NotResolved(Exception):
+class ResolveError(httpx.ConnectError):
     """The name has no address, or the name servers gave no answer; another attempt may find one."""
 
 
@@ -52,7 +54,7 @@ class Resolver:
 
         Raises:
             EgressDenied: one of them may not be connected to at *port*.
-            NotResolved: there is none, or none can be had now.
+            ResolveError: there is none, or none can be had now.
         """
         found = await self._addresses_of(host)
         rules.check(host, port, found, await self._own(rules, port, found))
@@ -63,7 +65,7 @@ class Resolver:
         The addresses of our own Redis at *port*; those of *found* too that are this machine's, if Redis runs here.
 
         Raises:
-            NotResolved: its name does not resolve, so that nobody can tell what is Redis and what is not.
+            ResolveError: its name does not resolve, so that nobody can tell what is Redis and what is not.
         """
         names = {server for server, own_port in (*rules.own, *self._servers()) if own_port == port}
         if not names:
@@ -85,7 +87,7 @@ class Resolver:
         try:
             return await asyncio.shield(looking)
         except OSError as exc:
-            raise NotResolved(f"the host name {host!r} does not resolve ({exc.strerror or exc})") from exc
+            raise ResolveError(f"the host name {host!r} does not resolve ({exc.strerror or exc})") from exc
 
     async def _look(self, host: str) -> Sequence[str]:
         """Look up, and forget in time: a failure at once, an answer after a while."""

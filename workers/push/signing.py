@@ -7,10 +7,9 @@ rotation is noticed within two seconds; a worker that calls nothing asks nothing
 
 from __future__ import annotations
 
-import httpx
-
 from service.signing import Signer
 from service.store.secrets import Generation, Secrets, signer_of
+from workers.push.call import Call
 from workers.push.fresh import Fresh
 
 
@@ -21,7 +20,7 @@ class Signing:
         self._secrets = secrets
         self._signers: dict[str, Fresh[Signer]] = {}
 
-    async def sign(self, request: httpx.Request, namespace: str) -> None:
+    async def sign(self, request: Call, namespace: str) -> None:
         """
         Put `webhook-signature` on *request*, whose id and timestamp stand in its headers.
 
@@ -32,9 +31,7 @@ class Signing:
         if signer is None:
             signer = self._signers[namespace] = Fresh(Made(self._secrets, namespace).signer, "the signing secrets")
         headers = request.headers
-        signature = (await signer.get()).sign(
-            headers["webhook-id"], int(headers["webhook-timestamp"]), request.content
-        )
+        signature = (await signer.get()).sign(headers["webhook-id"], int(headers["webhook-timestamp"]), request.content)
         headers["webhook-signature"] = signature
 
 
