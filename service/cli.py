@@ -47,6 +47,7 @@ COMMANDS = {
     "handlers": Command("service.cli_tasks", "_handlers", "list handlers, with their arguments"),
     "secrets": Command("service.cli_secrets", "_secrets", "show or rotate the secrets that sign calls of URLs"),
     "listen": Command("service.cli_listen", "", "show calls of URLs as they arrive, on this machine"),
+    "credentials": Command("service.cli_credentials", "", "show, set or remove the credentials of an endpoint"),
     "verify": Command("service.cli_secrets", "_verify", "check the signature of a request that was received"),
 }
 PARTS = ("up", "web", "worker", "scheduler")

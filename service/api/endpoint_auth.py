@@ -15,7 +15,7 @@ from service.errors import InvalidSubmission, NotFound
 from service.identity import IdentityKey
 from service.submission import counted, shortened
 
-WHAT = "the credentials"
+WHAT = "the set of credentials"
 KEYS_PATH = "/.well-known/jwks.json"
 KEEP_KEYS = "public, max-age=300"
 

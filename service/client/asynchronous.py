@@ -179,6 +179,18 @@ class AsyncTaskpost(Shell):
         """As `Taskpost.rotate_secrets`."""
         return await self._run(self._calls.rotate_secrets(overlap_seconds))
 
+    async def credentials(self, endpoint: str) -> dict[str, Any]:
+        """As `Taskpost.credentials`."""
+        return await self._run(self._calls.credentials(endpoint))
+
+    async def set_credentials(self, endpoint: str, auth: Mapping[str, Any]) -> dict[str, Any]:
+        """As `Taskpost.set_credentials`."""
+        return await self._run(self._calls.set_credentials(endpoint, auth))
+
+    async def remove_credentials(self, endpoint: str) -> None:
+        """As `Taskpost.remove_credentials`."""
+        await self._run(self._calls.remove_credentials(endpoint))
+
 
 async def each(many: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
     """The members of *many*, whichever kind of iterable it is."""

@@ -197,3 +197,18 @@ class Taskpost(Shell):
         comes first. Sent once: look at `secrets` before calling again after `NoAnswer`.
         """
         return self._run(self._calls.rotate_secrets(overlap_seconds))
+
+    def credentials(self, endpoint: str) -> dict[str, Any]:
+        """How calls of *endpoint* (its name, or a URL) say who they are; secrets are hidden. Raises NotFound."""
+        return self._run(self._calls.credentials(endpoint))
+
+    def set_credentials(self, endpoint: str, auth: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Have calls of *endpoint* say who they are: `{"kind": "bearer", "token": …}`, and the other kinds of the
+        contract's `EndpointAuth`. Replaces what was set before; answers it with its secrets hidden. Raises Refused.
+        """
+        return self._run(self._calls.set_credentials(endpoint, auth))
+
+    def remove_credentials(self, endpoint: str) -> None:
+        """Calls of *endpoint* carry their signature alone from now on. Raises NotFound."""
+        self._run(self._calls.remove_credentials(endpoint))

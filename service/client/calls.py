@@ -36,6 +36,7 @@ from service.client.errors import (
 from service.client.submission import document, encode, plain
 from service.client.types import Attempt, Page, Seconds, Secret, Task, View, view
 from service.client.workers import WorkerCommand, WorkerDetail
+from service.endpoint import endpoint_of
 from service.errors import InvalidSetting
 from service.retry import delay_seconds
 
@@ -227,6 +228,18 @@ class Calls:
         answer = yield from self.ask(request, is_repeatable=False)
         return [view(Secret, one) for one in view(Page, parsed(answer)).items]
 
+    def credentials(self, endpoint: str) -> Steps[dict[str, Any]]:
+        answer = yield from self.ask(Request("GET", auth_path(endpoint)))
+        return cast(dict[str, Any], parsed(answer))
+
+    def set_credentials(self, endpoint: str, auth: Mapping[str, Any]) -> Steps[dict[str, Any]]:
+        """Repeated when need be: the same credentials replace themselves."""
+        request = Request("PUT", auth_path(endpoint), encode(dict(auth)), {"content-type": "application/json"})
+        return cast(dict[str, Any], parsed((yield from self.ask(request))))
+
+    def remove_credentials(self, endpoint: str) -> Steps[None]:
+        yield from self.ask(Request("DELETE", auth_path(endpoint)))
+
     # ------------------------------------------------------------ lists
 
     def page(self, path: str, query: Mapping[str, Any]) -> Steps[Page]:
@@ -259,6 +272,12 @@ def worker_path(id_: str) -> str:
     if not id_:
         raise ValueError("the id of a worker is needed, not an empty text")
     return f"/v1/workers/{quote(id_, safe='')}"
+
+
+def auth_path(endpoint: str) -> str:
+    """The path of the credentials of *endpoint*, given by its name or as a URL that is called."""
+    name = endpoint_of(endpoint) if "://" in endpoint else endpoint
+    return f"/v1/endpoints/{quote(name, safe=':')}/auth"
 
 
 def waiting(path: str, end: float) -> Request:

@@ -507,3 +507,15 @@ def test_secrets_are_read_and_rotated() -> None:
     with away.client(retries=3) as client, pytest.raises(NoAnswer):
         client.rotate_secrets()
     assert 1 == len(away.requests)
+
+
+def test_credentials_belong_to_an_endpoint() -> None:
+    """Named by a URL or by itself."""
+    api = Api(httpx.Response(200, json={"kind": "bearer", "token": "…"}))
+    with api.client() as client:
+        assert "bearer" == client.set_credentials("https://api.test:443/a", {"kind": "bearer", "token": "t"})["kind"]
+        assert ("PUT", "/v1/endpoints/https:api.test/auth") == (api.requests[-1].method, api.requests[-1].url.path)
+        assert {"kind": "bearer", "token": "t"} == api.body
+        assert "…" == client.credentials("https:api.test")["token"]
+        client.remove_credentials("http:[::1]:8080")
+        assert ("DELETE", "/v1/endpoints/http:[::1]:8080/auth") == (api.requests[-1].method, api.requests[-1].url.path)

@@ -215,3 +215,35 @@ def test_a_request_is_checked_with_the_secrets_of_the_api(run: Run, tmp_path: Pa
     assert (0, "valid: task a\n", "") == run("verify", str(body), *given)
     body.write_bytes(b"[]")
     assert 1 == run("verify", str(body), *given)[0]
+
+
+def test_credentials_are_set_shown_and_removed(run: Run, tmp_path: Path) -> None:
+    """From files, for an endpoint that a URL names; their secrets are not printed."""
+    (tmp_path / "token").write_text("t0ken-of-42\n")
+    where = "https://API.example.com/hook?a=b"
+    status, out, err = run("credentials", "set", where, "kind=bearer", f"token=@{tmp_path / 'token'}")
+    assert (0, "") == (status, err)
+    assert [["endpoint", "https:api.example.com"], ["kind", "bearer"], ["token", "…"]] == [
+        line.split() for line in out.splitlines()
+    ]
+    headers = 'headers={"X-Api-Key": "s3cret-of-42"}'
+    assert 0 == run("credentials", "set", "https:api.example.com", "kind=headers", headers)[0]
+    shown = json.loads(run("credentials", "show", where, "--json")[1])
+    assert {"kind": "headers", "headers": {"X-Api-Key": "…"}} == shown
+    assert (0, "removed  https:api.example.com\n", "") == run("credentials", "remove", where)
+    assert 2 == run("credentials", "show", where)[0]
+
+
+def test_credentials_with_faults_are_refused_without_quoting_them(run: Run) -> None:
+    """A sentence each, exit status 2; a secret in a slip stays on the command line."""
+    for words, said in (
+        (("kind=bearer", "s3cret-of-42"), "needs field=value"),
+        (("kind=bearer", "tokn=s3cret-of-42"), 'did you mean "token"?'),
+        (("kind=headers", "headers=s3cret-of-42"), "is not JSON"),
+        (("kind=basic", "password=s3cret-of-42\u00e4"), "/password: is not what the contract says"),
+        ((), "set needs kind="),
+    ):
+        status, out, err = run("credentials", "set", "https:a.example", *words)
+        assert (2, "", True) == (status, out, said in err), err
+        assert "s3cret-of-42" not in err
+    assert 2 == run("credentials", "show", "https:a.example", "kind=basic")[0]
