@@ -211,7 +211,7 @@ class Crew:
         for held in lost:
             if (held.id, held.token) in late:
                 try:
-                    await end_overstayer(self.store, self.settings, self.worker, held)
+                    await end_overstayer(self.store, held)
                 except TaskpostError as exc:
                     log.warning("%s: its time limit was not reported: %s", encode_id(held.id), exc)
         others = [(held.id, held.token) for held in lost if (held.id, held.token) not in late]

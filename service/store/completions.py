@@ -1,5 +1,6 @@
 """
-Attempts that end through the completion URL, or by the silence of the endpoint that holds them.
+Attempts that end out of their worker's hands: through the completion URL, by the silence of the endpoint that holds
+them, or because they overstayed their limit and were killed.
 
 What an outcome means is decided as in a worker (`decisions.py`) and recorded by the same script. Each call may be
 repeated: the same report again answers what it answered first, for as long as the store remembers a session.
