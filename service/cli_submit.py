@@ -45,7 +45,7 @@ def define(parser: ArgumentParser) -> None:
         "--header", metavar="'N: V'", type=values.header, action="append", help="header of the call; repeatable"
     )
     what.add_argument("--body", metavar="VALUE", type=values.body, help="body of the call")
-    what.add_argument("--envelope", action="store_true", default=None, help="send the body within facts of the task")
+    what.add_argument("--envelope", action="store_true", default=None, help="send {task, attempt, …, body} as the body")
     what.add_argument("--retry-4xx", action="store_true", default=None, help="try again after any 4xx but 410")
     what.add_argument("--cancel-url", metavar="URL", help="URL to tell when it is cancelled while it runs")
     define_when(parser)

@@ -93,8 +93,9 @@ class Completions:
         """The attempt that holds *id_* by *token*; None when it is over. Raises StoreUnavailable."""
         if shard_of(id_) >= self.tasks.shards:
             return None
-        now_ms, raw, packed, _, progress, _ = await self.tasks.scripts.call(shard_of(id_), "read", id_)
-        self.tasks.clock.hear(now_ms)
+        reply = await self.tasks.scripts.call(shard_of(id_), "read", id_)
+        raw, packed, progress = reply[1], reply[2], reply[4]
+        self.tasks.clock.hear(reply[0])
         if raw is None or packed is None or packed[:12] != token:
             return None
         run = parse_run(packed)

@@ -49,7 +49,7 @@ async def reap(
         if reports:
             await tasks.end(shard, reports)
     if given_back or ending:
-        log.warning("%d tasks of silent workers given back, %d of them or of endpoints ended", given_back, len(ending))
+        log.warning("%d tasks of silent workers given back; %d attempts ended", given_back, len(ending))
     return given_back + len(ending)
 
 
