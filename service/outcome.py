@@ -54,11 +54,24 @@ class Failed(msgspec.Struct):
 
 
 class Deferred(msgspec.Struct):
-    """The attempt comes back after *after_seconds* and has counted nothing."""
+    """
+    The attempt comes back after *after_seconds* and has counted nothing. *kind* names why, where that may last for
+    many attempts, of which the last is kept.
+    """
 
     after_seconds: float
     reason: str = ""
     http: dict[str, Any] | None = None
+    kind: str = ""
+
+
+class PutOff(msgspec.Struct):
+    """
+    The attempt did not begin, for want of a place; the task comes back after *after_seconds* as if it had stood in its
+    queue. Answered for URLs alone.
+    """
+
+    after_seconds: float
 
 
 class Cancelled(msgspec.Struct):

@@ -17,6 +17,9 @@ KINDS = ("constant", "linear", "exponential")
 JITTERS = ("none", "full", "equal")
 FIELDS = ("kind", "base_seconds", "factor", "cap_seconds", "jitter", "delays_seconds")
 
+# Standard Webhooks 1.0, "Deliverability and reliability": at once, then after these.
+CALLBACK_DELAYS = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]
+
 BASE_SECONDS = 1.0
 CAP_SECONDS = 3600.0
 FACTOR = {"constant": 1.0, "linear": 1.0, "exponential": 2.0}

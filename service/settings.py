@@ -96,6 +96,28 @@ class Settings:
     gone_seconds: float = setting(
         DAY, "how long a URL that answered 410 is disabled, without its query; 0: not at all", 0
     )
+    endpoint_share: float = setting(
+        0.5,
+        "share of a process' URL slots that one slow endpoint may take; several leave a part free together; "
+        "1: no bound",
+        0.01,
+        1,
+    )
+    breaker_failures: int = setting(
+        10,
+        "failures in a row after which an endpoint's circuit opens; or half (`breaker_ratio`) of twice as many calls "
+        "within a minute; 0: never",
+        0,
+        10_000,
+    )
+    breaker_ratio: float = setting(0.5, "share of failures within a minute above which a circuit opens", 0, 1)
+    breaker_seconds: float = setting(
+        5, "how long an open circuit lets no call through; doubled by each probe that fails, up to 60 times", 0.1, DAY
+    )
+    endpoint_disable_seconds: float = setting(
+        5 * DAY, "how long all calls of an endpoint may fail before it is disabled; 0: for ever", 0
+    )
+    alert_url: str = setting("", "URL that is told, by a signed call, when an endpoint was disabled; empty: none")
     max_crashes: int = setting(
         3, "lost workers a task may outlive; one more, and it fails as `worker_lost` (0: never run again)", 0, 100
     )
@@ -147,6 +169,8 @@ class Settings:
         object.__setattr__(self, "public_url", self.public_url.rstrip("/") or own_url(self.host, self.port))
         if not self.public_url.startswith(("http://", "https://")):
             raise InvalidSetting(f"TASKPOST_PUBLIC_URL={self.public_url}: needs http://… or https://…")
+        if self.alert_url and not self.alert_url.startswith(("http://", "https://")):
+            raise InvalidSetting(f"TASKPOST_ALERT_URL={self.alert_url}: needs http://… or https://…")
         if self.log_format not in ("text", "json"):
             raise InvalidSetting(f"TASKPOST_LOG_FORMAT={self.log_format}: needs text or json")
         read_rules("TASKPOST_EGRESS_ALLOW", self.egress_allow)

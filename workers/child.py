@@ -14,12 +14,13 @@ import random
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import uvloop
 
 from service.egress import Egress
-from service.errors import InvalidHandler, InvalidSetting, StoreFull, StoreUnavailable
+from service.errors import InvalidHandler, InvalidSetting, StoreFull, StoreUnavailable, TaskpostError
 from service.logs import configure
 from service.served import served
 from service.settings import Settings
@@ -34,6 +35,7 @@ from workers.outcome import LOST
 from workers.pools.nursery import Door, end
 from workers.push.client import PushClient
 from workers.push.credentials import Credentials
+from workers.push.gate import Gate
 from workers.push.resolve import Resolver
 from workers.push.signing import Signing
 from workers.registry import Registry, load
@@ -85,8 +87,9 @@ class Child:
             egress=Egress.of_settings(settings),
             resolver=Resolver(self.store.servers),
         )
-        pipeline = Pipeline(self.registry, lanes.pools, push, settings, self.worker, self.store)
         slots = Slots(lanes.capacity, lanes.busy, lanes.ahead, self.table)
+        gate = Gate(self.store, settings, lambda: slots.capacity.get("url", 0))
+        pipeline = Pipeline(self.registry, lanes.pools, push, settings, self.worker, self.store, gate)
         self.loops = [
             LeaseLoop(self.store, shard, pipeline, slots, self.table, settings, self.announce_idle)
             for shard in range(self.store.shards)
@@ -98,7 +101,7 @@ class Child:
         self.helm.turn()
         self.listen()
         await self.introduce()
-        duties = (self.keep_queues(), self.keep_published(), self.keep_own_leases(), self.turn())
+        duties = (self.keep_queues(), self.keep_published(), self.keep_own_leases(), self.turn(), gate.keep())
         background = [asyncio.create_task(duty) for duty in duties]
         ended = asyncio.gather(*(loop.run() for loop in self.loops))
         stopped = asyncio.create_task(self.stopping.wait())
@@ -109,6 +112,8 @@ class Child:
         raise_faults(ours)
         await lanes.close()
         await push.aclose()
+        with suppress(TaskpostError):
+            await gate.tell()
         await self.store.close()
 
     async def introduce(self) -> None:

@@ -17,7 +17,7 @@ import orjson
 
 from service.completion import token_of, url_of
 from service.errors import InvalidArguments, TaskpostError
-from service.outcome import Accepted
+from service.outcome import Accepted, PutOff
 from service.settings import Settings
 from service.store import Store
 from service.store.decisions import Again, Decision, HandOver, decide, report_of, row_of
@@ -31,6 +31,7 @@ from workers.outcome import Cancelled, Deferred, Failed, Outcome, failed
 from workers.pools import Pool
 from workers.push.answer import GONE
 from workers.push.client import PushClient
+from workers.push.gate import Gate, Visit
 from workers.registry import Registry
 from workers.task_log import ReportLog
 
@@ -103,11 +104,16 @@ class Pipeline:
         settings: Settings,
         worker: str,
         store: Store | None = None,
+        gate: Gate | None = None,
     ) -> None:
-        """Without a *store*, as in tests, no URL is known to be gone, and none can finish its task later."""
+        """
+        Without a *store*, as in tests, no URL is known to be gone, and none can finish its task later; without a *gate*
+        every endpoint may be called.
+        """
         self.registry, self.pools, self.push, self.settings, self.worker = registry, pools, push, settings, worker
         self.gone = None if store is None else store.gone
         self.secret = None if store is None else store.completions.secret
+        self.gate = gate
         self.defaults: dict[str, dict[str, Any]] = {}
 
     def prepare(self, task: Leased, slot: int) -> Attempt:
@@ -134,21 +140,36 @@ class Pipeline:
             outcome = await self.call_handler(attempt, attempt.handler, ears)
         return self.decide(attempt, outcome, now_ms())
 
-    def decide(self, attempt: Attempt, outcome: Outcome | Accepted, now_ms: int) -> Decision:
+    def decide(self, attempt: Attempt, outcome: Outcome | Accepted | PutOff, now_ms: int) -> Decision:
         """What *outcome* means for the task of *attempt*."""
         return decide(attempt.task, outcome, attempt.options, now_ms, self.worker, random.random)
 
-    async def call_url(self, attempt: Attempt, ears: Ears, now_ms: Callable[[], int]) -> Outcome | Accepted:
-        """Call the URL, unless it is gone; one that says that it is is not called again."""
+    async def call_url(self, attempt: Attempt, ears: Ears, now_ms: Callable[[], int]) -> Outcome | Accepted | PutOff:
+        """Call the URL, unless it is gone or its endpoint may not be called now."""
         task, gone = attempt.task, self.gone
         url = task.submission["url"]
         if gone is not None and (reason := gone.reason(task.namespace, url, now_ms())):
             return failed("UrlDisabled", reason, retry=False)
+        attempt.context(ears)  # from here on it can be told to stop
+        visit = None if self.gate is None else await self.gate.enter(task, attempt.options, now_ms())
+        if not isinstance(visit, Visit):
+            return await self.visited(attempt, now_ms) if visit is None else visit
+        outcome: Outcome | Accepted | None = None
+        try:
+            outcome = await self.visited(attempt, now_ms)
+        finally:
+            visit.leave(outcome)
+        return outcome
+
+    async def visited(self, attempt: Attempt, now_ms: Callable[[], int]) -> Outcome | Accepted:
+        """What the call of the URL answers; one that says that it is gone is not called again."""
+        task, gone = attempt.task, self.gone
+        url = task.submission["url"]
         try:
             later = await self.completion_url(task)
         except TaskpostError as exc:  # no fault of the task's
             return Deferred(STORE_SECONDS, f"{exc}")
-        outcome = await self.push.call(task, attempt.options, attempt.deadline_ms, attempt.context(ears), later)
+        outcome = await self.push.call(task, attempt.options, attempt.deadline_ms, attempt.ctx, later)
         if gone is not None and isinstance(outcome, Failed) and (outcome.http or {}).get("status") == GONE:
             try:
                 await gone.disable(task.namespace, url, now_ms())

@@ -28,6 +28,7 @@ from service.store.schedules import Schedules
 from service.store.scripts import Scripts
 from service.store.secrets import Secrets
 from service.store.tasks import Tasks
+from service.store.traffic import Traffic
 from service.store.wakes import BLOCK_SECONDS, WakeReader
 from service.store.workers import HandlerBook, Workers
 from service.task import FORMAT
@@ -54,6 +55,7 @@ class Store:
         self.queues = Queues(self.tasks)
         self.endpoint_settings = EndpointSettings(self.scripts)
         self.schedules = Schedules(self.tasks)
+        self.traffic = Traffic(self.scripts, self.tasks.clock)
         self.secrets = Secrets(self.scripts, self.tasks.clock)
         self.events = Events(connect(settings, wait_seconds=BLOCK_MS / 1000), 1)
         self.wakes = WakeReader(connect(settings, wait_seconds=BLOCK_SECONDS), self.scripts)

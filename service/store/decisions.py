@@ -13,7 +13,18 @@ from typing import Any
 
 import orjson
 
-from service.outcome import NOT_BEGUN, SHUTDOWN, Accepted, Cancelled, Crashed, Deferred, Failed, Outcome, Succeeded
+from service.outcome import (
+    NOT_BEGUN,
+    SHUTDOWN,
+    Accepted,
+    Cancelled,
+    Crashed,
+    Deferred,
+    Failed,
+    Outcome,
+    PutOff,
+    Succeeded,
+)
 from service.retry import delay_seconds
 from service.settings import Settings
 from service.store.endings import Ending, Origin, again, hand_over, report
@@ -30,6 +41,7 @@ class Again:
     delay_ms: int = 0
     row: bytes | None = None
     log: bytes = b""  # see `Ending`
+    is_repeated: bool = False  # the row replaces one of the same kind before it
 
 
 @dataclass(slots=True)
@@ -45,7 +57,7 @@ Decision = Ending | Again | HandOver
 
 def decide(
     task: Leased,
-    outcome: Outcome | Accepted,
+    outcome: Outcome | Accepted | PutOff,
     options: Mapping[str, Any],
     now_ms: int,
     worker: str,
@@ -63,6 +75,8 @@ def decide(
         return Ending("cancelled", row=row_of(task, outcome, "cancelled", now_ms, worker))
     if isinstance(outcome, Crashed):
         return after_crash(task, outcome, now_ms, worker)
+    if isinstance(outcome, PutOff):
+        return Again(b"D", int(outcome.after_seconds * 1000))
     last_ms = task.due_ms + int(options["retry_for_seconds"] * 1000)
     if isinstance(outcome, Accepted):
         # However little the task's whole time is, an attempt has its own.
@@ -71,7 +85,8 @@ def decide(
     if isinstance(outcome, Deferred):
         delay_ms = int(outcome.after_seconds * 1000)
         if now_ms + delay_ms <= last_ms:
-            return Again(b"D", delay_ms, row_of(task, outcome, "deferred", now_ms, worker, now_ms + delay_ms))
+            row = row_of(task, outcome, "deferred", now_ms, worker, now_ms + delay_ms)
+            return Again(b"D", delay_ms, row, is_repeated=bool(outcome.kind))
         outcome = Failed(too_late(options, outcome.reason), retry=False, http=outcome.http)
     if outcome.retry and task.attempt <= options["retries"]:
         after = outcome.after_seconds
@@ -112,7 +127,7 @@ def row_of(task: Leased, outcome: Outcome, named: str, now_ms: int, worker: str,
     if isinstance(outcome, Failed):
         row["error"] = outcome.error
     elif not isinstance(outcome, Succeeded) and outcome.reason:
-        kind = WORKER_LOST if isinstance(outcome, Crashed) else type(outcome).__name__
+        kind = WORKER_LOST if isinstance(outcome, Crashed) else getattr(outcome, "kind", "") or type(outcome).__name__
         row["error"] = {"type": kind, "message": outcome.reason, "traceback": None}
     if not isinstance(outcome, Cancelled | Crashed) and outcome.http:
         row["http"] = outcome.http
@@ -128,7 +143,7 @@ def report_of(
     if isinstance(decision, HandOver):
         return hand_over(task, decision.interval_ms, decision.last_ms)
     if isinstance(decision, Again):
-        return again(task, decision.kind, decision.delay_ms, decision.row, decision.log)
+        return again(task, decision.kind, decision.delay_ms, decision.row, decision.log, decision.is_repeated)
     origin = Origin.of_leased(task, worker)
     if decision.error is not None and decision.error["type"] == WORKER_LOST:
         origin.crashes += 1

@@ -37,7 +37,7 @@ NO_TOKEN = bytes(12)
 SMALL_BYTES = 512
 LEAST_TTL_MS = 60_000  # a submission that is sent again must find its task
 IDEMPOTENCY_MS = 86_400_000
-ROW, CALLBACK, KEEPS, PROGRESSED, LOGGED, OVERDUE, NOTICE = 1, 2, 4, 8, 16, 32, 64
+ROW, CALLBACK, KEEPS, PROGRESSED, LOGGED, OVERDUE, NOTICE, REPEATED = 1, 2, 4, 8, 16, 32, 64, 128
 
 HANDED_OVER = b"H"
 
@@ -119,9 +119,14 @@ def report(
     return [head, value, *extra]
 
 
-def again(task: Leased, kind: bytes, delay_ms: int, row: bytes | None, log: bytes = b"") -> list[bytes]:
-    """The arguments by which `step.lua` lets a task run again: *kind* R, D, B or K (see there); *log*: see `Ending`."""
-    flags = (ROW if row else 0) | (LOGGED if log else 0)
+def again(
+    task: Leased, kind: bytes, delay_ms: int, row: bytes | None, log: bytes = b"", is_repeated: bool = False
+) -> list[bytes]:
+    """
+    The arguments by which `step.lua` lets a task run again: *kind* R, D, B or K (see there); *log*: see `Ending`. A
+    *row* that *is_repeated* takes the place of the last one, if that tells the same type of error.
+    """
+    flags = (ROW if row else 0) | (LOGGED if log else 0) | (REPEATED if is_repeated else 0)
     head = b"%b%c%b%b%b" % (kind, flags, task.id, task.token, delay_ms.to_bytes(6, "big"))
     return [head, b"", *filter(None, (row, log))]
 

@@ -35,6 +35,8 @@ names that depend on a task or a queue from that prefix; their headers list whic
     sched  schedules          zset    active schedules by when they are due; all by name. wake:@schedules: look again
     secrets                   hash    namespace -> what signs its call-outs, see secrets.py; # -> changes (shard 0)
     endpoints                 hash    namespace/endpoint -> its settings, see endpoints.py; # -> changes (shard 0)
+    calls  called             hash, zset   namespace/endpoint -> how its calls went, see calls.lua; by when (shard 0)
+    circuits                  hash    namespace/endpoint -> its circuit, while that is not closed (shard 0)
 
 An *entry* of a list is a type byte (`T`, a task), the generation and the id; an entry of `due` has priority and
 lane behind it.
@@ -139,6 +141,8 @@ HANDLERS = prefix(0) + "handlers"
 GONE = prefix(0) + "gone"
 SECRETS = prefix(0) + "secrets"
 ENDPOINTS = prefix(0) + "endpoints"
+CALLS = prefix(0) + "calls"
+CIRCUITS = prefix(0) + "circuits"
 
 
 def schedule(shard: int, member: str) -> str:

@@ -19,7 +19,7 @@ from service.task import DEFAULT_QUEUE, STATE_OF, created_ms, parse_run
 from tests.store.deployments import Deployment
 
 LEAST_TTL_MS = 60_000
-MAY_BE_LEFT = ("conf", "ev", "workers", "handlers", "gone", "secrets", "endpoints")
+MAY_BE_LEFT = ("conf", "ev", "workers", "handlers", "gone", "secrets", "endpoints", "calls", "called", "circuits")
 WAITING_LETTERS = b"qwrk"
 
 
@@ -102,6 +102,7 @@ class Checker:
         self.check_creation_order()
         self.check_names()
         self.check_events()
+        self.check_calls()
 
     # ------------------------------------------------------------ tasks
 
@@ -268,7 +269,7 @@ class Checker:
         )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"made", b"ev")
         whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone",
-                 b"secrets", b"endpoints")  # fmt: skip
+                 b"secrets", b"endpoints", b"calls", b"called", b"circuits")  # fmt: skip
         shard = self.shard
         for name in (*shard.strings, *shard.lists, *shard.zsets, *shard.hashes):
             if name not in whole and not name.startswith(known):
@@ -277,6 +278,14 @@ class Checker:
                 self.fault(f"{name!r} never expires")
             if name.startswith(b"wake:@") and name != b"wake:@queues" and name not in shard.ttl_ms:
                 self.fault(f"the marker {name!r} outlives its worker")
+
+    def check_calls(self) -> None:
+        """What was counted of an endpoint is in the order in which it is forgotten, and a circuit belongs to one."""
+        counted, ordered = self.shard.hashes.get(b"calls", {}), self.shard.zsets.get(b"called", {})
+        for name in counted.keys() ^ ordered.keys():
+            self.fault(f"only one of `calls` and `called` knows {name!r}")
+        for name in self.shard.hashes.get(b"circuits", {}).keys() - counted.keys():
+            self.fault(f"the circuit of {name!r}, whose calls nobody counted")
 
     def check_events(self) -> None:
         """The last thing that was told of each task is what it is now."""

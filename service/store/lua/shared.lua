@@ -192,7 +192,8 @@ end
 -- A report of an attempt's end, from ARGV[at] on: head, value, and as its flags say a row of attempts (1), the id and
 -- the record of a callback (2), lines of its log (16); 4: a time to live of its own; 8: there was progress;
 -- the id and the record of a task that is made if this asks a running one to stop (64);
--- 32: only if the endpoint that holds the task has not been heard from in its time. Returns the report, and the next place.
+-- 32: only if the endpoint that holds the task has not been heard from in its time; 128: the row takes the place of the
+-- last one, if that tells the same type of error. Returns the report, and the next place.
 --   head  kind .. flags .. id (16) .. token (12) .. ms (6) .. the first five bytes of the ended record
 --   kind  E: value is all of the record behind its time field | L: value is the outcome of a large record | others in step.lua
 local function read_report(at)
@@ -200,7 +201,7 @@ local function read_report(at)
   local report = {
     kind = head:sub(1, 1), id = head:sub(3, 18), token = head:sub(19, 30), ms = read48(head, 31), head5 = head:sub(37),
     value = ARGV[at + 1], keeps = flags % 8 >= 4, progressed = flags % 16 >= 8,
-    overdue = flags % 64 >= 32,
+    overdue = flags % 64 >= 32, repeated = flags >= 128,
   }
   at = at + 2
   if flags % 2 == 1 then report.row, at = ARGV[at], at + 1 end

@@ -47,6 +47,10 @@ elseif before and struct.unpack('>I4', before, 9) > struct.unpack('>I4', ARGV[2]
   return {now, string.rep('0', ARGV[5]), -1, 0}
 end
 
+local function type_of_error(row)
+  return (row or ''):match('"type":"(%w+)"')
+end
+
 -- Whether the endpoint that finishes the task still has time to be heard from.
 local function has_time(id, run)
   local noted = run.external and redis.call('HGET', prefix .. 'ext', id)
@@ -210,9 +214,12 @@ for _, report in ipairs(again) do
   redis.call('ZREM', prefix .. 'lease', report.id)
   redis.call('SETRANGE', prefix .. 't:' .. report.id, 5, pack48(now + report.ms))
   local row = with_log(report.id, report.row, run, report.log, AGAIN[report.kind])
-  if row then
-    redis.call('RPUSH', prefix .. 'a:' .. report.id, row)
-    redis.call('LTRIM', prefix .. 'a:' .. report.id, -100, -1)
+  local attempts = prefix .. 'a:' .. report.id
+  if row and report.repeated and type_of_error(row) == type_of_error(redis.call('LINDEX', attempts, -1)) then
+    redis.call('LSET', attempts, -1, row)
+  elseif row then
+    redis.call('RPUSH', attempts, row)
+    redis.call('LTRIM', attempts, -100, -1)
   end
   tally('r:' .. report.head.queue, -1)
   enqueue(report.id, report.head, now + report.ms, report.in_front)
