@@ -20,6 +20,7 @@ class Receiver:
     def __init__(self) -> None:
         self.received: Queue[tuple[str, dict[str, str], Any]] = Queue()
         self.bodies: Queue[bytes] = Queue()
+        self.echo = 0  # a status: calls of / are answered with it, and with what they sent
         self.answers: list[tuple[int, bytes]] = []
         self.headers: dict[str, str] = {}
         receiver = self
@@ -29,6 +30,9 @@ class Receiver:
                 text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 status, body = receiver.answers.pop(0) if receiver.answers else (200, b'{"heard": true}')
+                if receiver.echo and self.path == "/":
+                    own = {"headers": headers, "message": f"got {headers} and {text!r}"}
+                    status, body = receiver.echo, json.dumps(own).encode()
                 receiver.bodies.put(text)
                 receiver.received.put((self.path, headers, decoded(text)))
                 self.send_response(status)
