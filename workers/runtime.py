@@ -283,6 +283,7 @@ class LeaseLoop:
         id_, lane = attempt.task.id, attempt.task.lane
         self.slots.used[lane] -= 1
         self.table.finish(attempt.slot)
+        attempt.ctx = None  # which knows the attempt, so only the garbage collector would free the two
         self.progress.forget(id_)
         self.logs.close(attempt)
         report = self.pipeline.report(attempt, decision, self.store.tasks.clock.now_ms())
