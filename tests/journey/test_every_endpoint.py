@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from service.task import decode_id, shard_of
+from tests.journey.receiver import receiver
 from tests.parts import System, system
 from tests.servers import until
 
@@ -48,7 +50,7 @@ def walk(redis_url: str) -> None:
         running.start_worker()
         ids = submit_in_every_way(running)
         read_in_every_way(running, ids)
-        later = hold_and_cancel(running)
+        later = hold_and_cancel(running) + finish_later(running)
         for id_ in ids + later:
             assert 204 == running.api.delete(f"/v1/tasks/{id_}").status_code
             assert 404 == running.api.get(f"/v1/tasks/{id_}").status_code
@@ -119,6 +121,27 @@ def look_after_the_worker(running: System) -> None:
     assert 5 == api.post("/v1/tasks", json=ADD, headers={"Prefer": "wait=25"}).json()["result"]
     assert 202 == api.post(f"{path}/stop", json={"drain_seconds": 1}).status_code
     until(lambda: api.get(path).status_code == 404, "the worker has stopped")
+
+
+def finish_later(running: System) -> list[str]:
+    """Tasks that their endpoint takes over, says things of, and ends."""
+    with receiver() as endpoint:
+        endpoint.headers = {"Taskpost-Async": "1"}
+        endpoint.answers = [(202, b"{}")] * 64
+        batch = running.api.post(
+            "/v1/tasks/batch", json=[{"url": endpoint.url, "idempotency_key": f"url-{n}"} for n in range(64)]
+        )
+        ids = [receipt["task"]["id"] for receipt in batch.json()]
+        assert SHARDS == shards_of(ids)
+        for _ in ids:
+            headers = endpoint.next()[1]
+            place = urlsplit(headers["taskpost-completion-url"]).path
+            said = [("heartbeat", None), ("progress", {"current": 1}), ("log", {"lines": [{"message": "x"}]})]
+            for action, told in [*said, ("complete", {"result": headers["taskpost-task"]})]:
+                assert {"cancel": False} == running.api.post(f"{place}/{action}", json=told).json()
+            assert 409 == running.api.post(f"{place}/defer", json={"after_seconds": 1}).status_code
+    assert ids == [running.api.get(f"/v1/tasks/{id_}", params={"wait": 25}).json()["result"] for id_ in ids]
+    return ids
 
 
 def look_around(running: System) -> None:
