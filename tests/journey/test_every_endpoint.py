@@ -151,3 +151,18 @@ def look_around(running: System) -> None:
     assert "demo.add" in worker["handlers"]
     assert {"demo.add": 1, "demo.sleep": 1} == {name: handlers[name] for name in ("demo.add", "demo.sleep")}
     assert [200, 200, 200] == [api.get(path).status_code for path in ("/livez", "/readyz", "/openapi.json")]
+    prove_in_every_way(running)
+
+
+def prove_in_every_way(running: System) -> None:
+    """Secrets and credentials are those of the deployment, whatever its shards."""
+    api = running.api
+    first = api.get("/v1/secrets", params={"reveal": "true"}).json()["items"]
+    new, old = api.post("/v1/secrets/rotate", json={"overlap_seconds": 60}).json()["items"]
+    listed = api.get("/v1/secrets").json()["items"]
+    assert [new["public_key"], old["public_key"]] == [one["public_key"] for one in listed]
+    assert first[0]["public_key"] == old["public_key"]
+    path = "/v1/endpoints/https:api.example.com/auth"
+    assert [200, 200] == [api.put(path, json={"kind": "oidc"}).status_code, api.get(path).status_code]
+    assert [204, 404] == [api.delete(path).status_code, api.get(path).status_code]
+    assert 1 == len(api.get("/.well-known/jwks.json").json()["keys"])
