@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -82,6 +83,9 @@ async def test_the_printed_curl_runs_a_task_that_is_seen_moving(running: Running
     line = await running.line(lambda line: task["id"] in line and "succeeded" in line)
     assert "demo.add" in line
     assert "attempt 1" in line
+    here = curl.partition("/v1/")[0].rpartition(" ")[2]
+    with urllib.request.urlopen(f"{here}/.well-known/openid-configuration", timeout=DEADLINE_SECONDS) as told:
+        assert here == json.load(told)["issuer"]
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
