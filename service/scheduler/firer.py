@@ -28,6 +28,7 @@ log = logging.getLogger("taskpost.scheduler")
 LOOK_SECONDS = 1.0
 MOST_TIMINGS = 20_000
 AFTER_FAULT_SECONDS = 1.0
+CANCEL_SECONDS = 0.1
 
 
 class Firer:
@@ -71,10 +72,12 @@ class Firer:
                 await asyncio.sleep(AFTER_FAULT_SECONDS)
 
     async def close(self) -> None:
-        """Wait for nothing any more."""
-        for task in self.waiting:
-            task.cancel()
-        await asyncio.gather(*self.waiting, return_exceptions=True)
+        """Wait for nothing any more; more than once, since a cancellation that comes while it connects is swallowed."""
+        waiting = set(self.waiting)
+        while waiting:
+            for task in waiting:
+                task.cancel()
+            _, waiting = await asyncio.wait(waiting, timeout=CANCEL_SECONDS)
 
     # ------------------------------------------------------------ what
 
