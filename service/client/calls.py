@@ -44,6 +44,7 @@ T = TypeVar("T")
 V = TypeVar("V", bound=View)
 
 MADE_UP_KEY = "client-"
+JSON = {"content-type": "application/json"}
 MOST_WAIT_SECONDS = 25.0  # the longest the API holds one answer
 MOST_PAUSE_SECONDS = 30.0  # a Retry-After over this is the caller's to wait for
 PAUSES = {"kind": "exponential", "base_seconds": 0.2, "cap_seconds": 5, "jitter": "equal"}
@@ -136,7 +137,7 @@ class Calls:
             answer.headers.get("retry-after"),
         )
 
-    def _read(self, kind: type[V], request: Request) -> Steps[V]:
+    def read(self, kind: type[V], request: Request) -> Steps[V]:
         answer = yield from self.ask(request)
         return view(kind, parsed(answer))
 
@@ -166,7 +167,7 @@ class Calls:
         """The task: as it stands, or as soon as it has ended, at the latest after *wait* seconds."""
         end = time.monotonic() + (wait or 0)
         while True:
-            task = yield from self._read(Task, waiting(task_path(id_), end))
+            task = yield from self.read(Task, waiting(task_path(id_), end))
             if task.is_ended or time.monotonic() >= end:
                 return task
 
@@ -195,7 +196,7 @@ class Calls:
         return answer.body.decode() if kind == "text/plain" else answer.body
 
     def cancel(self, id_: str) -> Steps[Task]:
-        return (yield from self._read(Task, Request("POST", f"{task_path(id_)}/cancel")))
+        return (yield from self.read(Task, Request("POST", f"{task_path(id_)}/cancel")))
 
     def delete(self, id_: str) -> Steps[None]:
         yield from self.ask(Request("DELETE", task_path(id_)))
@@ -206,14 +207,14 @@ class Calls:
     # ------------------------------------------------------------ workers
 
     def worker(self, id_: str) -> Steps[WorkerDetail]:
-        return (yield from self._read(WorkerDetail, Request("GET", worker_path(id_))))
+        return (yield from self.read(WorkerDetail, Request("GET", worker_path(id_))))
 
     def tell(self, id_: str, command: str, given: Mapping[str, Any]) -> Steps[WorkerCommand]:
         """May be repeated: told twice, a worker is as it was told."""
         asked = {name: value for name, value in given.items() if value is not None}
         path, json = f"{worker_path(id_)}/{command}", {"content-type": "application/json"}
         request = Request("POST", path, encode(asked), json) if asked or command == "resize" else Request("POST", path)
-        return (yield from self._read(WorkerCommand, request))
+        return (yield from self.read(WorkerCommand, request))
 
     # ------------------------------------------------------------ what proves who calls
 
@@ -245,7 +246,7 @@ class Calls:
     def page(self, path: str, query: Mapping[str, Any]) -> Steps[Page]:
         """One page of the list at *path*; what is None in *query* is not asked for."""
         asked = urlencode({key: value for key, value in query.items() if value is not None}, quote_via=quote)
-        return (yield from self._read(Page, Request("GET", f"{path}?{asked}" if asked else path)))
+        return (yield from self.read(Page, Request("GET", f"{path}?{asked}" if asked else path)))
 
     def everything(self, kind: type[V], path: str) -> Steps[list[V]]:
         """A list that the API answers whole; further pages are read if it ever has some."""

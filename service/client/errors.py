@@ -9,11 +9,12 @@ What goes wrong between a program and the API, as the client tells it.
         └── ApiError           the API answered with a problem (RFC 9457)
             ├── Refused        400, 413, 415, 422, 431: the request has faults; nothing was stored
             ├── Unauthorized   401, 403: an API key is missing or may not do this
-            ├── NotFound       404: no such task, or no longer
-            ├── StateConflict  409: the task's state does not allow this
+            ├── NotFound       404: no such task or schedule, or no longer
+            ├── StateConflict  409: the task's state does not allow this, or there is a schedule of that name
             │   ├── NotFinished    its result was asked for too early
             │   └── TaskFailed     it ended without a result
             ├── ResultGone     410: it succeeded, and its result was not kept
+            ├── VersionConflict  412: the schedule was changed since it was read
             └── Unavailable    429, 502, 503, 504: ask again after `retry_after` seconds
 
 Refuses to show an API key. The fact to know: the text of each names every fault, one a line.
@@ -94,7 +95,7 @@ class Unauthorized(ApiError):
 
 
 class NotFound(ApiError):
-    """There is no such task, or no longer."""
+    """There is no such thing, or no longer."""
 
 
 class StateConflict(ApiError):
@@ -113,6 +114,10 @@ class ResultGone(ApiError):
     """The task succeeded, and its result was not kept."""
 
 
+class VersionConflict(ApiError):
+    """The schedule is of another version than was asked for; `problem["version"]` says which, if it exists."""
+
+
 class Unavailable(ApiError):
     """The service cannot do this now; ask again after `retry_after` seconds."""
 
@@ -122,7 +127,7 @@ BY_STATUS: dict[int, type[ApiError]] = (
     dict.fromkeys((400, 413, 415, 422, 431), Refused)
     | dict.fromkeys((401, 403), Unauthorized)
     | dict.fromkeys((429, 502, 503, 504), Unavailable)
-    | {404: NotFound, 409: StateConflict, 410: ResultGone}
+    | {404: NotFound, 409: StateConflict, 410: ResultGone, 412: VersionConflict}
 )
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from service.client.calls import Calls, Request, Steps, parsed
 from service.client.errors import NoAnswer, api_error
 from service.client.submission import encode
-from service.client.types import Receipt, Task, view
+from service.client.types import Receipt, Task, View, view
+
+V = TypeVar("V", bound=View)
 
 MOST_TASKS = 1000
 MOST_PAGE = 100
@@ -73,25 +75,25 @@ class Window:
         return Request("POST", "/v1/tasks/stream", b"\n".join(bodies) + b"\n", headers)
 
 
-class Listing:
-    """A walk over the tasks that match *query*, at most *limit* of them (None: all)."""
+class Listing(Generic[V]):
+    """A walk over what matches *query* in the list at *path*, at most *limit* of it (None: all)."""
 
-    def __init__(self, calls: Calls, query: Mapping[str, Any], limit: int | None) -> None:
-        self._calls, self._query = calls, query
+    def __init__(self, calls: Calls, kind: type[V], path: str, query: Mapping[str, Any], limit: int | None) -> None:
+        self._calls, self._kind, self._path, self._query = calls, kind, path, query
         self._left = limit
         self._cursor: str | None = None
         self.is_over = limit is not None and limit <= 0
 
-    def more(self) -> Steps[list[Task]]:
-        """The tasks of the next page; maybe none, and yet not over."""
+    def more(self) -> Steps[list[V]]:
+        """What the next page holds; maybe nothing, and yet not over."""
         size = MOST_PAGE if self._left is None else min(self._left, MOST_PAGE)
-        page = yield from self._calls.page("/v1/tasks", {**self._query, "limit": size, "cursor": self._cursor})
-        tasks = [view(Task, one) for one in page.items[:size]]
+        page = yield from self._calls.page(self._path, {**self._query, "limit": size, "cursor": self._cursor})
+        found = [view(self._kind, one) for one in page.items[:size]]
         if self._left is not None:
-            self._left -= len(tasks)
+            self._left -= len(found)
         self._cursor = page.next_cursor
         self.is_over = self._cursor is None or self._left == 0
-        return tasks
+        return found
 
 
 def receipts(documents: Any, first: int, expected: int) -> list[Receipt]:

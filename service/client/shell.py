@@ -13,6 +13,7 @@ import httpx
 
 from service.client.calls import Calls, Request
 from service.client.errors import ConnectFailed, NoAnswer
+from service.client.schedule_calls import ScheduleCalls
 from service.client.types import Task
 from service.settings import ClientSettings
 
@@ -25,6 +26,7 @@ class Shell:
     def __init__(self, url: str | None, api_key: str | None, timeout_seconds: float, retries: int) -> None:
         settings = ClientSettings.from_env(url=url, api_key=api_key)
         self._calls = Calls(settings.url, settings.api_key, retries)
+        self._schedules = ScheduleCalls(self._calls)
         self._timeout_seconds = timeout_seconds
 
     @property

@@ -31,12 +31,7 @@ def plain(key: str, value: Any) -> Any:
         case timedelta() if key.endswith("_seconds"):
             return value.total_seconds()
         case datetime() if key == "run_at":
-            if value.tzinfo is None:
-                raise ValueError(
-                    f"run_at={value.isoformat()}: needs a zone, since a time without one means another moment "
-                    "elsewhere; say datetime(…, tzinfo=UTC) or value.astimezone()"
-                )
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            return in_utc(key, value)
         case str() if key == "callback":
             return {"url": value}
     if key == "backoff" and not isinstance(value, Mapping):
@@ -44,6 +39,16 @@ def plain(key: str, value: Any) -> Any:
     if key == "tags" and not isinstance(value, list | str):
         return list(value)
     return value
+
+
+def in_utc(key: str, moment: datetime) -> str:
+    """A time as RFC 3339 has it. Raises ValueError when it has no zone."""
+    if moment.tzinfo is None:
+        raise ValueError(
+            f"{key}={moment.isoformat()}: needs a zone, since a time without one means another moment "
+            "elsewhere; say datetime(…, tzinfo=UTC) or value.astimezone()"
+        )
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def encode(value: Any) -> bytes:

@@ -97,6 +97,13 @@ class Checkpoint(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class FiredBy(msgspec.Struct, frozen=True):
+    """The schedule that made a task, and the occurrence."""
+
+    name: str
+    fire_time: datetime
+
+
 class Task(View, frozen=True, kw_only=True):
     """A task as it stood when it was read; read it again to see it move."""
 
@@ -135,6 +142,7 @@ class Task(View, frozen=True, kw_only=True):
     callback: dict[str, Any] | None = None
     callback_of: str | None = None
     parent: str | None = None
+    schedule: FiredBy | None = None
     worker: str | None = None
 
     def __repr__(self) -> str:
