@@ -44,6 +44,7 @@ COMMANDS = {
     "list": Command("service.cli_tasks", "_list", "list tasks by state, queue, name, tag"),
     "queues": Command("service.cli_tasks", "_queues", "list queues, with what waits in them"),
     "workers": Command("service.cli_workers", "", "list live workers; show, quiet, resume, stop or resize one"),
+    "schedules": Command("service.cli_schedules", "", "list schedules; show, add, change, pause, run or preview one"),
     "handlers": Command("service.cli_tasks", "_handlers", "list handlers, with their arguments"),
     "secrets": Command("service.cli_secrets", "_secrets", "show or rotate the secrets that sign calls of URLs"),
     "listen": Command("service.cli_listen", "", "show calls of URLs as they arrive, on this machine"),

@@ -33,6 +33,16 @@ SYMBOLS = {
     "starting": "○",
     "quiet": "‖",
     "stopping": "▷",
+    # of schedules, and of their occurrences
+    "active": "●",
+    "paused": "‖",
+    "ended": "–",
+    "fired": "✓",
+    "run_by_hand": "✓",
+    "backfilled": "✓",
+    "skipped": "–",
+    "put_off": "○",
+    "missed": "✗",
     # of attempts
     "retried": "↻",
     "deferred": "○",
@@ -84,8 +94,12 @@ class Screen:
 
     def state(self, state: str) -> str:
         """A state, or the outcome of an attempt, as symbol and word, painted."""
-        symbol = SYMBOLS.get(state, "?")
-        return self.answers.painted(state, f"{symbol} {clean(state)}" if self.has_symbols else clean(state))
+        symbol, word = SYMBOLS.get(state, "?"), clean(state.replace("_", " "))
+        return self.answers.painted(state, f"{symbol} {word}" if self.has_symbols else word)
+
+    def mark(self, state: str) -> str:
+        """A state as its symbol alone; as its word where the terminal has no symbols."""
+        return self.answers.painted(state, SYMBOLS.get(state, "?") if self.has_symbols else clean(state))
 
     def faint(self, text: str) -> str:
         return self.answers.painted("dim", text)

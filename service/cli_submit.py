@@ -37,19 +37,12 @@ def define(parser: ArgumentParser) -> None:
     parser.usage = "taskpost submit HANDLER [key=value …] [options]\n       taskpost submit --url URL [options]"
     parser.epilog = EPILOG
     parser.add_argument("words", nargs="*", metavar="HANDLER key=value", help=SUPPRESS)
-    what = parser.add_argument_group("what to do")
-    what.add_argument("--args", metavar="JSON", type=values.mapping, help="the handler's arguments as one object")
-    what.add_argument("--url", help="call this URL instead of a handler")
-    what.add_argument("--method", metavar="METHOD", type=str.upper, help="method of the call (POST)")
-    what.add_argument(
-        "--header", metavar="'N: V'", type=values.header, action="append", help="header of the call; repeatable"
-    )
-    what.add_argument("--body", metavar="VALUE", type=values.body, help="body of the call")
-    what.add_argument("--envelope", action="store_true", default=None, help="send {task, attempt, …, body} as the body")
-    what.add_argument("--retry-4xx", action="store_true", default=None, help="try again after any 4xx but 410")
-    what.add_argument("--cancel-url", metavar="URL", help="URL to tell when it is cancelled while it runs")
-    define_when(parser)
-    define_labels(parser)
+    define_target(parser)
+    how = define_effort(parser)
+    how.add_argument("--delay", metavar="TIME", type=values.duration, help="start no earlier than in this time")
+    how.add_argument("--at", metavar="TIME", type=values.moment, help="start no earlier than at this time")
+    labels = define_labels(parser)
+    labels.add_argument("--key", help="idempotency key: the same key answers the same task")
     after = parser.add_argument_group("what to show")
     after.add_argument(
         "--wait",
@@ -63,23 +56,38 @@ def define(parser: ArgumentParser) -> None:
     add_api(parser)
 
 
-def define_when(parser: ArgumentParser) -> None:
+def define_target(parser: ArgumentParser) -> None:
+    """What is done: the options of a call of a handler or a URL."""
+    what = parser.add_argument_group("what to do")
+    what.add_argument("--args", metavar="JSON", type=values.mapping, help="the handler's arguments as one object")
+    what.add_argument("--url", help="call this URL instead of a handler")
+    what.add_argument("--method", metavar="METHOD", type=str.upper, help="method of the call (POST)")
+    what.add_argument(
+        "--header", metavar="'N: V'", type=values.header, action="append", help="header of the call; repeatable"
+    )
+    what.add_argument("--body", metavar="VALUE", type=values.body, help="body of the call")
+    what.add_argument("--envelope", action="store_true", default=None, help="send {task, attempt, …, body} as the body")
+    what.add_argument("--retry-4xx", action="store_true", default=None, help="try again after any 4xx but 410")
+    what.add_argument("--cancel-url", metavar="URL", help="URL to tell when it is cancelled while it runs")
+
+
+def define_effort(parser: ArgumentParser) -> Any:
+    """Where it waits, how long it may take, how often it is tried; the group, for more of them."""
     when = parser.add_argument_group("when, and how often")
     when.add_argument("--queue", help="queue it waits in (the handler's, else default)")
     when.add_argument("--priority", metavar="0-9", type=int, help="9 goes first (5)")
-    when.add_argument("--delay", metavar="TIME", type=values.duration, help="start no earlier than in this time")
-    when.add_argument("--at", metavar="TIME", type=values.moment, help="start no earlier than at this time")
     when.add_argument("--retries", metavar="N", type=int, help="tries after a failed one (3)")
     when.add_argument("--backoff", metavar="TIMES", type=values.backoff, help="waits between them: 1s,5s,1m or JSON")
     when.add_argument("--timeout", metavar="TIME", type=values.duration, help="time limit of an attempt")
     when.add_argument("--soft-timeout", metavar="TIME", type=values.duration, help="warn the handler after this time")
     when.add_argument("--retry-for", metavar="TIME", type=values.duration, help="no retry later than this (7d)")
     when.add_argument("--max-crashes", metavar="N", type=int, help="lost workers it may outlive (3)")
+    return when
 
 
-def define_labels(parser: ArgumentParser) -> None:
+def define_labels(parser: ArgumentParser) -> Any:
+    """What it is found by, and what follows it; the group, for more of them."""
     labels = parser.add_argument_group("labels, and what follows")
-    labels.add_argument("--key", help="idempotency key: the same key answers the same task")
     labels.add_argument("--tag", action="append", help="word to find it by; repeatable")
     labels.add_argument(
         "--metadata", metavar="K=V", type=values.properties, action="append", help="kept with it; repeatable, or JSON"
@@ -87,6 +95,7 @@ def define_labels(parser: ArgumentParser) -> None:
     labels.add_argument("--callback", metavar="URL", help="URL to POST to when it has ended")
     labels.add_argument("--callback-on", metavar="ENDS", type=values.states, help="for these ends only: failed,expired")
     labels.add_argument("--result-ttl", metavar="TIME", type=values.duration, help="how long its result is kept (1d)")
+    return labels
 
 
 def run(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
@@ -111,6 +120,12 @@ def submission_of(options: Namespace) -> dict[str, Any]:
         ArgumentTypeError: the words are not a handler and its arguments, or a URL.
     """
     name, url, args = target(options)
+    times = {"delay_seconds": options.delay, "run_at": options.at, "idempotency_key": options.key}
+    return {"name": name, "args": args or None, "url": url, **task_options(options), **times}
+
+
+def task_options(options: Namespace) -> dict[str, Any]:
+    """What the options say of a task, by the names of the contract; None where they say nothing."""
     callback: dict[str, Any] | None = {"url": options.callback} if options.callback else None
     if options.callback_on:
         if callback is None:
@@ -120,9 +135,6 @@ def submission_of(options: Namespace) -> dict[str, Any]:
     for some in options.metadata or []:
         metadata |= some
     return {
-        "name": name,
-        "args": args or None,
-        "url": url,
         "method": options.method,
         "headers": dict(options.header) if options.header else None,
         "body": options.body,
@@ -131,15 +143,12 @@ def submission_of(options: Namespace) -> dict[str, Any]:
         "cancel_url": options.cancel_url,
         "queue": options.queue,
         "priority": options.priority,
-        "delay_seconds": options.delay,
-        "run_at": options.at,
         "timeout_seconds": options.timeout,
         "soft_timeout_seconds": options.soft_timeout,
         "retries": options.retries,
         "retry_for_seconds": options.retry_for,
         "max_crashes": options.max_crashes,
         "backoff": options.backoff,
-        "idempotency_key": options.key,
         "tags": options.tag,
         "metadata": metadata or None,
         "result_ttl_seconds": options.result_ttl,
