@@ -112,6 +112,44 @@ def run_cancel(options: Namespace, screen: Screen, env: Mapping[str, str]) -> in
         return for_each(options, screen, cancel)
 
 
+def define_run(parser: ArgumentParser) -> None:
+    parser.description = "Let tasks start now that wait for their time, or for a retry."
+    add_ids(parser)
+    add_api(parser)
+
+
+def run_run(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
+    def start(id_: str) -> None:
+        task = api.run(id_)
+        screen.json(task.raw) if options.json else screen.line(f"{screen.state(task.state)}  {task.id}")
+
+    with client(options, env) as api:
+        return for_each(options, screen, start)
+
+
+def define_reschedule(parser: ArgumentParser) -> None:
+    parser.description = "Change when waiting tasks start, their priority, or both."
+    parser.epilog = "examples:\n  taskpost reschedule ID --delay 2h\n  taskpost reschedule ID --priority 9"
+    add_ids(parser)
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument("--delay", metavar="TIME", type=values.duration, help="start no earlier than in this time")
+    when.add_argument("--at", metavar="TIME", type=values.moment, help="start no earlier than at this time")
+    parser.add_argument("--priority", type=int, metavar="0-9", help="9 goes first, 0 last")
+    add_api(parser)
+
+
+def run_reschedule(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
+    def change(id_: str) -> None:
+        task = api.reschedule(id_, delay_seconds=options.delay, run_at=options.at, priority=options.priority)
+        told = (
+            f"{screen.state(task.state)}  {task.id}  priority {task.priority}  due {task.run_at:%Y-%m-%d %H:%M:%S} UTC"
+        )
+        screen.json(task.raw) if options.json else screen.line(told)
+
+    with client(options, env) as api:
+        return for_each(options, screen, change)
+
+
 def define_delete(parser: ArgumentParser) -> None:
     parser.description = "Delete tasks that have ended, with their results and attempts."
     add_ids(parser)

@@ -162,10 +162,7 @@ def together_faults(submission: Submission) -> Iterator[Fault]:
 
 def value_faults(submission: Submission, now_ms: int, settings: Settings) -> Iterator[Fault]:
     """Values that fit the schema and still cannot be used. Fields that do not fit it are not in *submission*."""
-    if (run_at := submission.get("run_at")) is not None:
-        due_ms, _ = due_of(run_at)
-        if due_ms > now_ms + TEN_YEARS_MS:
-            yield {"pointer": "/run_at", "detail": f"{run_at} is more than ten years ahead; at most ten are taken"}
+    yield from due_faults(submission, now_ms)
     soft, hard = submission.get("soft_timeout_seconds"), submission.get("timeout_seconds")
     if soft is not None and hard is not None and soft >= hard:
         yield {
@@ -187,6 +184,12 @@ def base64_fault(text: str) -> str | None:
     except ValueError as exc:
         return f"not base64 (RFC 4648, 4, with padding): {exc}"
     return None
+
+
+def due_faults(submission: Submission, now_ms: int) -> Iterator[Fault]:
+    """A `run_at` too far ahead."""
+    if (run_at := submission.get("run_at")) is not None and due_of(run_at)[0] > now_ms + TEN_YEARS_MS:
+        yield {"pointer": "/run_at", "detail": f"{run_at} is more than ten years ahead; at most ten are taken"}
 
 
 def envelope_faults(submission: Submission) -> Iterator[Fault]:

@@ -29,7 +29,7 @@ STATE_OF = {letter: state for state, letter in ENDED.items()}
 TRANSITIONS: dict[str, tuple[str, ...]] = {
     "submitted": ("scheduled", "queued"),
     "scheduled": ("queued", "cancelled", "expired"),
-    "queued": ("running", "cancelled", "expired"),
+    "queued": ("running", "scheduled", "cancelled", "expired"),
     "running": ("scheduled", "queued", "cancelling", "succeeded", "failed", "cancelled"),
     "cancelling": ("succeeded", "failed", "cancelled"),
 }

@@ -41,6 +41,8 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/v1/tasks/{id}/result": {"GET": results.get_result},
     "/v1/tasks/{id}/attempts": {"GET": tasks.list_attempts},
     "/v1/tasks/{id}/cancel": {"POST": tasks.cancel_task},
+    "/v1/tasks/{id}/run": {"POST": tasks.run_task},
+    "/v1/tasks/{id}/reschedule": {"POST": tasks.reschedule_task},
     PATH: {},
     "/v1/schedules": {"GET": schedules.list_schedules, "POST": schedules.create_schedule},
     "/v1/schedules/preview": {"POST": schedules.preview_new_schedule},

@@ -9,14 +9,17 @@ from typing import Any
 from starlette.responses import Response
 
 from service.api.answers import json_answer, listed, with_times
+from service.api.given import body_of
 from service.api.runtime import Asked, not_found, task_id
 from service.api.waits import until_ended
 from service.attempts import log_of
-from service.errors import StateConflict
+from service.errors import InvalidSubmission, StateConflict
+from service.store.amendments import CHANGED, RUNS, TOO_OFTEN, UNKNOWN, Amendment, amend
 from service.store.attempts import History
 from service.store.outside import cancel
 from service.store.pages import Query
-from service.task import Snapshot
+from service.submission import counted, due_faults, due_of, together_faults
+from service.task import Snapshot, shard_of
 
 
 async def list_tasks(asked: Asked) -> Response:
@@ -94,6 +97,44 @@ async def cancel_task(asked: Asked) -> Response:
             state=snapshot.state,
         )
     return json_answer(asked.runtime.show(snapshot), 200 if snapshot.record.has_ended else 202)
+
+
+async def run_task(asked: Asked) -> Response:
+    """`POST /v1/tasks/{id}/run`"""
+    return await amended(asked, due_ms=0)
+
+
+async def reschedule_task(asked: Asked) -> Response:
+    """`POST /v1/tasks/{id}/reschedule`"""
+    given = await body_of(asked, "Rescheduling", "the change")
+    now_ms = asked.runtime.require_store().tasks.clock.now_ms()
+    if not given:
+        detail = "needs at least one of run_at, delay_seconds and priority"
+        raise InvalidSubmission(detail, errors=[{"pointer": "", "detail": detail}])
+    if faults := [*together_faults({"name": "", **given}), *due_faults(given, now_ms)]:
+        raise InvalidSubmission(counted(faults, "the change"), errors=faults)
+    due_ms = due_of(given["run_at"])[0] if "run_at" in given else None
+    if "delay_seconds" in given:
+        due_ms = now_ms + int(given["delay_seconds"] * 1000)
+    priority = given.get("priority")
+    return await amended(asked, due_ms, None if priority is None else int(priority))
+
+
+async def amended(asked: Asked, due_ms: int | None, priority: int | None = None) -> Response:
+    """The task, changed while it waits. Raises StateConflict when it does not."""
+    runtime, text = asked.runtime, asked.path["id"]
+    before = await runtime.task(text)
+    tasks = runtime.require_store().tasks
+    change = Amendment(before.id, due_ms, priority)
+    status = await runtime.within(amend(tasks, shard_of(before.id), [change]))
+    if status == UNKNOWN:
+        raise not_found(text)
+    snapshot = await runtime.task(text)
+    if status != CHANGED:
+        told = {RUNS: "is running", TOO_OFTEN: "has been changed 255 times"}.get(status)
+        told = told or f"has {ended_words(snapshot.state)}"
+        raise StateConflict(f"the task {told}; only one that waits can be changed", state=snapshot.state)
+    return json_answer(runtime.show(snapshot))
 
 
 def ended_words(state: str) -> str:

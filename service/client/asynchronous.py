@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar, Unpack
 
 import httpx
@@ -113,6 +114,22 @@ class AsyncTaskpost(Shell):
     async def cancel(self, task: str | Task) -> Task:
         """As `Taskpost.cancel`."""
         return await self._run(self._calls.cancel(id_of(task)))
+
+    async def run(self, task: str | Task) -> Task:
+        """As `Taskpost.run`."""
+        return await self._run(self._calls.run(id_of(task)))
+
+    async def reschedule(
+        self,
+        task: str | Task,
+        *,
+        delay_seconds: Seconds | None = None,
+        run_at: datetime | str | None = None,
+        priority: int | None = None,
+    ) -> Task:
+        """As `Taskpost.reschedule`."""
+        given = {"delay_seconds": delay_seconds, "run_at": run_at, "priority": priority}
+        return await self._run(self._calls.reschedule(id_of(task), given))
 
     async def delete(self, task: str | Task) -> None:
         """As `Taskpost.delete`."""

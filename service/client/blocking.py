@@ -7,6 +7,7 @@ from __future__ import annotations
 import builtins
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, TypeVar, Unpack
 
 import httpx
@@ -130,6 +131,24 @@ class Taskpost(Shell):
     def cancel(self, task: str | Task) -> Task:
         """Stop a task; a running one reads as `cancelling` until it has. Raises StateConflict when it has ended."""
         return self._run(self._calls.cancel(id_of(task)))
+
+    def run(self, task: str | Task) -> Task:
+        """Let a waiting task start now. Raises StateConflict when it does not wait."""
+        return self._run(self._calls.run(id_of(task)))
+
+    def reschedule(
+        self,
+        task: str | Task,
+        *,
+        delay_seconds: Seconds | None = None,
+        run_at: datetime | str | None = None,
+        priority: int | None = None,
+    ) -> Task:
+        """
+        Change when a waiting task starts, its priority, or both. Raises StateConflict when it does not wait.
+        """
+        given = {"delay_seconds": delay_seconds, "run_at": run_at, "priority": priority}
+        return self._run(self._calls.reschedule(id_of(task), given))
 
     def delete(self, task: str | Task) -> None:
         """Remove an ended task without a trace. Raises StateConflict when it has not ended."""

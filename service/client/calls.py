@@ -198,6 +198,13 @@ class Calls:
     def cancel(self, id_: str) -> Steps[Task]:
         return (yield from self.read(Task, Request("POST", f"{task_path(id_)}/cancel")))
 
+    def run(self, id_: str) -> Steps[Task]:
+        return (yield from self.read(Task, Request("POST", f"{task_path(id_)}/run")))
+
+    def reschedule(self, id_: str, given: Mapping[str, Any]) -> Steps[Task]:
+        body, headers = encode(document(given)), {"content-type": "application/json"}
+        return (yield from self.read(Task, Request("POST", f"{task_path(id_)}/reschedule", body, headers)))
+
     def delete(self, id_: str) -> Steps[None]:
         yield from self.ask(Request("DELETE", task_path(id_)))
 

@@ -93,6 +93,11 @@ def unpack_cursor(query: Query, cursor: str) -> Place:
     return place
 
 
+def is_left_behind(query: Query, place: Place, task: Snapshot) -> bool:
+    """Whether an entry of a list is one that its task has left behind when it was amended."""
+    return query.state == "queued" and ord(place[-1][1]) != task.record.generation
+
+
 class Pages:
     """Reads lists of tasks over all shards."""
 
@@ -142,7 +147,7 @@ class Pages:
                     chunk.append(candidate)
             for (_, place), task in zip(chunk, await self.tasks.read([id_ for id_, _ in chunk]), strict=True):
                 examined += 1
-                if task is not None and query.takes(task):
+                if task is not None and query.takes(task) and not is_left_behind(query, place, task):
                     found.append(task)
                     size += task.size
                 if len(found) >= limit or size >= MOST_BYTES or examined >= MOST_EXAMINED:

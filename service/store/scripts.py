@@ -21,8 +21,8 @@ from service.store.connection import FAILURES, Client, is_noscript, translated
 
 FOLDER = Path(__file__).parent / "lua"
 NAMES = (
-    "submit", "step", "extend", "beat", "reap", "end", "progress", "log", "checkpoint", "read", "attempts", "forget",
-    "sweep", "retire", "prune", "replace", "tell", "save", "due", "fire",
+    "submit", "step", "amend", "extend", "beat", "reap", "end", "progress", "log", "checkpoint", "read", "attempts",
+    "forget", "sweep", "retire", "prune", "replace", "tell", "save", "due", "fire",
     "calls", "probe", "mend",
 )  # fmt: skip
 # Finishing needs memory too: only scripts that take in work may be refused for want of it.

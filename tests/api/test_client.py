@@ -399,6 +399,16 @@ def test_a_running_task_is_cancelled(api: Taskpost) -> None:
     assert api.wait(task, 20).state == "cancelled"
 
 
+def test_a_waiting_task_is_put_off_and_brought_forward(api: Taskpost) -> None:
+    """Its priority changes with it."""
+    task = api.submit("demo.add", {"a": 1, "b": 2}, delay_seconds=3600)
+    later = api.reschedule(task, delay_seconds=timedelta(hours=2), priority=9)
+    assert ("scheduled", 9) == (later.state, later.priority)
+    assert later.run_at > task.run_at + timedelta(minutes=30)
+    api.run(task)
+    assert 3 == api.result(task, wait=20)
+
+
 def test_wrong_arguments_are_all_named(api: Taskpost) -> None:
     """Every fault, and nothing stored."""
     with pytest.raises(Refused) as caught:

@@ -89,6 +89,16 @@ def test_exit_statuses_tell_the_ends_apart(run: Run) -> None:
     assert 2 == run("get", id_)[0]
 
 
+def test_a_waiting_task_is_put_off_and_run_now(run: Run) -> None:
+    """Each says how the task stands then."""
+    id_ = run("submit", "demo.add", "a=1", "b=2", "--delay", "1h", "--quiet")[1].strip()
+    status, out, _ = run("reschedule", id_, "--delay", "2h", "--priority", "9")
+    assert (0, True) == (status, out.startswith(f"○ scheduled  {id_}  priority 9  due "))
+    assert (0, "queued") == ((ran := run("run", id_, "--json"))[0], json.loads(ran[1])["state"])
+    assert 0 == run("wait", id_)[0]
+    assert 2 == run("run", id_)[0]
+
+
 def test_each_fault_has_a_line(run: Run) -> None:
     """A sentence, then every fault; nothing on standard output."""
     status, out, err = run("submit", "demo.add", "a=one", "b=two")

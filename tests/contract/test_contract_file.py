@@ -25,7 +25,7 @@ COMPONENTS: dict[str, Any] = DOCUMENT["components"]
 SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback", "Rotation", "WorkerStop", "WorkerSizes",
-            "EndpointAuth", "ScheduleDefinition", "SchedulePreview", "CalendarInterval",
+            "EndpointAuth", "Rescheduling", "ScheduleDefinition", "SchedulePreview", "CalendarInterval",
             "CompletionFailure", "CompletionDeferral", "CompletionProgress", "CompletionLog",
             "CompletionLine")  # fmt: skip
 LENIENT = ("CompletionFailure",)  # an error is taken as it was thrown
@@ -36,7 +36,8 @@ SCHEMA_WORDS = {
 }  # fmt: skip
 OPERATION_IDS = {
     "submitTask", "submitTaskBatch", "submitTaskStream", "listTasks", "getTask", "getTaskResult",
-    "listTaskAttempts", "cancelTask", "deleteTask", "listQueues", "getQueue", "listWorkers",
+    "listTaskAttempts", "cancelTask", "runTask", "rescheduleTask", "deleteTask", "listQueues", "getQueue",
+    "listWorkers",
     "getWorker", "quietWorker", "resumeWorker", "stopWorker", "resizeWorker", "listHandlers",
     "sendPost", "sendPut", "sendPatch", "sendDelete",
     "completeAttempt", "failAttempt", "deferAttempt", "sendHeartbeat", "reportProgress", "logLines",
