@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from service.recurrence.timing import Timing, timing_of
+from service.recurrence.timing import InvalidTiming, Timing, timing_of
 from service.task import encode_id, rfc3339
 
 FORMAT = 1
@@ -95,11 +95,13 @@ def pack(schedule: Schedule) -> bytes:
 
 
 def parse(member: str, record: bytes) -> Schedule:
-    """What `pack` packed."""
+    """What `pack` packed. Raises ValueError, struct.error for what it did not."""
     namespace, _, name = member.partition("/")
-    (_, state, version, next_high, next_low, last_high, last_low, runs, pending_high, pending_low, last_id) = (
+    (number, state, version, next_high, next_low, last_high, last_low, runs, pending_high, pending_low, last_id) = (
         HEADER.unpack_from(record)
     )
+    if number != FORMAT:
+        raise ValueError(f"{member} is of format {number}, which this version of Taskpost does not know")
     return Schedule(
         namespace, name, orjson.loads(record[HEADER_BYTES:]), state, version, next_high << 32 | next_low,
         last_high << 32 | last_low, runs, pending_high << 32 | pending_low, last_id,
@@ -129,6 +131,9 @@ class Happened:
     missed: int = 0
 
 
+# Of a definition: what its user did not write.
+HIDDEN = ("created_ms", "updated_ms", "target", "edit")
+
 KINDS = {b"F": "fired", b"R": "run_by_hand", b"B": "backfilled", b"S": "skipped", b"Q": "put_off", b"M": "missed"}
 
 
@@ -149,9 +154,14 @@ def local_text(when: datetime, timing: Timing) -> str:
 
 def shown(schedule: Schedule, zone: str, last_state: str | None) -> dict[str, Any]:
     """The contract's `Schedule`; *last_state* is how its last task stands."""
-    timing, definition = schedule.timing(zone), schedule.definition
-    kept = {name: value for name, value in definition.items() if not name.endswith("_ms") and name != "target"}
-    next_run = moment(schedule.next_ms) if schedule.next_ms and schedule.state == ACTIVE else None
+    definition, next_run, is_coming = schedule.definition, None, schedule.next_ms and schedule.state == ACTIVE
+    kept = {name: value for name, value in definition.items() if name not in HIDDEN}
+    try:
+        timing = schedule.timing(zone)
+        explanation, zone = timing.explain(), timing.zone.key
+        next_run = timing.due_at(moment(schedule.next_ms)) if is_coming else None
+    except InvalidTiming as exc:  # a zone that this machine does not know any more; the others fire all the same
+        explanation, zone = f"Cannot fire: {exc}", definition.get("timezone", zone)
     last = None
     if schedule.last_id != NO_TASK:
         last = {"fire_time": rfc3339(schedule.last_ms), "task_id": encode_id(schedule.last_id)}
@@ -159,15 +169,15 @@ def shown(schedule: Schedule, zone: str, last_state: str | None) -> dict[str, An
     return {
         "name": schedule.name,
         **kept,
-        "timezone": timing.zone.key,
+        "timezone": zone,
         "misfire": schedule.misfire,
         "misfire_grace_seconds": schedule.grace_ms / 1000,
         "overlap": schedule.overlap,
         "paused": schedule.state == PAUSED,
         "state": STATE_OF[schedule.state],
-        "explanation": timing.explain(),
-        "next_run_at": rfc3339(ms_of(timing.due_at(next_run))) if next_run else None,
-        "next_run_local": local_text(timing.due_at(next_run), timing) if next_run else None,
+        "explanation": explanation,
+        "next_run_at": rfc3339(ms_of(next_run)) if next_run else None,
+        "next_run_local": local_text(next_run, timing) if next_run else None,
         "last_run": last,
         "runs": schedule.runs,
         "owner": definition.get("owner"),

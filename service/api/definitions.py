@@ -12,15 +12,14 @@ from typing import Any, NoReturn
 from service.api.intake import Intake
 from service.api.runtime import Runtime
 from service.errors import Invalid, InvalidSubmission
+from service.planning import KEPT, misplaced, plan
 from service.recurrence.timing import InvalidTiming, Timing
-from service.schedule import ACTIVE, OVER, PAUSED, TIMING, Schedule, moment, timing_for
-from service.scheduler.firing import due_ms_of, next_ms_after
+from service.schedule import HIDDEN, Schedule, moment, timing_for
 from service.submission import Fault, counted
 from service.templates import Firing, filled
 from service.templates import faults_of as template_faults
 
 WHAT = "the schedule"
-NOT_FOR_SCHEDULES = ("run_at", "delay_seconds", "idempotency_key", "parent")
 
 
 async def defined(
@@ -37,19 +36,10 @@ async def defined(
     schedule = Schedule(runtime.namespace, name, definition)
     timing = read_timing(runtime, name, given, created_ms)
     await check_task(runtime, schedule, timing, now_ms)
-    if before is not None:
-        schedule.version, schedule.runs = before.version, before.runs
-        schedule.definition |= {"owner": before.definition["owner"]} if "owner" in before.definition else {}
-    is_over = bool(schedule.max_runs) and schedule.runs >= schedule.max_runs
-    wanted = PAUSED if is_paused else ACTIVE
-    if before and not is_over and before.state == wanted and times_of(before.definition) == times_of(definition):
-        schedule.state, schedule.next_ms = before.state, before.next_ms
-        return schedule, None
-    schedule.next_ms = next_ms_after(timing, now_ms)
-    if not schedule.next_ms:
-        refuse([{"pointer": pointer_of(given), "detail": "never fires: all its times lie in the past"}])
-    schedule.state = OVER if is_over else wanted
-    return schedule, due_ms_of(timing, schedule.next_ms)
+    try:
+        return schedule, plan(schedule, before, timing, now_ms, is_paused=is_paused)
+    except ValueError as exc:
+        refuse([{"pointer": pointer_of(given), "detail": str(exc)}])
 
 
 async def check_task(runtime: Runtime, schedule: Schedule, timing: Timing, now_ms: int) -> None:
@@ -58,11 +48,7 @@ async def check_task(runtime: Runtime, schedule: Schedule, timing: Timing, now_m
     is noted, for a day on which nobody knows it.
     """
     task = schedule.definition["task"]
-    faults = template_faults(task)
-    for name in NOT_FOR_SCHEDULES:
-        if name in task:
-            faults.append({"pointer": f"/{name}", "detail": "does not go with a schedule; leave it out"})
-    if faults:
+    if faults := template_faults(task) + misplaced(task):
         refuse([{**fault, "pointer": f"/task{fault['pointer']}"} for fault in faults])
     sample = filled(task, Firing(schedule.name, moment(now_ms), moment(now_ms), timing.zone))
     try:
@@ -84,12 +70,8 @@ def read_timing(runtime: Runtime, name: str, given: dict[str, Any], created_ms: 
 
 def visible(schedule: Schedule) -> dict[str, Any]:
     """The definition as its user gave it."""
-    hidden = ("created_ms", "updated_ms", "owner", "target")
+    hidden = (*HIDDEN, *KEPT)
     return {name: value for name, value in schedule.definition.items() if name not in hidden}
-
-
-def times_of(definition: dict[str, Any]) -> list[Any]:
-    return [definition.get(name) for name in TIMING]
 
 
 def pointer_of(given: dict[str, Any]) -> str:

@@ -17,13 +17,15 @@ from service.api.definitions import WHAT, defined, merge_patch, read_timing, ref
 from service.api.given import body_of, faults_of
 from service.api.runtime import Asked, Runtime
 from service.errors import AlreadyExists, InvalidQuery, PreconditionFailed, ScheduleNotFound
+from service.occurrences import due_ms_of
 from service.recurrence.timing import Timing
 from service.schedule import NO_TASK, PAUSED, Happened, Schedule, local_text, moment, ms_of, shown
-from service.scheduler.firing import Builder, due_ms_of
+from service.scheduler.firing import Builder
 from service.store.schedules import NEW, Shot
 from service.task import Snapshot, encode_id, rfc3339
 
 MOST_TRIES = 8
+DEFINITION = "ScheduleDefinition"
 
 
 # ---------------------------------------------------------------- endpoints
@@ -31,7 +33,7 @@ MOST_TRIES = 8
 
 async def create_schedule(asked: Asked) -> Response:
     """`POST /v1/schedules`"""
-    given = await body_of(asked, "ScheduleDefinition", WHAT)
+    given = await body_of(asked, DEFINITION, WHAT)
     name = given.pop("name", None) or f"schedule-{secrets.token_hex(6)}"
     saved, _ = await save(asked, name, given, must_be_new=True)
     return await answer(asked, saved, 201)
@@ -39,8 +41,10 @@ async def create_schedule(asked: Asked) -> Response:
 
 async def put_schedule(asked: Asked) -> Response:
     """`PUT /v1/schedules/{name}`"""
-    given = await body_of(asked, "ScheduleDefinition", WHAT)
+    given = await body_of(asked, DEFINITION, WHAT)
     name = asked.path["name"]
+    if faults := [fault for fault in faults_of({**given, "name": name}, DEFINITION, ()) if fault["pointer"] == "/name"]:
+        refuse(faults)
     if given.pop("name", name) != name:
         refuse([{"pointer": "/name", "detail": f"is another than that of the path, {name}; leave it out"}])
     saved, is_new = await save(asked, name, given)
@@ -55,7 +59,7 @@ async def update_schedule(asked: Asked) -> Response:
         merged = merge_patch({**visible(before), "paused": before.state == PAUSED}, patch)
         if merged.pop("name", before.name) != before.name:
             refuse([{"pointer": "/name", "detail": "cannot be changed; make another schedule, and delete this one"}])
-        if faults := faults_of(merged, "ScheduleDefinition", ()):
+        if faults := faults_of(merged, DEFINITION, ()):
             refuse(faults)
         saved = await save_once(asked, before.name, merged, before)
         if saved is not None:
@@ -86,8 +90,8 @@ async def delete_schedule(asked: Asked) -> Response:
     schedules = asked.runtime.require_store().schedules
     for _ in range(MOST_TRIES):
         before = await known(asked)
-        dropped, _found = await asked.runtime.within(schedules.drop(before.member, before.version))
-        if dropped:
+        dropped, found = await asked.runtime.within(schedules.drop(before.member, before.version))
+        if dropped or found is None:  # by this very call, perhaps, when its answer was lost
             return Response(status_code=204)
     raise busy(asked.path["name"])
 
@@ -108,7 +112,9 @@ async def run_schedule(asked: Asked) -> Response:
     store, builder = runtime.require_store(), Builder(runtime.store.handlers, runtime.settings)
     for _ in range(MOST_TRIES):
         schedule = await known(asked)
-        timing, now_ms = schedule.timing(runtime.settings.timezone), store.tasks.clock.now_ms()
+        timing, now_ms = timing_of(runtime, schedule), store.tasks.clock.now_ms()
+        if not store.handlers.is_fresh:
+            await runtime.within(store.handlers.refresh())
         shard = store.schedules.shard_of(schedule.member)
         due_ms = due_ms_of(timing, schedule.next_ms)
         shot = builder.load(Shot(schedule, b"r", now_ms, schedule.next_ms, due_ms), timing, shard, now_ms)
@@ -123,8 +129,7 @@ async def run_schedule(asked: Asked) -> Response:
 async def preview_schedule(asked: Asked) -> Response:
     """`GET /v1/schedules/{name}/preview`"""
     schedule = await known(asked)
-    timing = schedule.timing(asked.runtime.settings.timezone)
-    return previewed(timing, asked, asked.query["count"])
+    return previewed(timing_of(asked.runtime, schedule), asked, asked.query["count"])
 
 
 async def preview_new_schedule(asked: Asked) -> Response:
@@ -189,6 +194,11 @@ async def set_paused(asked: Asked, is_paused: bool) -> Response:
 
 
 # ---------------------------------------------------------------- reading
+
+
+def timing_of(runtime: Runtime, schedule: Schedule) -> Timing:
+    """When it fires. Raises InvalidSubmission for a zone that this machine does not know any more."""
+    return read_timing(runtime, schedule.name, schedule.definition, schedule.definition["created_ms"])
 
 
 async def known(asked: Asked) -> Schedule:

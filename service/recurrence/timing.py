@@ -75,6 +75,20 @@ class Timing:
             yield found
             found = self.next_after(found)
 
+    def latest_until(self, until: datetime, since: datetime) -> datetime | None:
+        """The last occurrence up to *until* and with it, of those later than *since*; None when there is none."""
+        low, high = self.next_after(since), until
+        if low is None or low > until:
+            return None
+        while (found := self.next_after(low)) is not None and found <= until:
+            middle = low + (high - low) / 2
+            later = self.next_after(middle)
+            if later is not None and later <= until:
+                low = later
+            else:
+                low, high = found, middle
+        return low
+
     def due_at(self, occurrence: datetime) -> datetime:
         """When *occurrence* is to fire: itself, or later by its jitter, which is the same whoever asks."""
         if not self.jitter:

@@ -14,9 +14,12 @@ from datetime import UTC, datetime, timedelta
 
 from apscheduler.job import Job
 
+from service.backfill import Backfill
 from service.errors import TaskpostError
+from service.occurrences import due_ms_of
 from service.recurrence.timing import InvalidTiming, Timing
 from service.schedule import Schedule
+from service.scheduler.filler import Filler
 from service.scheduler.firing import Builder, shot_of
 from service.settings import Settings
 from service.store import Store
@@ -29,6 +32,7 @@ LOOK_SECONDS = 1.0
 MOST_TIMINGS = 20_000
 AFTER_FAULT_SECONDS = 1.0
 CANCEL_SECONDS = 0.1
+STUCK_MS = 10_000
 
 
 class Firer:
@@ -37,24 +41,32 @@ class Firer:
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store, self.settings = store, settings
         self.builder = Builder(store.handlers, settings)
+        self.filler = Filler(store, settings, self.builder)
         self.timings: dict[tuple[str, int], Timing] = {}
         self.job: Job | None = None
         self.waiting: list[asyncio.Task[None]] = []
+        self.is_running = self.is_asked = False
 
     # ------------------------------------------------------------ when
 
     async def run(self) -> None:
         """Fire all that is due; then have the job run again when the next is."""
-        found = await asyncio.gather(*(self.attempt(shard) for shard in range(self.store.shards)))
+        self.is_running, self.is_asked = True, False
+        try:
+            found = await asyncio.gather(*(self.attempt(shard) for shard in range(self.store.shards)))
+        finally:
+            self.is_running = False
         soonest = min((due for due in found if due is not None), default=None)
         wait_ms = LOOK_SECONDS * 1000
         if soonest is not None:
             wait_ms = min(wait_ms, soonest - self.store.tasks.clock.now_ms())
-        self.again(wait_ms / 1000)
+        self.again(0 if self.is_asked else wait_ms / 1000)
 
     def again(self, seconds: float = 0.0) -> None:
-        """Have the job run in *seconds*."""
-        if self.job is not None:
+        """Have the job run in *seconds*; while it runs, once more when it is done, for it may have looked before."""
+        if self.is_running:
+            self.is_asked = True
+        elif self.job is not None:
             self.job.modify(next_run_time=datetime.now(UTC) + timedelta(seconds=max(seconds, 0.001)))
 
     def listen(self) -> None:
@@ -92,30 +104,50 @@ class Firer:
     async def fire_all(self, shard: int) -> int | None:
         """Fire until nothing is due. Raises TaskpostError."""
         while True:
-            now_ms, next_ms, due = await self.store.schedules.due(shard)
-            if not due:
-                return next_ms
-            statuses, put_off = await self.carry_out(shard, self.shots(due, shard, now_ms))
+            due = await self.store.schedules.due(shard)
+            if not (due.schedules or due.backfills or due.unreadable):
+                return due.next_ms
+            if not self.store.handlers.is_fresh:
+                await self.store.handlers.refresh()
+            # What cannot be fired must not stand before what can.
+            later = dict.fromkeys(due.unreadable, due.now_ms + STUCK_MS)
+            shots = self.shots(due.schedules, shard, due.now_ms, later)
+            statuses, put_off = await self.carry_out(shard, shots)
             if put_off:  # their own next occurrence may be due too
-                more, _ = await self.carry_out(shard, self.shots(put_off, shard, now_ms, has_looked=True))
-                statuses += more
-            if not statuses.strip(b"0Q"):  # others were faster, or tasks are waited for
-                return next_ms
+                await self.carry_out(shard, self.shots(put_off, shard, due.now_ms, {}, has_looked=True))
+            for backfill in due.backfills:
+                await self.fill(shard, backfill, due.now_ms, later)
+            await self.store.schedules.put_off(shard, later)
+            if not (due.backfills or later or statuses.strip(b"0")):  # others were faster
+                return due.next_ms
 
-    def shots(self, due: list[Schedule], shard: int, now_ms: int, *, has_looked: bool = False) -> list[Shot]:
-        """What is to be done for schedules that are due."""
-        made = [self.shot(one, shard, now_ms, has_looked) for one in due]
-        return [shot for shot in made if shot is not None]
-
-    def shot(self, schedule: Schedule, shard: int, now_ms: int, has_looked: bool) -> Shot | None:
-        """What is to be done for one schedule; None for nothing, or for nothing that can be done."""
+    async def fill(self, shard: int, backfill: Backfill, now_ms: int, later: dict[str, int]) -> None:
+        """Go on with a backfill. Raises TaskpostError."""
         try:
-            timing = self.timing(schedule)
-            shot = shot_of(schedule, timing, now_ms, has_looked=has_looked)
-            return shot if shot is None or shot.kind == b"m" else self.builder.load(shot, timing, shard, now_ms)
+            await self.filler.advance(shard, backfill, now_ms)
         except (InvalidTiming, ValueError, KeyError) as exc:
-            log.error("the schedule %s cannot be fired: %s", schedule.member, exc)
-            return None
+            log.error("the backfill %s cannot be carried out: %s", backfill.place, exc)
+            later[backfill.place] = now_ms + STUCK_MS
+
+    def shots(
+        self, due: list[Schedule], shard: int, now_ms: int, later: dict[str, int], *, has_looked: bool = False
+    ) -> list[Shot]:
+        """What is to be done for schedules that are due; those for which nothing can be go to *later*."""
+        made: list[Shot] = []
+        for schedule in due:
+            try:
+                timing = self.timing(schedule)
+                shot = shot_of(schedule, timing, now_ms, has_looked=has_looked)
+                if shot is None and has_looked:  # fire.lua has put it off
+                    continue
+                if shot is None:
+                    later[schedule.member] = max(due_ms_of(timing, schedule.next_ms), now_ms + 1)
+                    continue
+                made.append(shot if shot.kind == b"m" else self.builder.load(shot, timing, shard, now_ms))
+            except (InvalidTiming, ValueError, KeyError) as exc:
+                log.error("the schedule %s cannot be fired: %s", schedule.member, exc)
+                later[schedule.member] = now_ms + STUCK_MS
+        return made
 
     def timing(self, schedule: Schedule) -> Timing:
         """The timing of a schedule, read once for each version of it."""
@@ -145,4 +177,4 @@ class Firer:
         for shot in held:
             shot.overlap = b"a"
         again, _ = await self.store.schedules.fire(shard, held)
-        return statuses.replace(b"C", b"") + again, put_off
+        return statuses + again, put_off

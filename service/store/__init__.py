@@ -16,6 +16,7 @@ from service.errors import InvalidSetting, StoreUnavailable
 from service.settings import Settings
 from service.store import keys
 from service.store.attempts import Attempts
+from service.store.backfills import Backfills
 from service.store.completions import Completions
 from service.store.connection import FAILURES, connect, servers_of, translated
 from service.store.endpoints import EndpointSettings
@@ -55,6 +56,7 @@ class Store:
         self.queues = Queues(self.tasks)
         self.endpoint_settings = EndpointSettings(self.scripts)
         self.schedules = Schedules(self.tasks)
+        self.backfills = Backfills(self.schedules)
         self.traffic = Traffic(self.scripts, self.tasks.clock)
         self.secrets = Secrets(self.scripts, self.tasks.clock)
         self.events = Events(connect(settings, wait_seconds=BLOCK_MS / 1000), 1)

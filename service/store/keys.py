@@ -32,7 +32,10 @@ names that depend on a task or a queue from that prefix; their headers list whic
     gone                      zset    URLs that answered 410, with their namespace, by when (shard 0)
     s:<namespace>/<name>      string  a schedule, see schedule.py
     sh:<namespace>/<name>     list    what became of its last occurrences, the newest first
-    sched  schedules          zset    active schedules by when they are due; all by name. wake:@schedules: look again
+    sb:<namespace>/<name>     hash    id -> a backfill of it, see backfill.py; #id -> the definition that it goes by
+                                      while it is under way
+    sched  schedules          zset    active schedules, and backfills (namespace/name#id), by when they are due; all
+                                      schedules by name. wake:@schedules: look again
     secrets                   hash    namespace -> what signs its call-outs, see secrets.py; # -> changes (shard 0)
     endpoints                 hash    namespace/endpoint -> its settings, see endpoints.py; # -> changes (shard 0)
     calls  called             hash, zset   namespace/endpoint -> how its calls went, see calls.lua; by when (shard 0)
@@ -151,6 +154,14 @@ def schedule(shard: int, member: str) -> str:
 
 def schedule_rows(shard: int, member: str) -> str:
     return f"{prefix(shard)}sh:{member}"
+
+
+def schedule_backfills(shard: int, member: str) -> str:
+    return f"{prefix(shard)}sb:{member}"
+
+
+def due_schedules(shard: int) -> str:
+    return f"{prefix(shard)}sched"
 
 
 def schedules(shard: int) -> str:

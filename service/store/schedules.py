@@ -9,14 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+import secrets
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from service.backfill import Backfill, parse_due
 from service.schedule import Happened, Schedule, pack, parse, parse_row
 from service.store import keys
 from service.store.tasks import Tasks
 
+log = logging.getLogger("taskpost.store")
+
 MOST_A_CALL = 128
+MOST_BYTES = 1024 * 1024
+# What a record raises that cannot be read: one of a later version of Taskpost.
+UNREADABLE = (ValueError, KeyError, struct.error)
 ANY = -1
 NEW = 0
 
@@ -53,6 +62,17 @@ class Shot:
         return schedule.member, head, self.record
 
 
+@dataclass(slots=True)
+class Due:
+    """What is due in a shard at *now_ms*; *next_ms* is when the next one is, None when none is known."""
+
+    now_ms: int
+    next_ms: int | None
+    schedules: list[Schedule] = field(default_factory=list)
+    backfills: list[Backfill] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+
 class Schedules:
     """All about schedules. One for each `Store`."""
 
@@ -74,7 +94,10 @@ class Schedules:
             StoreUnavailable: no answer; it may have been saved.
             StoreFull: nothing changed.
         """
-        return await self.put(schedule.member, read_version, pack(schedule), "" if due_ms is None else due_ms)
+        # A call whose answer was lost is sent again, and then finds what it has done itself.
+        schedule.definition["edit"] = secrets.token_hex(8)
+        saved, found = await self.put(schedule.member, read_version, pack(schedule), "" if due_ms is None else due_ms)
+        return saved or (found is not None and found.definition.get("edit") == schedule.definition["edit"]), found
 
     async def drop(self, member: str, read_version: int) -> tuple[bool, Schedule | None]:
         """Remove a schedule of *read_version*, and its history: whether it was, and what it was. Raises as `save`."""
@@ -100,8 +123,16 @@ class Schedules:
             for shard in range(self.tasks.shards)
         ]
         members = sorted(member.decode() for found in await asyncio.gather(*ranges) for member in found)[:limit]
-        found = await asyncio.gather(*(self.read(member) for member in members))
+        found = await asyncio.gather(*(self.read_if_possible(member) for member in members))
         return [one for one in found if one is not None]
+
+    async def read_if_possible(self, member: str) -> Schedule | None:
+        """As `read`; of one that cannot be read the log says why."""
+        try:
+            return await self.read(member)
+        except UNREADABLE as exc:
+            log.error("the schedule %s cannot be read: %s", member, exc)
+            return None
 
     async def history(self, member: str) -> list[Happened]:
         """What became of its last 100 occurrences, the newest first."""
@@ -110,23 +141,61 @@ class Schedules:
 
     # ------------------------------------------------------------ fire
 
-    async def due(self, shard: int) -> tuple[int, int | None, list[Schedule]]:
-        """(now, when the next is due that is not yet, schedules of *shard* that are due), the longest due first."""
+    async def due(self, shard: int) -> Due:
+        """What of *shard* is due, the longest due first; up to 128, and about a megabyte."""
         now_ms, next_ms, *found = await self.scripts.call(shard, "due", MOST_A_CALL)
         self.tasks.clock.hear(now_ms)
-        due = [parse(found[i].decode(), found[i + 1]) for i in range(0, len(found), 2)]
-        return now_ms, next_ms if next_ms >= 0 else None, due
+        due = Due(now_ms, next_ms if next_ms >= 0 else None)
+        for member, record in zip(found[::2], found[1::2], strict=True):
+            place = member.decode()
+            try:
+                if "#" in place:
+                    due.backfills.append(parse_due(place, record))
+                else:
+                    due.schedules.append(parse(place, record))
+            except UNREADABLE as exc:
+                log.error("%s cannot be read: %s", place, exc)
+                due.unreadable.append(place)
+        return due
+
+    async def put_off(self, shard: int, until_ms: Mapping[str, int]) -> None:
+        """Have these looked at again at those times, so that they do not stand before others that are due."""
+        if until_ms:
+            pairs = [part for place, ms in until_ms.items() for part in (ms, place)]
+            await self.scripts.command("ZADD", keys.due_schedules(shard), "XX", *pairs)
 
     async def fire(self, shard: int, shots: Sequence[Shot]) -> tuple[bytes, list[bytes]]:
         """
-        Carry out *shots*, one a schedule, up to 128 and 1 MiB: a status for each (see fire.lua), and for each C the
-        id of the task to be cancelled first.
+        Carry out *shots*, one a schedule, up to 128: a status for each (see fire.lua), and for each C the id of the
+        task to be cancelled first. Those beyond a megabyte go with a next call.
 
         Raises:
             StoreUnavailable: no answer. Reading again tells what took effect.
-            StoreFull: nothing changed.
+            StoreFull: Redis is too full; some may have been fired.
         """
+        self.tasks.memory.check()
+        statuses, blocking = b"", list[bytes]()
+        for part in parts_of(shots):
+            answered, ids = await self.fire_call(shard, part)
+            statuses, blocking = statuses + answered, blocking + ids
+        return statuses, blocking
+
+    async def fire_call(self, shard: int, shots: Sequence[Shot]) -> tuple[bytes, list[bytes]]:
         args = [part for shot in shots for part in shot.arguments()]
         now_ms, statuses, blocking = await self.scripts.call(shard, "fire", *args)
         self.tasks.clock.hear(now_ms)
         return statuses, [blocking[i : i + 16] for i in range(0, len(blocking), 16)]
+
+
+def parts_of(shots: Sequence[Shot]) -> Iterator[list[Shot]]:
+    """*shots* in parts that each fit in a call; one that is larger than that goes alone."""
+    part: list[Shot] = []
+    size = 0
+    for shot in shots:
+        if part and size + len(shot.record) > MOST_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(shot)
+        size += len(shot.record)
+    if part:
+        yield part

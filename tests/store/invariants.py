@@ -20,6 +20,7 @@ from tests.store.deployments import Deployment
 
 LEAST_TTL_MS = 60_000
 MAY_BE_LEFT = ("conf", "ev", "workers", "handlers", "gone", "secrets", "endpoints", "calls", "called", "circuits")
+LASTING_MARKERS = (b"wake:@queues", b"wake:@schedules")
 WAITING_LETTERS = b"qwrk"
 
 
@@ -265,18 +266,19 @@ class Checker:
     def check_names(self) -> None:
         known = (
             b"t:", b"o:", b"a:", b"p:", b"c:", b"l:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"sess:",
-            b"worker:", b"doing:", b"ctl:",
+            b"worker:", b"doing:", b"ctl:", b"s:", b"sh:", b"sb:",
         )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"made", b"ev")
         whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone",
-                 b"secrets", b"endpoints", b"calls", b"called", b"circuits")  # fmt: skip
+                 b"secrets", b"endpoints", b"sched", b"schedules", b"calls", b"called", b"circuits", b"sched",
+                 b"schedules")  # fmt: skip
         shard = self.shard
         for name in (*shard.strings, *shard.lists, *shard.zsets, *shard.hashes):
             if name not in whole and not name.startswith(known):
                 self.fault(f"a key of no known kind: {name!r}")
             if name.startswith((b"sess:", b"idem:", b"worker:", b"doing:", b"ctl:")) and name not in shard.ttl_ms:
                 self.fault(f"{name!r} never expires")
-            if name.startswith(b"wake:@") and name != b"wake:@queues" and name not in shard.ttl_ms:
+            if name.startswith(b"wake:@") and name not in LASTING_MARKERS and name not in shard.ttl_ms:
                 self.fault(f"the marker {name!r} outlives its worker")
 
     def check_calls(self) -> None:

@@ -28,7 +28,8 @@ SHARED = (ROOT / "service/store/lua/shared.lua").read_text()
 LAYERS = [
     (
         "errors task served plain outcome received completion showing attempts logs retry recurrence settings signing "
-        "identity endpoint credentials egress children ports contract submission passthrough templates schedule"
+        "identity endpoint credentials egress children ports contract submission passthrough templates schedule "
+        "backfill occurrences planning"
     ),
     "client",
     "store",
@@ -319,7 +320,7 @@ def test_every_transition_is_made_by_a_script() -> None:
 
 def test_only_scripts_that_add_work_may_be_refused_for_want_of_memory() -> None:
     """Finishing, cancelling and forgetting must always be possible."""
-    assert ("submit", "fire") == ADDS_WORK
+    assert ("submit", "fire", "fill") == ADDS_WORK
 
 
 def test_every_lua_file_is_a_script_or_shared() -> None:

@@ -7,20 +7,14 @@
 -- ARGV[2+] member, head, record of the task (empty for kind m); repeated
 --   head  kind .. overlap .. version (4) .. next occurrence as read (6) .. next one then (6) .. when that is due (6) ..
 --         most runs (4) .. occurrence (6) .. id of its task (16), or how many were missed (4)
---   kind     f the next occurrence | p one that waits for its turn | r by hand | b of a backfill | m missed, none is fired
+--   kind     f the next occurrence | p one that waits for its turn | r by hand | m missed, none is fired
 --   overlap  what to do while the last task has not ended: a fire all the same | s skip | q wait for its end | c cancel it
 -- Touches  s: sh: sched t: and, through shared.lua, q: due: count made made: wake: ev
 -- Returns  {now ms, a status for each, ids of the tasks to be cancelled first}
 --          0 it has moved, or is no more | F fired | S skipped | Q waits | M missed | C cancel the last task, then again
 
-local NO_TASK, MOST_ROWS, LOOK_MS = string.rep('\0', 16), 100, 1000
+local NO_TASK, LOOK_MS = string.rep('\0', 16), 1000
 local statuses, blocking, ids, records = {}, {}, {}, {}
-
-local function note(member, kind, nominal, rest)
-  local key = prefix .. 'sh:' .. member
-  redis.call('LPUSH', key, kind .. pack48(nominal) .. now48 .. rest .. string.rep('\0', 16 - #rest))
-  redis.call('LTRIM', key, 0, MOST_ROWS - 1)
-end
 
 local function fire(member, head, task)
   local key = prefix .. 's:' .. member
@@ -33,10 +27,15 @@ local function fire(member, head, task)
   local is_next = kind == 'f' or kind == 'm'
   if is_next and (state ~= 'A' or next_ms ~= read48(head, 7)) then return '0' end
   if kind == 'p' and (state ~= 'A' or pending ~= nominal) then return '0' end
+  if kind == 'r' and redis.call('EXISTS', prefix .. 't:' .. rest) == 1 then return 'F' end -- this call is sent again
 
+  local most = struct.unpack('>I4', head, 25)
+  local is_over = most > 0 and runs >= most -- the bound was lowered since
   local busy = last ~= NO_TASK and redis.call('GETRANGE', prefix .. 't:' .. last, 1, 1) == 'W'
   local status = kind == 'm' and 'M' or 'F'
-  if busy and kind == 'f' and overlap == 'c' then
+  if is_over and kind ~= 'r' then
+    status = '0'
+  elseif busy and kind == 'f' and overlap == 'c' then
     blocking[#blocking + 1] = last
     return 'C'
   elseif busy and kind == 'f' and overlap ~= 'a' then
@@ -49,24 +48,23 @@ local function fire(member, head, task)
   if is_next then next_ms = read48(head, 13) end
   if status == 'F' then
     if redis.call('EXISTS', prefix .. 't:' .. rest) == 0 then ids[#ids + 1], records[#records + 1] = rest, task end
-    if kind ~= 'b' then last, last_ms = rest, nominal end
+    last, last_ms = rest, nominal
     if kind == 'p' then pending = 0 end
     if kind == 'f' or kind == 'p' then runs = runs + 1 end
-    local most = struct.unpack('>I4', head, 25)
-    if most > 0 and runs >= most then next_ms, pending = 0, 0 end
+    is_over = most > 0 and runs >= most
   end
-  if is_next or status == 'F' then
-    local letter = status == 'F' and (kind == 'r' and 'R' or kind == 'b' and 'B') or status
-    note(member, letter, nominal, (status == 'S' or status == 'Q') and last or rest)
+  if is_over then next_ms, pending = 0, 0 end
+  if status ~= '0' and (is_next or status == 'F') then
+    local letter = status == 'F' and kind == 'r' and 'R' or status
+    note_run(member, letter, nominal, (status == 'S' or status == 'Q') and last or rest)
   end
 
-  local due = is_next and read48(head, 19) or tonumber(redis.call('ZSCORE', prefix .. 'sched', member) or next_ms)
+  local due = (is_next or kind == 'p') and read48(head, 19) or tonumber(redis.call('ZSCORE', prefix .. 'sched', member) or next_ms)
   if pending > 0 then due = math.min(next_ms > 0 and due or math.huge, now + LOOK_MS) end
   if state == 'A' and next_ms == 0 and pending == 0 then state = 'E' end
   if state == 'A' then
-    -- A schedule that had looked after one that waits is due again when its own next occurrence is.
-    if kind == 'p' and pending == 0 then due = read48(head, 19) end
-    redis.call('ZADD', prefix .. 'sched', due, member)
+    -- Never in the past: with much to catch up with it goes behind the others that are due.
+    redis.call('ZADD', prefix .. 'sched', math.max(due, now), member)
   else
     redis.call('ZREM', prefix .. 'sched', member)
   end

@@ -267,6 +267,13 @@ local function with_log(id, row, run, more, outcome)
     (row or row_of(run, outcome)):sub(1, -2), struct.unpack('>I4', lines[1]), table.concat(lines, ',', 2))
 end
 
+-- Add a row to what became of a schedule's last 100 occurrences; schedule.py reads it. *rest*: a task's id, or a number (4).
+local function note_run(member, kind, nominal, rest)
+  local key = prefix .. 'sh:' .. member
+  redis.call('LPUSH', key, kind .. pack48(nominal) .. now48 .. rest .. string.rep('\0', 16 - #rest))
+  redis.call('LTRIM', key, 0, 99)
+end
+
 local ENDED = { S = 'succeeded', F = 'failed', C = 'cancelled', X = 'expired' }
 
 -- End the tasks of *endings*: reports that were found good, each with `queue`, `from` ('r', 'q' or 's'), `run` when it
