@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent / "lua"
 NAMES = (
     "submit", "step", "amend", "extend", "beat", "reap", "end", "progress", "log", "checkpoint", "read", "attempts",
     "forget", "sweep", "retire", "prune", "replace", "tell", "save", "due", "fire",
-    \"backfill\", \"fill\", \"abandon\",
+    "backfill", "fill", "abandon",
     "calls", "probe", "mend",
 )  # fmt: skip
 # Finishing needs memory too: only scripts that take in work may be refused for want of it.
