@@ -43,6 +43,12 @@ SYMBOLS = {
     "skipped": "–",
     "put_off": "○",
     "missed": "✗",
+    # of endpoints
+    "ok": "✓",
+    "failing": "✗",
+    "open": "‖",
+    "half_open": "▷",
+    "disabled": "–",
     # of attempts
     "retried": "↻",
     "deferred": "○",

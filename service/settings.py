@@ -112,10 +112,10 @@ class Settings:
     )
     breaker_ratio: float = setting(0.5, "share of failures within a minute above which a circuit opens", 0, 1)
     breaker_seconds: float = setting(
-        5, "how long an open circuit lets no call through; doubled by each probe that fails, up to 60 times", 0.1, DAY
+        5.0, "how long an open circuit lets no call through; doubled by each probe that fails, up to 60 times", 0.1, DAY
     )
     endpoint_disable_seconds: float = setting(
-        5 * DAY, "how long all calls of an endpoint may fail before it is disabled; 0: for ever", 0
+        5.0 * DAY, "how long all calls of an endpoint may fail before it is disabled; 0: for ever", 0
     )
     alert_url: str = setting("", "URL that is told, by a signed call, when an endpoint was disabled; empty: none")
     max_crashes: int = setting(

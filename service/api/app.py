@@ -16,7 +16,18 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import completion
-from service.api import completions, endpoint_auth, health, queues, results, schedules, secrets, tasks, workers
+from service.api import (
+    completions,
+    endpoint_auth,
+    endpoints,
+    health,
+    queues,
+    results,
+    schedules,
+    secrets,
+    tasks,
+    workers,
+)
 from service.api.auth import Gate
 from service.api.echo import PLACE as ECHO
 from service.api.echo import Echo
@@ -68,6 +79,11 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/v1/handlers": {"GET": workers.list_handlers},
     "/v1/secrets": {"GET": secrets.list_secrets},
     "/v1/secrets/rotate": {"POST": secrets.rotate_secrets},
+    "/v1/endpoints": {"GET": endpoints.list_endpoints},
+    "/v1/endpoints/{endpoint}": {"GET": endpoints.get_endpoint, "PATCH": endpoints.update_endpoint},
+    "/v1/endpoints/{endpoint}/enable": {"POST": endpoints.enable_endpoint},
+    "/v1/endpoints/{endpoint}/disable": {"POST": endpoints.disable_endpoint},
+    "/v1/endpoints/{endpoint}/test": {"POST": endpoints.try_endpoint},
     "/v1/endpoints/{endpoint}/auth": {
         "GET": endpoint_auth.get_auth,
         "PUT": endpoint_auth.put_auth,

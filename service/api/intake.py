@@ -116,7 +116,7 @@ class Intake:
         """Raises InvalidSubmission for a URL that is disabled."""
         store = self.runtime.store
         reason = store.gone.reason(self.namespace, url, store.tasks.clock.now_ms())
-        if reason:
+        if reason or (reason := store.endpoint_book.why_not(self.namespace, url)):
             fault = {"pointer": "/url", "detail": reason}
             raise InvalidSubmission(counted([fault], "the submission"), errors=[fault])
 

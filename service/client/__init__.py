@@ -21,6 +21,7 @@ from __future__ import annotations
 from service.client.asynchronous import AsyncTaskpost
 from service.client.blocking import Taskpost
 from service.client.completion import AsyncCompletion, Completion, later
+from service.client.endpoints import Endpoint
 from service.client.errors import (
     ApiError,
     ClientError,
@@ -65,6 +66,7 @@ __all__ = [
     "ClientError",
     "Completion",
     "ConnectFailed",
+    "Endpoint",
     "FiredBy",
     "Handler",
     "LogLine",

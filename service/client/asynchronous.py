@@ -13,6 +13,7 @@ from typing import Any, TypeVar, Unpack
 import httpx
 
 from service.client.calls import Answer, Pause, Steps
+from service.client.endpoints import Endpoint, EndpointSettings
 from service.client.many import Listing, Window
 from service.client.schedules import Definition, Preview, Schedule, ScheduleRun, Times
 from service.client.shell import Shell, id_of
@@ -251,6 +252,40 @@ class AsyncTaskpost(Shell):
     async def rotate_secrets(self, *, overlap_seconds: Seconds | None = None) -> List[Secret]:
         """As `Taskpost.rotate_secrets`."""
         return await self._run(self._calls.rotate_secrets(overlap_seconds))
+
+    async def endpoints(self) -> List[Endpoint]:
+        """As `Taskpost.endpoints`."""
+        return await self._run(self._calls.everything(Endpoint, "/v1/endpoints"))
+
+    async def endpoint(self, endpoint: str) -> Endpoint:
+        """As `Taskpost.endpoint`."""
+        return await self._run(self._calls.endpoint(endpoint))
+
+    async def change_endpoint(self, endpoint: str, **settings: Unpack[EndpointSettings]) -> Endpoint:
+        """As `Taskpost.change_endpoint`."""
+        return await self._run(self._calls.change_endpoint(endpoint, settings))
+
+    async def disable_endpoint(self, endpoint: str, *, reason: str | None = None) -> Endpoint:
+        """As `Taskpost.disable_endpoint`."""
+        return await self._run(self._calls.tell_endpoint(endpoint, "disable", {"reason": reason}))
+
+    async def enable_endpoint(self, endpoint: str, *, url: str | None = None) -> Endpoint:
+        """As `Taskpost.enable_endpoint`."""
+        return await self._run(self._calls.tell_endpoint(endpoint, "enable", {"url": url}))
+
+    async def try_endpoint(
+        self,
+        endpoint: str,
+        *,
+        path: str | None = None,
+        method: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        timeout_seconds: float | None = None,
+    ) -> Task:
+        """As `Taskpost.try_endpoint`."""
+        given = {"path": path, "method": method, "headers": headers, "body": body, "timeout_seconds": timeout_seconds}
+        return await self._run(self._calls.try_endpoint(endpoint, given))
 
     async def credentials(self, endpoint: str) -> dict[str, Any]:
         """As `Taskpost.credentials`."""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, Unpack
 import httpx
 
 from service.client.calls import Answer, Pause, Steps
+from service.client.endpoints import Endpoint, EndpointSettings
 from service.client.many import Listing, Window
 from service.client.schedules import Definition, Preview, Schedule, ScheduleRun, Times
 from service.client.shell import Shell, id_of
@@ -289,6 +290,40 @@ class Taskpost(Shell):
         comes first. Sent once: look at `secrets` before calling again after `NoAnswer`.
         """
         return self._run(self._calls.rotate_secrets(overlap_seconds))
+
+    def endpoints(self) -> List[Endpoint]:
+        """The endpoints that were called within the last week, or have settings, by name."""
+        return self._run(self._calls.everything(Endpoint, "/v1/endpoints"))
+
+    def endpoint(self, endpoint: str) -> Endpoint:
+        """How calls of *endpoint* (its name, or a URL) go, and what is set for it. Raises NotFound."""
+        return self._run(self._calls.endpoint(endpoint))
+
+    def change_endpoint(self, endpoint: str, **settings: Unpack[EndpointSettings]) -> Endpoint:
+        """Set what is named; None takes it away. Raises Refused."""
+        return self._run(self._calls.change_endpoint(endpoint, settings))
+
+    def disable_endpoint(self, endpoint: str, *, reason: str | None = None) -> Endpoint:
+        """Have *endpoint* called no more: its tasks fail, and new ones are refused."""
+        return self._run(self._calls.tell_endpoint(endpoint, "disable", {"reason": reason}))
+
+    def enable_endpoint(self, endpoint: str, *, url: str | None = None) -> Endpoint:
+        """Have *endpoint* called again, with all its URLs; or only *url*, which had answered 410."""
+        return self._run(self._calls.tell_endpoint(endpoint, "enable", {"url": url}))
+
+    def try_endpoint(
+        self,
+        endpoint: str,
+        *,
+        path: str | None = None,
+        method: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        timeout_seconds: float | None = None,
+    ) -> Task:
+        """Call *endpoint* once, also while it is disabled; the task that does, to be waited for. Raises Refused."""
+        given = {"path": path, "method": method, "headers": headers, "body": body, "timeout_seconds": timeout_seconds}
+        return self._run(self._calls.try_endpoint(endpoint, given))
 
     def credentials(self, endpoint: str) -> dict[str, Any]:
         """How calls of *endpoint* (its name, or a URL) say who they are; secrets are hidden. Raises NotFound."""

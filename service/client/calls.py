@@ -22,6 +22,7 @@ from uuid import uuid4
 import orjson
 
 from service import __version__
+from service.client.endpoints import Endpoint
 from service.client.errors import (
     ApiError,
     ClientError,
@@ -248,6 +249,27 @@ class Calls:
     def remove_credentials(self, endpoint: str) -> Steps[None]:
         yield from self.ask(Request("DELETE", auth_path(endpoint)))
 
+    # ------------------------------------------------------------ endpoints
+
+    def endpoint(self, endpoint: str) -> Steps[Endpoint]:
+        return (yield from self.read(Endpoint, Request("GET", endpoint_path(endpoint))))
+
+    def change_endpoint(self, endpoint: str, change: Mapping[str, Any]) -> Steps[Endpoint]:
+        """Repeated when need be: the same settings replace themselves."""
+        request = Request("PATCH", endpoint_path(endpoint), encode(dict(change)), {"content-type": "application/json"})
+        return (yield from self.read(Endpoint, request))
+
+    def tell_endpoint(self, endpoint: str, what: str, given: Mapping[str, Any]) -> Steps[Endpoint]:
+        """`enable` or `disable`; told twice, it is as it was told."""
+        path, json = f"{endpoint_path(endpoint)}/{what}", {"content-type": "application/json"}
+        return (yield from self.read(Endpoint, Request("POST", path, encode(without_none(given)), json)))
+
+    def try_endpoint(self, endpoint: str, given: Mapping[str, Any]) -> Steps[Task]:
+        """Sent once: a repetition would call again."""
+        path, json = f"{endpoint_path(endpoint)}/test", {"content-type": "application/json"}
+        request = Request("POST", path, encode(without_none(given)), json)
+        return view(Task, parsed((yield from self.ask(request, is_repeatable=False))))
+
     # ------------------------------------------------------------ lists
 
     def page(self, path: str, query: Mapping[str, Any]) -> Steps[Page]:
@@ -282,10 +304,19 @@ def worker_path(id_: str) -> str:
     return f"/v1/workers/{quote(id_, safe='')}"
 
 
-def auth_path(endpoint: str) -> str:
-    """The path of the credentials of *endpoint*, given by its name or as a URL that is called."""
+def without_none(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: one for name, one in given.items() if one is not None}
+
+
+def endpoint_path(endpoint: str) -> str:
+    """The path of *endpoint*, given by its name or as a URL that is called."""
     name = endpoint_of(endpoint) if "://" in endpoint else endpoint
-    return f"/v1/endpoints/{quote(name, safe=':')}/auth"
+    return f"/v1/endpoints/{quote(name, safe=':')}"
+
+
+def auth_path(endpoint: str) -> str:
+    """The path of the credentials of *endpoint*."""
+    return f"{endpoint_path(endpoint)}/auth"
 
 
 def waiting(path: str, end: float) -> Request:

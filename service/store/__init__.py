@@ -19,7 +19,7 @@ from service.store.attempts import Attempts
 from service.store.backfills import Backfills
 from service.store.completions import Completions
 from service.store.connection import FAILURES, connect, servers_of, translated
-from service.store.endpoints import EndpointSettings
+from service.store.endpoints import EndpointBook, EndpointSettings
 from service.store.events import BLOCK_MS, Events
 from service.store.gone import GoneUrls
 from service.store.memory import MemoryWatch
@@ -55,6 +55,7 @@ class Store:
         self.gone = GoneUrls(self.scripts, settings)
         self.queues = Queues(self.tasks)
         self.endpoint_settings = EndpointSettings(self.scripts)
+        self.endpoint_book = EndpointBook(self.endpoint_settings)
         self.schedules = Schedules(self.tasks)
         self.backfills = Backfills(self.schedules)
         self.traffic = Traffic(self.scripts, self.tasks.clock)
@@ -107,6 +108,7 @@ class Store:
         with contextlib.suppress(StoreUnavailable):
             await self.handlers.refresh()
             await self.gone.refresh()
+            await self.endpoint_book.renew()
             await self.warn_about_persistence()
 
     async def agree(self) -> None:
@@ -191,6 +193,7 @@ class Store:
 
     async def close(self) -> None:
         self.gone.close()
+        self.endpoint_book.close()
         await self.events.close()
         await self.wakes.close()
         await self.client.aclose()

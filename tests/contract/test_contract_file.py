@@ -25,7 +25,8 @@ COMPONENTS: dict[str, Any] = DOCUMENT["components"]
 SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback", "Rotation", "WorkerStop", "WorkerSizes",
-            "EndpointAuth", "Rescheduling", "ScheduleDefinition", "SchedulePreview", "CalendarInterval",
+            "EndpointAuth", "EndpointChange", "EndpointEnabling", "EndpointDisabling", "EndpointTest",
+            "Rescheduling", "ScheduleDefinition", "SchedulePreview", "CalendarInterval",
             "CompletionFailure", "CompletionDeferral", "CompletionProgress", "CompletionLog",
             "CompletionLine")  # fmt: skip
 LENIENT = ("CompletionFailure",)  # an error is taken as it was thrown
@@ -43,6 +44,7 @@ OPERATION_IDS = {
     "completeAttempt", "failAttempt", "deferAttempt", "sendHeartbeat", "reportProgress", "logLines",
     "createSchedule", "listSchedules", "getSchedule", "putSchedule", "updateSchedule", "deleteSchedule",
     "pauseSchedule", "resumeSchedule", "runSchedule", "previewSchedule", "previewNewSchedule", "listScheduleRuns",
+    "listEndpoints", "getEndpoint", "updateEndpoint", "enableEndpoint", "disableEndpoint", "testEndpoint",
     "listSecrets", "rotateSecrets", "getEndpointAuth", "putEndpointAuth", "deleteEndpointAuth",
     "getOpenidConfiguration", "getKeySet", "getLiveness", "getReadiness", "getContractJson", "getContractYaml",
 }  # fmt: skip

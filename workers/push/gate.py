@@ -14,11 +14,10 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import lru_cache
 from time import monotonic
 from typing import Any
 
-from service.endpoint import endpoint_of
+from service.endpoint import endpoint_called_by
 from service.errors import TaskpostError
 from service.outcome import Accepted, Deferred, Failed, Outcome, PutOff, failed
 from service.settings import Settings
@@ -43,8 +42,6 @@ SPARE = 10  # one slot of so many is left to others, however fast an endpoint is
 LONGEST_PAUSES = 60
 PROBE_SECONDS = 60.0
 PROBED_SECONDS = 1.0  # how long others wait for a probe that is under way
-
-named = lru_cache(4096)(endpoint_of)
 
 
 class Visit:
@@ -98,7 +95,7 @@ class Gate:
         """A visit when the endpoint may be called, else what becomes of the attempt; None for a URL that names none."""
         submission = task.submission
         try:
-            endpoint = named(submission["url"].partition("?")[0])
+            endpoint = endpoint_called_by(submission["url"].partition("?")[0])
         except ValueError:
             return None
         with suppress(TaskpostError):  # never read: what is not known keeps nobody back
