@@ -40,6 +40,7 @@ COMMANDS = {
     "attempts": Command("service.cli_attempts", "_attempts", "show how each run of a task went, and what it logged"),
     "wait": Command("service.cli_tasks", "_wait", "wait until a task has ended, and show it"),
     "cancel": Command("service.cli_tasks", "_cancel", "cancel tasks that have not ended"),
+    "explain": Command("service.cli_explain", "", "say why tasks wait, and what would change that"),
     "run": Command("service.cli_tasks", "_run", "let waiting tasks start now"),
     "reschedule": Command("service.cli_tasks", "_reschedule", "change when waiting tasks start, and their priority"),
     "delete": Command("service.cli_tasks", "_delete", "delete tasks that have ended"),

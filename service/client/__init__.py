@@ -42,6 +42,7 @@ from service.client.schedules import Occurrence, Preview, Schedule, ScheduleRun
 from service.client.types import (
     Attempt,
     Checkpoint,
+    Explanation,
     FiredBy,
     Handler,
     LogLine,
@@ -67,6 +68,7 @@ __all__ = [
     "Completion",
     "ConnectFailed",
     "Endpoint",
+    "Explanation",
     "FiredBy",
     "Handler",
     "LogLine",

@@ -18,7 +18,19 @@ from service.client.many import Listing, Window
 from service.client.schedules import Definition, Preview, Schedule, ScheduleRun, Times
 from service.client.shell import Shell, id_of
 from service.client.submission import plain
-from service.client.types import Attempt, Handler, Options, Queue, Receipt, Seconds, Secret, Submission, Task, Worker
+from service.client.types import (
+    Attempt,
+    Explanation,
+    Handler,
+    Options,
+    Queue,
+    Receipt,
+    Seconds,
+    Secret,
+    Submission,
+    Task,
+    Worker,
+)
 from service.client.workers import WorkerCommand, WorkerDetail, WorkerSizes
 
 T = TypeVar("T")
@@ -115,6 +127,10 @@ class AsyncTaskpost(Shell):
     async def cancel(self, task: str | Task) -> Task:
         """As `Taskpost.cancel`."""
         return await self._run(self._calls.cancel(id_of(task)))
+
+    async def explain(self, task: str | Task) -> Explanation:
+        """As `Taskpost.explain`."""
+        return await self._run(self._calls.explain(id_of(task)))
 
     async def run(self, task: str | Task) -> Task:
         """As `Taskpost.run`."""

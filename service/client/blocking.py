@@ -18,7 +18,19 @@ from service.client.many import Listing, Window
 from service.client.schedules import Definition, Preview, Schedule, ScheduleRun, Times
 from service.client.shell import Shell, id_of
 from service.client.submission import plain
-from service.client.types import Attempt, Handler, Options, Queue, Receipt, Seconds, Secret, Submission, Task, Worker
+from service.client.types import (
+    Attempt,
+    Explanation,
+    Handler,
+    Options,
+    Queue,
+    Receipt,
+    Seconds,
+    Secret,
+    Submission,
+    Task,
+    Worker,
+)
 from service.client.workers import WorkerCommand, WorkerDetail, WorkerSizes
 
 T = TypeVar("T")
@@ -132,6 +144,10 @@ class Taskpost(Shell):
     def cancel(self, task: str | Task) -> Task:
         """Stop a task; a running one reads as `cancelling` until it has. Raises StateConflict when it has ended."""
         return self._run(self._calls.cancel(id_of(task)))
+
+    def explain(self, task: str | Task) -> Explanation:
+        """Why the task stands where it stands."""
+        return self._run(self._calls.explain(id_of(task)))
 
     def run(self, task: str | Task) -> Task:
         """Let a waiting task start now. Raises StateConflict when it does not wait."""

@@ -35,7 +35,7 @@ from service.client.errors import (
     read_problem,
 )
 from service.client.submission import document, encode, plain
-from service.client.types import Attempt, Page, Seconds, Secret, Task, View, view
+from service.client.types import Attempt, Explanation, Page, Seconds, Secret, Task, View, view
 from service.client.workers import WorkerCommand, WorkerDetail
 from service.endpoint import endpoint_of
 from service.errors import InvalidSetting
@@ -198,6 +198,9 @@ class Calls:
 
     def cancel(self, id_: str) -> Steps[Task]:
         return (yield from self.read(Task, Request("POST", f"{task_path(id_)}/cancel")))
+
+    def explain(self, id_: str) -> Steps[Explanation]:
+        return (yield from self.read(Explanation, Request("GET", f"{task_path(id_)}/explain")))
 
     def run(self, id_: str) -> Steps[Task]:
         return (yield from self.read(Task, Request("POST", f"{task_path(id_)}/run")))

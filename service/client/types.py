@@ -209,6 +209,24 @@ class Attempt(View, frozen=True, kw_only=True):
     log: list[LogLine] = []
 
 
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that holds a task, and what would change it."""
+
+    kind: str
+    detail: str
+    remedy: str | None = None
+
+
+class Explanation(View, frozen=True, kw_only=True):
+    """Why a task stands where it does. *ahead*: about how many ready tasks go before it, None when it is not ready."""
+
+    id: str
+    state: str
+    summary: str
+    ahead: int | None = None
+    reasons: list[Reason] = []
+
+
 class Queue(View, frozen=True, kw_only=True):
     """A queue, and what waits in it. *oldest_seconds* is None when nothing is queued."""
 

@@ -29,7 +29,7 @@ LAYERS = [
     (
         "errors task served plain outcome received completion showing attempts logs retry recurrence settings signing "
         "identity endpoint credentials egress children ports contract submission passthrough templates schedule "
-        "backfill occurrences planning"
+        "backfill occurrences planning explaining"
     ),
     "client",
     "store",

@@ -1,0 +1,39 @@
+"""
+`GET /v1/tasks/{id}/explain`: gathers what is known around a task; what it means is `explaining`'s business.
+"""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from service.api.answers import json_answer
+from service.api.runtime import Asked, Runtime
+from service.explaining import Facts, explained
+from service.store.attempts import History
+from service.task import Snapshot
+
+
+async def explain_task(asked: Asked) -> Response:
+    """`GET /v1/tasks/{id}/explain`"""
+    runtime = asked.runtime
+    task = await runtime.task(asked.path["id"])
+    return json_answer(explained(task, await facts_around(runtime, task)))
+
+
+async def facts_around(runtime: Runtime, task: Snapshot) -> Facts:
+    """What there is to know of a task that waits; nothing of others."""
+    store = runtime.require_store()
+    if task.record.has_ended or (task.run is not None and task.run.is_held):
+        return Facts([])
+    workers = await runtime.within(store.workers.live(task.now_ms))
+    ahead = await runtime.within(store.queues.ahead_of(task)) if task.state == "queued" else None
+    history = await runtime.within(store.attempts.history(task.id)) if task.run is not None else None
+    url = task.record.submission.get("url")
+    gone = store.gone.reason(task.record.namespace, url, task.now_ms) if url else None
+    return Facts(workers, ahead, gone, last_error(history))
+
+
+def last_error(history: History | None) -> str | None:
+    """What the last attempt failed with, in a line."""
+    error = history.rows[-1].get("error") if history is not None and history.rows else None
+    return f"{error['type']}: {error['message']}"[:200] if error else None
