@@ -197,7 +197,7 @@ def own_url(host: str, port: int) -> str:
 class ClientSettings:
     """Where the Python client and the command line find the API. Build it with `ClientSettings.from_env()`."""
 
-    url: str = setting("http://127.0.0.1:8080", "where clients and the command line find the API")
+    url: str = setting("http://127.0.0.1:8080", "where clients, the command line and handlers that submit find the API")
     api_key: str = setting("", "key that they bring as `Authorization: Bearer …`; the same that the API asks for")
     eager: bool = setting(False, "handlers submitted from Python run at once in the submitting process: for tests")
 

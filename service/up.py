@@ -150,6 +150,7 @@ class Up:
             "TASKPOST_REDIS_URL": self.redis_url,
             "TASKPOST_HOST": self.options.host,
             "TASKPOST_PORT": str(self.port),
+            "TASKPOST_URL": self.env.get("TASKPOST_URL") or self.url,  # handlers submit, too
             "TASKPOST_PUBLIC_URL": self.env.get("TASKPOST_PUBLIC_URL") or self.url,
             "TASKPOST_HANDLERS": self.options.handlers,
             "TASKPOST_PROCESSES": str(self.options.processes),

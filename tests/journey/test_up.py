@@ -153,6 +153,30 @@ async def test_with_reload_a_saved_change_counts_for_the_next_task(tmp_path: Pat
         print("\n".join(up.lines))
 
 
+async def test_a_handler_submits_to_the_api_that_runs_it(tmp_path: Path) -> None:
+    """Whatever the port: nobody has to tell the worker of `up` where its API is."""
+    (tmp_path / "parts.py").write_text(
+        "from workers import Context, task\n\n"
+        "@task('part')\nasync def part() -> int:\n    return 17\n\n"
+        "@task('whole')\nasync def whole(ctx: Context) -> int:\n    return await (await ctx.submit(part)).get(30)\n"
+    )
+    port = free_port("127.0.0.1")
+    up = await start_up(tmp_path, "--port", str(port), "--handlers", "parts", folder=tmp_path)
+    client = AsyncTaskpost(f"http://127.0.0.1:{port}")
+    try:
+        await up.line(lambda line: line.startswith("Taskpost") and line.endswith("is ready."))
+        whole = await client.submit(name="whole", wait=25)
+        assert 17 == whole.result
+        assert ["part"] == [one.name async for one in client.list(parent=whole.id)]
+        assert await up.end(signal.SIGTERM) == 0
+    finally:
+        await client.close()
+        if up.process.returncode is None:
+            up.process.kill()
+            await up.process.wait()
+        print("\n".join(up.lines))
+
+
 def children_of(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
