@@ -6,6 +6,7 @@ Never raises, whatever the exception does when it is looked at. The text is alwa
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
@@ -18,9 +19,10 @@ MAX_FRAMES = 100
 
 DUMPED = re.compile(r'^  File "(.+)", line (\d+) in (.+)$', re.MULTILINE)  # faulthandler's way to write a frame
 
-OWN_FOLDER = str(Path(__file__).resolve().parent)
-NOT_OWN = str(Path(OWN_FOLDER) / "demo.py")
-EXECUTOR = str(Path(OWN_FOLDER) / "pools" / "executor.py")
+HERE = Path(__file__).resolve().parent
+OWN_FOLDERS = (f"{HERE}{os.sep}", f"{HERE.parent / 'service'}{os.sep}")
+NOT_OWN = str(HERE / "demo.py")
+EXECUTOR = str(HERE / "pools" / "executor.py")
 
 
 def error_of(exc: BaseException) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def _trim(shown: traceback.TracebackException, seen: set[int]) -> None:
 
 
 def _is_own(filename: str) -> bool:
-    return filename.startswith(OWN_FOLDER) and filename != NOT_OWN
+    return filename.startswith(OWN_FOLDERS) and filename != NOT_OWN
 
 
 def _message(exc: BaseException) -> str:

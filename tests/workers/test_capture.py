@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import orjson
 
+from service.client import Taskpost
 from workers.capture import MAX_MESSAGE_CHARS, MAX_TRACEBACK_CHARS, error_of
 
 
@@ -40,6 +41,19 @@ def test_causes_are_kept():
     error = captured(fail)
     assert "KeyError: 'key'" in error["traceback"]
     assert "direct cause" in error["traceback"]
+
+
+def test_frames_of_the_client_are_left_out():
+    """A handler that submits shows its own line, not how the client goes about it."""
+
+    def fail():
+        with Taskpost("http://127.0.0.1:1", retries=0) as client:
+            client.submit(name="demo.add")
+
+    error = captured(fail)
+    assert "ConnectFailed" == error["type"]
+    assert "in fail" in error["traceback"]
+    assert "service" not in "".join(line for line in error["traceback"].splitlines() if "File" in line)
 
 
 def test_a_group_shows_its_members():
