@@ -89,6 +89,7 @@ def define_worker(parser: ArgumentParser) -> None:
         "examples:\n"
         "  taskpost worker --handlers shop.tasks\n"
         "  taskpost worker --handlers shop.tasks,mail.tasks:registry --processes 4 -Q mail,default\n"
+        "  taskpost worker --handlers shop.tasks --children 8 --max-tasks 1000 --max-memory-mb 500\n"
         "  taskpost worker --handlers shop.tasks -Q high:5 -Q low:1\n"
         "  taskpost worker --handlers shop.tasks -Q urgent,default --queue-order strict"
     )
@@ -96,8 +97,8 @@ def define_worker(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-Q", "--queues", metavar="A:N,B", action="append", help=f"{ABOUT['queues']}; may be repeated".replace("`", "")
     )
-    add_settings(parser, "queue_order", "processes", "concurrency", "threads", "url_concurrency", "redis")
-    add_settings(parser, "log_level")
+    add_settings(parser, "queue_order", "processes", "concurrency", "threads", "children", "url_concurrency")
+    add_settings(parser, "max_tasks", "max_memory_mb", "redis", "log_level")
 
 
 def run_worker(options: Namespace, _screen: Screen, env: Mapping[str, str]) -> int:
