@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from workers.held import monotonic_ms
 from workers.process import Process
@@ -23,10 +23,10 @@ ANSWER_SECONDS = 0.2
 
 
 class BlockWatch:
-    """Looks after the loops of *processes*."""
+    """Looks after the loops of *processes*. *changed* is called when one has been blocked, or turns again."""
 
-    def __init__(self, processes: Sequence[Process]) -> None:
-        self.processes = processes
+    def __init__(self, processes: Sequence[Process], changed: Callable[[], None]) -> None:
+        self.processes, self.changed = processes, changed
         self.since_ms: dict[int, int] = {}  # number of a blocked process -> when its loop turned last
 
     @property
@@ -55,6 +55,7 @@ class BlockWatch:
         since_ms = self.since_ms.get(process.number)
         if is_blocked and since_ms is None:
             self.since_ms[process.number] = turned_ms
+            self.changed()
             process.ask_stack()
             await asyncio.sleep(ANSWER_SECONDS)
             stack = process.table.stack() or "(it does not answer: it is stopped, or busy outside of Python)"
@@ -64,5 +65,6 @@ class BlockWatch:
             )  # fmt: skip
         elif not is_blocked and since_ms is not None:
             del self.since_ms[process.number]
+            self.changed()
             if turned_ms > since_ms and process.is_ready:
                 log.warning("worker process %d: its event loop turns again", process.number)

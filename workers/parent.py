@@ -61,7 +61,7 @@ class Parent:
         self.news = asyncio.Event()  # something about this worker has changed that others should hear of
         self.is_failed = False
         self.processes: list[Process] = []
-        self.blocks = BlockWatch(self.processes)
+        self.blocks = BlockWatch(self.processes, self.news.set)
 
     async def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit status."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from service.settings import Settings
 from service.task import encode_id
 from workers.blocked import BlockWatch
 from workers.crew import Crew
-from workers.held import SIZED, monotonic_ms
+from workers.held import SIZED, Running, monotonic_ms
 from workers.process import Process
 
 MOST_TASKS = 200
@@ -85,17 +86,16 @@ class Portrait:
     def detail(self, last_command: dict[str, Any] | None) -> dict[str, Any]:
         """What `WorkerDetail` has beyond that; tasks as rows in the order of its fields."""
         now_ms = monotonic_ms()
-        tasks = [
-            (one.started_ms, process, one) for process in self.crew.processes for one in process.table.running(now_ms)
-        ]
-        tasks.sort(key=lambda task: task[0])
+        running = {process: process.table.running(now_ms) for process in self.crew.processes}
+        tasks = [(one, process) for process, some in running.items() for one in some]
+        tasks.sort(key=lambda task: task[0].started_ms)
         versions = {"taskpost": __version__, "python": platform.python_version(), "server": self.server}
         if self.settings.app_version:
             versions["application"] = self.settings.app_version
         children = MOST_CHILDREN
         processes = []
-        for process in self.crew.processes:
-            processes.append(self.process(process, now_ms, children))
+        for process, some in running.items():
+            processes.append(self.process(process, some, now_ms, children))
             children -= len(processes[-1]["children"])
         return {
             "versions": versions,
@@ -103,15 +103,16 @@ class Portrait:
             "tasks": [
                 [encode_id(one.id), one.name, one.queue, one.lane, one.attempt, one.started_ms, process.number,
                  one.overdue_ms]
-                for _, process, one in tasks[:MOST_TASKS]
+                for one, process in tasks[:MOST_TASKS]
             ],
             "last_command": last_command,
         }  # fmt: skip
 
-    def process(self, process: Process, now_ms: int, most_children: int) -> dict[str, Any]:
-        """The contract's `WorkerProcess`."""
+    def process(self, process: Process, running: Sequence[Running], now_ms: int, children: int) -> dict[str, Any]:
+        """The contract's `WorkerProcess`, with so many *children* at most."""
         status = self.statuses.get(process, {})
         sizes, busy = status.get("sizes", self.crew.wanted.sizes), status.get("busy", {})
+        here = Counter(one.lane for one in running)  # what it told may be from before its loop was blocked
         blocked_ms = self.blocks.since_ms.get(process.number)
         beat_ms = process.table.beat_ms
         return {
@@ -119,12 +120,12 @@ class Portrait:
             "state": self.state_of(process, status),
             "pid": process.pid,
             "rss_bytes": rss_bytes(process.pid),
-            "slots": {lane: {"size": sizes[lane], "busy": busy.get(lane, 0)} for lane in SIZED},
+            "slots": {lane: {"size": sizes[lane], "busy": max(busy.get(lane, 0), here[lane])} for lane in SIZED},
             "heartbeat_age_seconds": (now_ms - beat_ms) / 1000 if beat_ms else None,
             "blocked_seconds": 0 if blocked_ms is None else (now_ms - blocked_ms) / 1000,
             "children": [
                 {"pid": pid, "rss_bytes": rss_bytes(pid), "tasks": tasks}
-                for pid, tasks in status.get("executors", [])[:most_children]
+                for pid, tasks in status.get("executors", [])[:children]
             ],
         }
 

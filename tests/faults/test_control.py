@@ -308,6 +308,7 @@ async def test_a_blocked_process_is_shown_and_obeys_when_it_turns(store: Store, 
     await eventually(lambda: lines(path))
     shown = await until(store, id_, lambda one: one["process_list"][0]["blocked_seconds"] > 0)
     assert ["faults.block"] == [row[1] for row in shown["tasks"]]
+    assert 1 == shown["process_list"][0]["slots"]["async"]["busy"]
     await tell(store, id_, "quiet")
     told = await until(store, id_, lambda one: (one["last_command"] or {}).get("kind") == "quiet")
     assert "running" == told["state"] or "succeeded" == await state(store, blocking)
