@@ -17,6 +17,7 @@ from service import plain
 from service.errors import InvalidArguments
 from workers import doors
 from workers.handles import Handle, SyncHandle
+from workers.options import hint_for
 
 if TYPE_CHECKING:
     from service.client.types import Seconds
@@ -180,8 +181,8 @@ class WithOptions(Submitting[P, R]):
         """Raises TypeError for an option that there is not."""
         for name in options:
             if name not in SubmitOptions.__annotations__:
-                known = ", ".join(SubmitOptions.__annotations__)
-                raise TypeError(f"{target.name}.options({name}=…): there is no such option; there are {known}")
+                hint = hint_for(name, SubmitOptions.__annotations__)
+                raise TypeError(f"{target.name}.options({name}=…): there is no such option: {hint}")
         self._target, self._submit_options = target, options
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -29,6 +29,23 @@ MAX_FACTOR = 100
 MAX_DELAYS = 100
 MAX_TIMEOUT_SECONDS = 7 * 86_400
 
+# What people who come from elsewhere write, and what it is here: options of a handler, and of a submission.
+FORMER = {
+    "max_retries": "say retries",
+    "time_limit": "say timeout",
+    "soft_time_limit": "say soft_timeout",
+    "autoretry_for": "say retry_on",
+    "dont_autoretry_for": "say no_retry_on",
+    "retry_backoff": "say backoff",
+    "ignore_result": "say result_ttl=0",
+    "acks_late": "it is always so; max_crashes=0 for work that must not run again",
+    "base": "say policy",
+    "bind": "annotate a parameter with Context",
+    "countdown": "say delay",
+    "eta": "say run_at",
+    "link": "say callback",
+    "routing_key": "say queue",
+}
 Exceptions = type[BaseException] | tuple[type[BaseException], ...]
 
 
@@ -100,19 +117,18 @@ def check_name(name: str) -> str:
 
 
 def _unknown(name: str) -> str:
-    renamed = {
-        "name": "the name comes first: @task('…')",
-        "max_retries": "say retries",
-        "priority": "say it at submit",
-    }
-    near = get_close_matches(name.removesuffix("_seconds"), HandlerOptions.__annotations__, 1)
-    if name in renamed:
-        hint = renamed[name]
-    elif near:
-        hint = f"did you mean {near[0]!r}?"
-    else:
-        hint = f"there are {', '.join(HandlerOptions.__annotations__)}"
-    return f"unknown option {name!r}: {hint}"
+    elsewhere = {"name": "the name comes first: @task('…')"} | dict.fromkeys(
+        ("priority", "countdown", "eta", "link"), "say it at submit, by options(…)"
+    )
+    return f"unknown option {name!r}: {elsewhere.get(name) or hint_for(name, HandlerOptions.__annotations__)}"
+
+
+def hint_for(name: str, known: Collection[str]) -> str:
+    """What somebody probably meant who wrote an option that is not among the *known* ones."""
+    if name in FORMER:
+        return FORMER[name]
+    near = get_close_matches(name.removesuffix("_seconds"), known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -258,7 +258,25 @@ def test_a_task_that_always_defers_ends_by_its_whole_time() -> None:
         patient.submit_sync().get()
 
 
-def test_what_celery_calls_otherwise_is_pointed_at() -> None:
+@pytest.mark.parametrize(
+    ("celery", "here"),
+    [
+        ({"max_retries": 3}, "say retries"),
+        ({"bind": True}, "annotate a parameter with Context"),
+        ({"autoretry_for": (OSError,)}, "say retry_on"),
+        ({"countdown": 5}, "say it at submit"),
+    ],
+)
+def test_what_celery_calls_otherwise_is_pointed_at(celery: dict[str, Any], here: str) -> None:
     """An option by its old name is refused where it is declared, with the new one."""
-    with pytest.raises(InvalidHandler, match="say retries"):
-        registry.task("shop.old", max_retries=3)(lambda: None)  # type: ignore[call-arg]
+    with pytest.raises(InvalidHandler, match=here):
+        registry.task("shop.old", **celery)(lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("celery", "here"), [("countdown", "say delay"), ("eta", "say run_at"), ("link", "say callback")]
+)
+def test_options_of_a_call_by_their_old_names_are_pointed_at(celery: str, here: str) -> None:
+    """What `apply_async` took is refused with the name that it has here."""
+    with pytest.raises(TypeError, match=here):
+        export.options(**{celery: 1})  # type: ignore[misc]

@@ -121,8 +121,10 @@ def test_a_row_with_a_fault_keeps_all_others_back() -> None:
 
 def test_an_unknown_option_is_refused() -> None:
     """`priorty=9` must not be dropped in silence."""
-    with pytest.raises(TypeError, match="there is no such option"):
+    with pytest.raises(TypeError, match="no such option: did you mean 'priority'"):
         send.options(priorty=9)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"no such option: there are delay, run_at, .*, parent"):
+        send.options(zebra=9)  # type: ignore[call-arg]
 
 
 def test_a_plain_call_takes_a_context_or_makes_one_up() -> None:
