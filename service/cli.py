@@ -67,7 +67,6 @@ Start Taskpost:
 
 Use it:
 {uses}
-  version    print the version
 
 Begin:
   taskpost up                                      in one terminal; then, in another:
@@ -108,8 +107,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def show_help() -> int:
-    parts = [f"  {name:9}  {COMMANDS[name].about}" for name in PARTS]
-    uses = [f"  {name:9}  {command.about}" for name, command in COMMANDS.items() if name not in PARTS]
+    width = max(map(len, COMMANDS))
+    lines = {name: f"  {name:{width}}  {command.about}" for name, command in COMMANDS.items()}
+    parts = [lines.pop(name) for name in PARTS]
+    uses = [*lines.values(), f"  {'version':{width}}  print the version"]
     print(HELP.format(parts="\n".join(parts), uses="\n".join(uses)))
     return 0
 

@@ -52,7 +52,7 @@ def what_it_is(screen: Screen, task: Task) -> list[tuple[str, str]]:
 
 
 def how_it_goes(task: Task, now: datetime) -> list[tuple[str, str]]:
-    crashes = f", {task.crashes} lost workers" if task.crashes else ""
+    crashes = f", {task.crashes} lost worker{'s' * (task.crashes > 1)}" if task.crashes else ""
     rows = [("attempt", f"{task.attempt} of {task.retries + 1}{crashes}")] if task.attempt else []
     if task.created_at is not None:
         rows.append(("submitted", f"{clock(task.created_at)} ({relative(task.created_at, now)})"))

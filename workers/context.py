@@ -279,7 +279,6 @@ class Context:
 
 
 
-
 def _check_progress(current: float, total: float | None, message: str | None) -> None:
     for name, value in (("current", current), ("total", total)):
         if isinstance(value, bool) or not isinstance(value, int | float | None):

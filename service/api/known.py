@@ -108,14 +108,14 @@ class Handlers:
         raise self.unknown(name)
 
     def unknown(self, name: str) -> UnknownHandler:
-        fault: Fault = {"pointer": "/name", "detail": f'there is no handler "{name}"'}
+        fault: Fault = {"pointer": "/name", "detail": f'no worker has published a handler "{name}"'}
         near = get_close_matches(name, self.by_name, 3)
         if near:
             fault["hint"] = near[0]
             fault["detail"] += f"; did you mean {' or '.join(near)}?"
         elif not self.by_name:
-            fault["detail"] += "; no worker has published any: start one with `taskpost worker --handlers module`"
-        return UnknownHandler(f'no worker has published a handler "{name}": {fault["detail"]}', errors=[fault])
+            fault["detail"] += ", nor any other: start one with `taskpost worker --handlers module`"
+        return UnknownHandler(fault["detail"], errors=[fault])
 
     def options(self, submission: Mapping[str, Any]) -> dict[str, Any]:
         """The options in force for a stored submission."""

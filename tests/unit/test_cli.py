@@ -29,7 +29,11 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     """`taskpost` alone is help too."""
     assert 0 == cli.main([])
     shown = capsys.readouterr().out
-    assert all(f"\n  {name} " in shown for name in [*cli.COMMANDS, "version"])
+    described = {name: command.about for name, command in cli.COMMANDS.items()} | {"version": "print the version"}
+    lines = shown.splitlines()
+    columns = {line.index(f" {about}") for name, about in described.items() for line in lines if f"  {name}  " in line}
+    assert 1 == len(columns), "their descriptions stand below each other"
+    assert all(any(line.split("  ")[1:2] == [name] for line in lines) for name in described)
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -38,6 +42,22 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
         cli.main([name, "--help"])
     assert ended.value.code == 0
     assert f"usage: taskpost {name}" in capsys.readouterr().out
+
+
+def test_a_worker_is_given_its_sizes_as_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pool has one, and what children are replaced after; what is not given stays with the environment."""
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(os, "execve", lambda _program, _words, env: started.append(env) or sys.exit(0))
+    monkeypatch.setenv("TASKPOST_THREADS", "3")
+    sizes = {"processes": 2, "concurrency": 50, "children": 8, "url_concurrency": 7}
+    words = {**sizes, "max_tasks": 1000, "max_memory_mb": 500}
+    options = [word for name, value in words.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    with pytest.raises(SystemExit):
+        cli.main(["worker", *options, "-Q", "high:5", "-Q", "low:1"])
+    [env] = started
+    settings = Settings.from_env(env)
+    assert words == {name: getattr(settings, name) for name in words}
+    assert (3, "high:5,low:1") == (settings.threads, settings.queues)
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

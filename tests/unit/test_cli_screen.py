@@ -121,6 +121,15 @@ def test_a_failed_task_shows_where_it_failed() -> None:
     assert "80 lines before; --json shows all" in out.getvalue()
 
 
+@pytest.mark.parametrize(("crashes", "words"), [(1, "1 lost worker"), (2, "2 lost workers")])
+def test_a_task_shows_the_workers_that_it_cost(crashes: int, words: str) -> None:
+    """Beside the attempts, of which a crash spends none."""
+    out = io.StringIO()
+    document = {"id": ID, "name": "n", "state": "running", "attempt": 1, "retries": 3, "crashes": crashes}
+    show_task(screen(out), view(Task, document), NOW)
+    assert f"attempt  1 of 4, {words}" in [line.strip() for line in out.getvalue().splitlines()]
+
+
 def test_a_task_shows_that_it_has_a_checkpoint() -> None:
     """Since when, and how large."""
     out = io.StringIO()
