@@ -16,13 +16,14 @@ import orjson
 
 from benchmarks import machine
 from benchmarks.celery import celery
-from benchmarks.drain import drain, url
+from benchmarks.drain import drain
 from benchmarks.figures import Figure, table
 from benchmarks.latency import latency
 from benchmarks.memory import memory
 from benchmarks.scale import FULL, QUICK, TINY, Scale
 from benchmarks.sleep import sleep
 from benchmarks.submit import batch, stream, submit
+from benchmarks.urls import url
 
 Benchmark = Callable[[Scale, str], Iterator[Figure]]
 BENCHMARKS: dict[str, Benchmark] = {

@@ -8,8 +8,6 @@ when each task ended. Redis' processor time is for a task's whole life: submitte
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -20,7 +18,7 @@ from benchmarks.figures import Figure, Goal
 from benchmarks.load import Load
 from benchmarks.scale import Scale
 from benchmarks.submit import cost_of_aof
-from benchmarks.system import AOF, MEMORY, ROOT, System, floor, system, until
+from benchmarks.system import AOF, MEMORY, System, system, until
 
 NOTHING = '{"name":"bench.nothing","args":{"a":2,"b":3}}'
 ON_THREAD = '{"name":"bench.thread","args":{"a":2,"b":3}}'
@@ -99,31 +97,3 @@ def of_handler(scale: Scale, kind: str, processes: int, submission: str, name: s
             yield Figure(f"{name}: round trips", where, "a task", trips, Goal(most=0.05) if is_async else None)
         rates = {where: [each.a_second for each in some] for where, some in rounds.items()}
         yield cost_of_aof(name, ours, rates)
-
-
-def url(scale: Scale, kind: str) -> Iterator[Figure]:
-    """URL tasks, 100 at once, against a bare aiohttp loop that makes the same calls."""
-    with ExitStack() as stack:
-        ours = [stack.enter_context(system(kind, persistence, "web", "worker")) for persistence in (MEMORY, AOF)]
-        port, _ = stack.enter_context(floor("endpoint"))
-        submission = f'{{"url":"http://127.0.0.1:{port}/","body":{{"order":17,"total":"9.90"}}}}'
-        rounds: dict[str, list[Drained]] = defaultdict(list)
-        bare: list[float] = []
-        for _ in range(scale.rounds):
-            bare.append(call_bare(port, scale.called))
-            for one in ours:
-                rounds[one.where].append(drained(one, submission, scale.called))
-        for one in ours:
-            some, where = rounds[one.where], one.where
-            rate = [each.a_second for each in some]
-            yield Figure("URL tasks, 100 at once", where, "tasks/s", rate, None, "bare aiohttp", bare)
-            yield Figure("URL tasks: worker CPU", where, "us/task", [each.worker_us for each in some])
-            yield Figure("URL tasks: Redis CPU, whole life", where, "us/task", [each.server_us for each in some])
-        rates = {where: [each.a_second for each in some] for where, some in rounds.items()}
-        yield cost_of_aof("URL tasks", ours, rates)
-
-
-def call_bare(port: int, many: int) -> float:
-    """Calls a second of a bare aiohttp loop in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.floors", "caller", str(port), str(many)]
-    return float(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, timeout=120, check=True).stdout)

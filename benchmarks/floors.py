@@ -9,7 +9,9 @@ evalsha    `starlette` with one awaited redis-py EVALSHA a request that stores t
 many       `orjson` for an array of submissions: one EVALSHA stores all, one document as large answers for each
 push, pop  `orjson` with one LPUSH, and a loop that takes with BRPOP and notes when: a hand-made queue
 endpoint   an HTTP server that reads a body and answers a small JSON document: what URL tasks call
+slow       the same, after a second
 caller     a bare aiohttp loop that calls an endpoint, 100 at once; prints calls a second
+httpx      the same loop with a plain httpx.AsyncClient
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any
 
 import aiohttp
 import httptools
+import httpx
 import orjson
 import redis.asyncio
 import uvicorn
@@ -141,8 +144,15 @@ class Endpoint(asyncio.Protocol):
         )
 
 
-async def listen(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(Endpoint, HOST, port)
+class SlowEndpoint(Endpoint):
+    """Answers a second later."""
+
+    def on_message_complete(self) -> None:
+        asyncio.get_running_loop().call_later(1, super().on_message_complete)
+
+
+async def listen(port: int, endpoint: type[Endpoint] = Endpoint) -> None:
+    server = await asyncio.get_running_loop().create_server(endpoint, HOST, port, backlog=2048)
     await server.serve_forever()
 
 
@@ -163,6 +173,22 @@ async def call(url: str, many: int, at_once: int = 100) -> float:
         return many / (time.perf_counter() - began)
 
 
+async def call_by_httpx(url: str, many: int, at_once: int = 100) -> float:
+    """Calls a second of *many* by a plain httpx client."""
+    left = iter(range(many))
+    limits = httpx.Limits(max_connections=at_once)
+    async with httpx.AsyncClient(limits=limits, timeout=60, trust_env=False) as client:
+
+        async def take() -> None:
+            for _ in left:
+                headers = {"content-type": "application/json"}
+                await client.post(url, content=b'{"order":17,"total":"9.90"}', headers=headers)
+
+        began = time.perf_counter()
+        await asyncio.gather(*(take() for _ in range(at_once)))
+        return many / (time.perf_counter() - began)
+
+
 def main() -> None:
     name, port, redis_url = sys.argv[1], int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else ""
     if name == "bare":
@@ -171,6 +197,10 @@ def main() -> None:
         uvloop.run(pop(redis_url))
     elif name == "endpoint":
         uvloop.run(listen(port))
+    elif name == "slow":
+        uvloop.run(listen(port, SlowEndpoint))
+    elif name == "httpx":
+        print(uvloop.run(call_by_httpx(f"http://{HOST}:{port}/", int(redis_url))))
     elif name == "caller":
         print(uvloop.run(call(f"http://{HOST}:{port}/", int(redis_url))))
     else:

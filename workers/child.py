@@ -8,6 +8,7 @@ gets them too, decides the order in which things end. Exit status 3: the handler
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -319,6 +320,8 @@ def main() -> int:
     door = start_nursery(settings, registry, (int(table), *pipe))
     held = HeldTable(int(rows), int(table))
     held.answer_with_stack()
+    gc.collect()
+    gc.freeze()  # what the imports made stays, and need not be looked at again
     uvloop.run(live(Child(settings, registry, held, pipe, worker, first == "1", door)))
     return 1
 

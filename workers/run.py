@@ -93,6 +93,10 @@ class Ears:
     checkpoint: Callable[[Attempt], KeepCheckpoint | None]
 
 
+# An endpoint says what it has to say through its completion URL.
+DEAF = Ears(progress=lambda _: None, log=lambda _: None, checkpoint=lambda _: None)
+
+
 class Pipeline:
     """What attempts need: handlers, pools, the client for call-outs. One for each worker process."""
 
@@ -133,7 +137,7 @@ class Pipeline:
     async def run_attempt(self, attempt: Attempt, ears: Ears, now_ms: Callable[[], int]) -> Decision:
         """Run *attempt* to its end, and decide."""
         if attempt.task.lane == "url":
-            outcome = await self.call_url(attempt, ears, now_ms)
+            outcome = await self.call_url(attempt, now_ms)
         elif attempt.handler is None:
             return unknown(attempt, now_ms())
         else:
@@ -144,13 +148,13 @@ class Pipeline:
         """What *outcome* means for the task of *attempt*."""
         return decide(attempt.task, outcome, attempt.options, now_ms, self.worker, random.random)
 
-    async def call_url(self, attempt: Attempt, ears: Ears, now_ms: Callable[[], int]) -> Outcome | Accepted | PutOff:
+    async def call_url(self, attempt: Attempt, now_ms: Callable[[], int]) -> Outcome | Accepted | PutOff:
         """Call the URL, unless it is gone or its endpoint may not be called now."""
         task, gone = attempt.task, self.gone
         url = task.submission["url"]
         if gone is not None and (reason := gone.reason(task.namespace, url, now_ms())):
             return failed("UrlDisabled", reason, retry=False)
-        attempt.context(ears)  # from here on it can be told to stop
+        attempt.context(DEAF)  # from here on it can be told to stop
         visit = None if self.gate is None else await self.gate.enter(task, attempt.options, now_ms())
         if not isinstance(visit, Visit):
             return await self.visited(attempt, now_ms) if visit is None else visit

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import ItemsView, Mapping
+from collections.abc import Mapping, ValuesView
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -52,8 +52,8 @@ class Headers:
     def setdefault(self, name: str, value: str) -> str:
         return self._fields.setdefault(name.lower(), (name, value))[1]
 
-    def items(self) -> ItemsView[str, str]:
-        return dict(self._fields.values()).items()
+    def items(self) -> ValuesView[tuple[str, str]]:
+        return self._fields.values()
 
 
 @dataclass(slots=True)
@@ -82,8 +82,7 @@ class Call:
         if found is None or not PLAIN.fullmatch(self.url):
             raise UnusableRequest("the URL cannot be written into a request")
         target = found[1] if found[1].startswith("/") else f"/{found[1]}"
-        lines = [f"{self.method} {target} HTTP/1.1", f"Host: {self.host}"]
-        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        lines = [f"{self.method} {target} HTTP/1.1", f"Host: {self.host}", *map(": ".join, self.headers.items())]
         if self.content or self.method in WITH_LENGTH:
             lines.append(f"Content-Length: {len(self.content)}")
         head = "\r\n".join(lines)

@@ -92,13 +92,14 @@ class PushClient:
         if ctx is not None and ctx.stop_requested is not None:
             return ctx.stop_requested
         caller, used = asyncio.current_task(), Used()
-        if ctx is not None and caller is not None:
+        assert caller is not None  # noqa: S101 - whoever awaits has a task
+        if ctx is not None:
             ctx.on_stop = partial(cancel, caller)
         try:
-            return used.hidden.outcome(await self._call(task, options, deadline_ms, completion_url, used))
+            return used.hidden.outcome(await self._call(task, options, deadline_ms, completion_url, used, caller))
         except asyncio.CancelledError:
             stopped = None if ctx is None else ctx.stop_requested
-            if stopped is None or caller is None or caller.uncancel() > 0:
+            if stopped is None or caller.uncancel() > 0:
                 raise
             return stopped
         finally:
@@ -106,7 +107,13 @@ class PushClient:
                 ctx.on_stop = None
 
     async def _call(
-        self, task: Leased, options: Mapping[str, Any], deadline_ms: int, completion_url: str | None, used: Used
+        self,
+        task: Leased,
+        options: Mapping[str, Any],
+        deadline_ms: int,
+        completion_url: str | None,
+        used: Used,
+        caller: asyncio.Task[Any],
     ) -> Outcome | Accepted:
         submission = task.submission
         place = place_of(submission["url"])
@@ -114,8 +121,11 @@ class PushClient:
         try:
             rules = self.egress.rules(task.namespace)
             call = call_of(task, options, deadline_ms, rules, completion_url)
-            async with asyncio.timeout(limit_seconds):
+            limit = Limit(caller, limit_seconds)
+            try:
                 answer = await self._proven(call, task.namespace, place, used)
+            finally:
+                limit.lift()
         except TimeoutError:
             message = f"{place} gave no complete answer within the time limit of {limit_seconds:g} s"
             return failed(TimeLimitExceeded.__name__, message, retry=True)
@@ -177,6 +187,34 @@ def by_name(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
 def cancel(caller: asyncio.Task[Any]) -> None:
     """Break off what *caller* does."""
     caller.cancel()
+
+
+class Limit:
+    """
+    A time limit on what *caller* does, which is cancelled when it has passed. As `asyncio.timeout`, at a third of its
+    cost.
+    """
+
+    __slots__ = ("_caller", "_has_passed", "_timer")
+
+    def __init__(self, caller: asyncio.Task[Any], seconds: float) -> None:
+        self._caller, self._has_passed = caller, False
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._pass)
+
+    def _pass(self) -> None:
+        self._has_passed = True
+        self._caller.cancel()
+
+    def lift(self) -> None:
+        """
+        End the limit, in a `finally`.
+
+        Raises:
+            TimeoutError: it has passed, and nobody else has cancelled the caller.
+        """
+        self._timer.cancel()
+        if self._has_passed and self._caller.uncancel() == 0:
+            raise TimeoutError
 
 
 def span_of(task: Leased) -> bytes:
