@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from datetime import datetime
 from typing import Any, TypeVar, Unpack
 
 import httpx
@@ -25,6 +24,7 @@ from service.client.types import (
     Options,
     Queue,
     Receipt,
+    Rescheduling,
     Seconds,
     Secret,
     Submission,
@@ -136,16 +136,8 @@ class AsyncTaskpost(Shell):
         """As `Taskpost.run`."""
         return await self._run(self._calls.run(id_of(task)))
 
-    async def reschedule(
-        self,
-        task: str | Task,
-        *,
-        delay_seconds: Seconds | None = None,
-        run_at: datetime | str | None = None,
-        priority: int | None = None,
-    ) -> Task:
+    async def reschedule(self, task: str | Task, **given: Unpack[Rescheduling]) -> Task:
         """As `Taskpost.reschedule`."""
-        given = {"delay_seconds": delay_seconds, "run_at": run_at, "priority": priority}
         return await self._run(self._calls.reschedule(id_of(task), given))
 
     async def delete(self, task: str | Task) -> None:

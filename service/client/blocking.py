@@ -7,7 +7,6 @@ from __future__ import annotations
 import builtins
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from typing import Any, TypeVar, Unpack
 
 import httpx
@@ -25,6 +24,7 @@ from service.client.types import (
     Options,
     Queue,
     Receipt,
+    Rescheduling,
     Seconds,
     Secret,
     Submission,
@@ -153,18 +153,8 @@ class Taskpost(Shell):
         """Let a waiting task start now. Raises StateConflict when it does not wait."""
         return self._run(self._calls.run(id_of(task)))
 
-    def reschedule(
-        self,
-        task: str | Task,
-        *,
-        delay_seconds: Seconds | None = None,
-        run_at: datetime | str | None = None,
-        priority: int | None = None,
-    ) -> Task:
-        """
-        Change when a waiting task starts, its priority, or both. Raises StateConflict when it does not wait.
-        """
-        given = {"delay_seconds": delay_seconds, "run_at": run_at, "priority": priority}
+    def reschedule(self, task: str | Task, **given: Unpack[Rescheduling]) -> Task:
+        """Change when a waiting task starts, its priority, or both. Raises StateConflict when it does not wait."""
         return self._run(self._calls.reschedule(id_of(task), given))
 
     def delete(self, task: str | Task) -> None:

@@ -209,6 +209,14 @@ class Attempt(View, frozen=True, kw_only=True):
     log: list[LogLine] = []
 
 
+class Rescheduling(TypedDict, total=False):
+    """What to change of a waiting task; what is None or left out stays."""
+
+    delay_seconds: Seconds | None
+    run_at: datetime | str | None
+    priority: int | None
+
+
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that holds a task, and what would change it."""
 
