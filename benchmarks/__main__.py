@@ -21,13 +21,14 @@ from benchmarks.figures import Figure, table
 from benchmarks.latency import latency
 from benchmarks.memory import memory
 from benchmarks.scale import FULL, QUICK, TINY, Scale
+from benchmarks.schedules import schedules
 from benchmarks.sleep import sleep
 from benchmarks.submit import batch, stream, submit
 from benchmarks.urls import url
 
 Benchmark = Callable[[Scale, str], Iterator[Figure]]
 BENCHMARKS: dict[str, Benchmark] = {
-    one.__name__: one for one in (submit, batch, stream, drain, latency, memory, sleep, url)
+    one.__name__: one for one in (submit, batch, stream, drain, latency, memory, sleep, url, schedules)
 }
 BY_NAME_ONLY: dict[str, Benchmark] = {"celery": celery}  # installs a package, so nobody gets it unasked
 NAMES_HELP = f"which; all unless named: {', '.join(BENCHMARKS)}; only by name: {', '.join(BY_NAME_ONLY)}"

@@ -44,6 +44,7 @@ class System:
         self.version = f"{kind} {info.get('valkey_version', info['redis_version'])}"
         self.where = f"{self.version}, {persistence}"
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
+        self.env: dict[str, str] = {}
 
     def part_cpu_us(self, name: str) -> float:
         return machine.cpu_us(self.parts[name].pid)
@@ -91,15 +92,27 @@ def system(kind: str, persistence: str, *parts: str, **settings: Any) -> Iterato
         env |= {"TASKPOST_DEV": "1"}  # the endpoint listens on loopback
         env |= {"TASKPOST_LOG_LEVEL": "error"} | {f"TASKPOST_{name.upper()}": str(v) for name, v in settings.items()}
         # The handlers stay published when the worker that did it has gone.
+        one.env = env
         for part in dict.fromkeys(("worker", *parts)):
-            command = [sys.executable, "-m", "service.cli", part]
             if part in parts:
-                one.parts[part] = stack.enter_context(process(command, env))
-                wait_for(one, part, one.parts[part])
+                stack.enter_context(started(one, part))
             else:
-                with process(command, env) as publishing:
+                with process(command_of(part), env) as publishing:
                     wait_for(one, "handlers", publishing)
         yield one
+
+
+def command_of(part: str) -> list[str]:
+    return [sys.executable, "-m", "service.cli", part]
+
+
+@contextmanager
+def started(one: System, part: str) -> Iterator[None]:
+    """A part of *one*, running."""
+    with process(command_of(part), one.env) as running:
+        one.parts[part] = running
+        wait_for(one, part, running)
+        yield
 
 
 def wait_for(one: System, part: str, started: subprocess.Popen[bytes]) -> None:

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -30,6 +31,7 @@ MACROS = {
     "@hourly": "0 * * * *",
 }
 MINUTE = timedelta(minutes=1)
+MOST_REMEMBERED = 4096
 RANGE_OF_ONE = re.compile(r"\b(\w+)-\1/\d+")  # cronsim reads 5-5/2 as 5-59/2
 HASHED = re.compile(r"H(?:\((\d+)-(\d+)\))?(?:/(\d+))?\Z", re.IGNORECASE)
 
@@ -120,25 +122,30 @@ def cron_of(expression: str, zone: ZoneInfo, seed: str) -> Cron:
         needs = "5 (minute hour day-of-month month day-of-week), or 6 with seconds in front, such as 0 3 * * MON-FRI"
         raise InvalidCron([f"{expression!r} has {len(given)} fields: needs {needs}"])
     fields = FIELDS[-len(given) :]
-    faults = [fault for field, value in zip(fields, given, strict=True) if (fault := fault_of(field, value))]
-    if faults:
-        raise InvalidCron(faults)
+    if faults := faults_of(tuple(given)):
+        raise InvalidCron(list(faults))
     ready = [hashed(field, value, seed) for field, value in zip(fields, given, strict=True)]
     seconds = seconds_of(ready[0]) if len(ready) == 6 else (0,)
     cron = Cron(expression.strip(), " ".join(ready[-5:]), seconds, zone)
-    refuse_never(cron)
+    if not can_fire(cron.minutes):
+        raise InvalidCron([f"{cron.expression!r} can never fire: no year has such a day, such as 30 February"])
     return cron
 
 
-def refuse_never(cron: Cron) -> None:
-    """Refuse an expression whose day no calendar has, such as the 30th of February."""
+@lru_cache(MOST_REMEMBERED)
+def faults_of(given: tuple[str, ...]) -> tuple[str, ...]:
+    """What is wrong with five or six fields. Remembered: a schedule is read again for each of its occurrences."""
+    pairs = zip(FIELDS[-len(given) :], given, strict=True)
+    return tuple(fault for field, value in pairs if (fault := fault_of(field, value)))
+
+
+@lru_cache(MOST_REMEMBERED)
+def can_fire(minutes: str) -> bool:
+    """Whether some year has such a day: none has a 30th of February."""
     try:
-        never = cron.next_after(datetime(2000, 1, 1, tzinfo=UTC)) is None
-        CronSim(cron.minutes, datetime(2000, 1, 1, tzinfo=UTC))
+        return next(CronSim(minutes, datetime(2000, 1, 1, tzinfo=UTC)), None) is not None
     except CronSimError:
-        never = True
-    if never:
-        raise InvalidCron([f"{cron.expression!r} can never fire: no year has such a day, such as 30 February"])
+        return False
 
 
 def fault_of(field: Field, value: str) -> str | None:

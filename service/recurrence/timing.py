@@ -148,6 +148,8 @@ class _Reading:
 
     def refuse_never(self, timing: Timing) -> None:
         """A schedule with no occurrence at all between its start and its end is a slip."""
+        if timing.end_at is None and not self.given("at") and not self.given("calendar"):
+            return  # an expression that can fire, and an interval, always do again
         if timing.next_after(datetime(1970, 1, 2, tzinfo=UTC)) is None:
             pointer = "/end_at" if timing.end_at else ""
             raise InvalidTiming([{"pointer": pointer, "detail": "can never fire: no occurrence lies before its end"}])
