@@ -33,3 +33,35 @@ def client_pair(name: str, pass_phrase: bytes = b"") -> tuple[str, str]:
     hidden = serialization.BestAvailableEncryption(pass_phrase) if pass_phrase else serialization.NoEncryption()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hidden)
     return made.public_bytes(serialization.Encoding.PEM).decode(), pem.decode()
+
+
+def issued(*names: str, days: tuple[int, int] = (-1, 1)) -> tuple[str, str, str]:
+    """(certificate of an authority, certificate that it issued for *names*, key of that), as PEM; good for *days*."""
+    now = datetime.now(UTC)
+    authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    vouching = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority of tests")])
+
+    def signed(subject: x509.Name, public: ec.EllipticCurvePublicKey, from_day: int, to_day: int, is_ca: bool) -> str:
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(vouching)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + timedelta(days=from_day))
+            .not_valid_after(now + timedelta(days=to_day))
+            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+        )
+        if not is_ca:
+            made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
+        return made.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return (
+        signed(vouching, authority.public_key(), -365, 365, True),
+        signed(subject, key.public_key(), *days, False),
+        pem.decode(),
+    )
