@@ -71,6 +71,14 @@ class Settings:
     dev: bool = setting(
         False, "development mode: URL tasks may call loopback addresses; `taskpost up` sets it on loopback"
     )
+    redact_headers: str = setting(
+        "",
+        "header fields whose values are not shown, besides those whose names tell that they are secrets, by comma; `*` "
+        "stands for any characters: `x-tenant,x-internal-*`",
+    )
+    keep_attempts: str = setting(
+        "failed", "which calls of URLs are kept in detail with their attempts: failed (and retried) or all"
+    )
     timezone: str = setting("UTC", "zone of schedules that name none")
     log_level: str = setting("info", "debug, info, warning or error")
     log_format: str = setting("text", "how web, worker and scheduler log: text or json, a line each")
@@ -173,6 +181,8 @@ class Settings:
             raise InvalidSetting(f"TASKPOST_ALERT_URL={self.alert_url}: needs http://… or https://…")
         if self.log_format not in ("text", "json"):
             raise InvalidSetting(f"TASKPOST_LOG_FORMAT={self.log_format}: needs text or json")
+        if self.keep_attempts not in ("failed", "all"):
+            raise InvalidSetting(f"TASKPOST_KEEP_ATTEMPTS={self.keep_attempts}: needs failed or all")
         read_rules("TASKPOST_EGRESS_ALLOW", self.egress_allow)
         read_rules("TASKPOST_EGRESS_DENY", self.egress_deny)
 

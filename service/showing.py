@@ -7,21 +7,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from service.redaction import Redaction, shown_url
 from service.task import ENDED, Snapshot, created_ms, encode_id, first_due_ms, rfc3339
 
 BODIES = ("body", "body_text", "body_base64")
 KEPT = ("cancel_url", "parent", "traceparent", "schedule")  # shown as submitted
 
 
-def show(snapshot: Snapshot, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The task as the API reads it: the contract's `Task`. What is absent is left out, but for the two end times."""
+def show(snapshot: Snapshot, options: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:
+    """
+    The task as the API reads it: the contract's `Task`, without the secrets of *redaction*. What is absent is left out,
+    but for the two end times.
+    """
     record, run, submission = snapshot.record, snapshot.run, snapshot.record.submission
     outcome = record.outcome or {}
     first_due = first_due_ms(snapshot.id, submission)
     started = outcome.get("started_ms") or (run.started_ms if run else 0)
     shown: dict[str, Any] = {
         "id": encode_id(snapshot.id),
-        **target_of(submission),
+        **target_of(submission, redaction),
         "queue": record.queue,
         "namespace": record.namespace,
         "lane": record.lane,
@@ -44,32 +48,50 @@ def show(snapshot: Snapshot, options: Mapping[str, Any]) -> dict[str, Any]:
         "progress": snapshot.progress or outcome.get("progress"),
         "checkpoint": snapshot.checkpoint,
         "idempotency_key": submission.get("idempotency_key"),
-        "callback": show_callback(submission.get("callback"), outcome.get("callback")),
+        "callback": show_callback(submission.get("callback"), outcome.get("callback"), redaction),
         "callback_of": submission.get("callback_of"),
-        **{name: submission.get(name) for name in KEPT},
+        **kept_of(submission),
         "worker": outcome.get("worker") or (run.worker if run else None),
     }
     shown.update({name: value for name, value in optional.items() if value is not None})
     return shown
 
 
-def target_of(submission: Mapping[str, Any]) -> dict[str, Any]:
+def target_of(submission: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:
     """What a task does: its handler and arguments, or the call it makes."""
     if "url" not in submission:
         return {"name": submission["name"], "args": submission.get("args", {})}
-    target: dict[str, Any] = {"url": submission["url"], "method": submission.get("method", "POST")}
-    target["headers"] = submission.get("headers", {})
+    target: dict[str, Any] = {"url": shown_url(submission["url"]), "method": submission.get("method", "POST")}
+    target["headers"] = redaction.headers(submission.get("headers", {}))
     target |= {name: True for name in ("envelope", "retry_4xx") if submission.get(name)}
     return target | {name: submission[name] for name in BODIES if name in submission}
 
 
-def show_callback(callback: dict[str, Any] | None, sent: str | None) -> dict[str, Any] | None:
+def without_secrets(submission: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:
+    """*submission* as it was given, but for the secrets of its calls."""
+    shown = dict(submission)
+    if "headers" in shown:
+        shown["headers"] = redaction.headers(shown["headers"])
+    if isinstance(callback := shown.get("callback"), dict):
+        shown["callback"] = without_secrets(callback, redaction)
+    return {**shown, **{name: shown_url(shown[name]) for name in ("url", "cancel_url") if name in shown}}
+
+
+def kept_of(submission: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown as submitted."""
+    kept = {name: submission[name] for name in KEPT if name in submission}
+    if "cancel_url" in kept:
+        kept["cancel_url"] = shown_url(kept["cancel_url"])
+    return kept
+
+
+def show_callback(callback: dict[str, Any] | None, sent: str | None, redaction: Redaction) -> dict[str, Any] | None:
     """The callback asked for, and the id of the task that delivers it once there is one."""
     if callback is None:
         return None
     shown = {
-        "url": callback["url"],
-        "headers": callback.get("headers", {}),
+        "url": shown_url(callback["url"]),
+        "headers": redaction.headers(callback.get("headers", {})),
         "on": callback.get("on") or list(ENDED),
     }
     return {**shown, "task_id": sent} if sent else shown

@@ -23,6 +23,7 @@ import orjson
 from service.contract import contract, validator_of
 from service.egress import Rules
 from service.received import is_json
+from service.redaction import HIDDEN
 from service.settings import Settings
 from service.task import (
     DEFAULT_PRIORITY,
@@ -59,6 +60,7 @@ OUR_HEADERS = frozenset((
     "host", "content-length", "connection", "transfer-encoding", "keep-alive", "proxy-connection",
     "proxy-authorization", "te", "trailer", "upgrade", "expect",
 ))  # fmt: skip
+STANDS_FOR_SECRET = f"{HIDDEN} is shown in the place of a secret; send the secret itself"
 # What tells of the attempt, and the signature.
 OUR_PREFIXES = ("webhook-", "taskpost-")
 
@@ -98,6 +100,8 @@ def url_faults(url: str, pointer: str, rules: Rules) -> Iterator[Fault]:
     """Why *url*, which stands at *pointer*, may not be called; for every URL that a user may give."""
     for one in rules.url_faults(url):
         yield {"pointer": pointer, "detail": one.detail, "reason": one.reason}
+    if HIDDEN in url.partition("?")[2]:
+        yield {"pointer": pointer, "detail": STANDS_FOR_SECRET}
 
 
 def schema_faults(submission: Any) -> Iterator[Fault]:
@@ -216,6 +220,8 @@ def call_faults(call: Mapping[str, Any], place: str, settings: Settings) -> Iter
             yield {"pointer": pointer, "detail": "not a header's name: letters, digits and !#$%&'*+-.^_`|~ only"}
         elif name.lower() in OUR_HEADERS or name.lower().startswith(OUR_PREFIXES):
             yield {"pointer": pointer, "detail": f"{name} is set by Taskpost; leave it out"}
+        elif headers[name] == HIDDEN:
+            yield {"pointer": pointer, "detail": STANDS_FOR_SECRET}
     size = sum(len(name) + len(value) + 4 for name, value in headers.items())
     if size > settings.max_headers_bytes:
         detail = f"the headers have {size} bytes altogether; at most {settings.max_headers_bytes} are taken"

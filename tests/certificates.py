@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 @cache
 def client_pair(name: str, pass_phrase: bytes = b"") -> tuple[str, str]:
-    """Certificate and key of *name* as PEM; good for 127.0.0.1 too. The same name has the same pair."""
+    """Certificate and key of *name* as PEM; good for that host and 127.0.0.1. The same name has the same pair."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -27,7 +27,9 @@ def client_pair(name: str, pass_phrase: bytes = b"") -> tuple[str, str]:
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName(name)]), critical=False
+        )
         .sign(key, hashes.SHA256())
     )
     hidden = serialization.BestAvailableEncryption(pass_phrase) if pass_phrase else serialization.NoEncryption()

@@ -23,6 +23,7 @@ import uvloop
 from service.egress import Egress
 from service.errors import InvalidHandler, InvalidSetting, StoreFull, StoreUnavailable, TaskpostError
 from service.logs import configure
+from service.redaction import redaction_of
 from service.served import served
 from service.settings import Settings
 from service.store import Store
@@ -87,6 +88,8 @@ class Child:
             credentials=Credentials(self.store.endpoint_settings, self.store.secrets, settings.public_url),
             egress=Egress.of_settings(settings),
             resolver=Resolver(self.store.servers),
+            redaction=redaction_of(settings.redact_headers),
+            keeps_all=settings.keep_attempts == "all",
         )
         slots = Slots(lanes.capacity, lanes.busy, lanes.ahead, self.table)
         gate = Gate(self.store, settings, lambda: slots.capacity.get("url", 0))

@@ -21,6 +21,7 @@ import orjson
 from service.client import StateConflict, Task
 from service.client.submission import document, encode
 from service.client.types import view
+from service.redaction import Redaction
 from service.settings import Settings
 from service.showing import show
 from service.store.decisions import Again
@@ -157,7 +158,7 @@ class EagerRun:
             outcome=outcome,
         )
         run: Run | None = None
-        return view(Task, show(Snapshot(self.id, record, run, None, self.now_ms), options))
+        return view(Task, show(Snapshot(self.id, record, run, None, self.now_ms), options, Redaction()))
 
 
 class NoCalls:

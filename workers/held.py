@@ -22,6 +22,8 @@ from typing import Any
 
 import orjson
 
+from service.redaction import shown_url
+
 ROW = struct.Struct("=B16s12sQ")  # held, id, token, deadline (monotonic ms)
 DEADLINE_AT = ROW.size - 8
 NEVER = (1 << 64) - 1
@@ -80,6 +82,11 @@ class Wanted:
 
     def pack(self) -> bytes:
         return WANTED.pack(1, self.is_quiet, self.drain_seconds, *(self.sizes[lane] for lane in SIZED))
+
+
+def name_of(submission: Mapping[str, Any]) -> str:
+    """A task as lists of what runs name it: its handler, or its call."""
+    return str(submission.get("name") or f"{submission.get('method', 'POST')} {shown_url(submission['url'])}")
 
 
 def label(name: str, queue: str, lane: str, attempt: int, started_ms: int) -> bytes:

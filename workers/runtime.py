@@ -26,7 +26,7 @@ from workers.alone import Isolation
 from workers.capture import error_of
 from workers.checkpoints import CheckpointKeeper
 from workers.frames import LANE_BITS
-from workers.held import HeldTable, label, monotonic_ms
+from workers.held import HeldTable, label, monotonic_ms, name_of
 from workers.log_sender import LogSender
 from workers.outcome import LOST, SHUTDOWN, Cancelled, Failed
 from workers.progress import ProgressReporter
@@ -242,8 +242,7 @@ class LeaseLoop:
             return
         # Beyond its limit it has a while (10 s with a lease of 15) to end by itself; then the parent ends the process.
         limit_ms = int(attempt.options["timeout_seconds"] * 1000) + self.settings.lease_ms * 2 // 3
-        named = task.submission.get("name") or f"{task.submission.get('method', 'POST')} {task.submission['url']}"
-        labelled = label(named, task.queue, task.lane, task.attempt, task.leased_ms)
+        labelled = label(name_of(task.submission), task.queue, task.lane, task.attempt, task.leased_ms)
         attempt.slot = self.table.hold(task.id, task.token, monotonic_ms() + limit_ms, labelled)
         self.running[task.id] = attempt
         self.slots.used[task.lane] += 1

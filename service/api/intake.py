@@ -23,7 +23,7 @@ from service.errors import (
     StoreUnavailable,
     UnknownHandler,
 )
-from service.showing import KEPT, show_callback, target_of
+from service.showing import kept_of, show_callback, target_of
 from service.store.tasks import New, Taken, idempotency_of
 from service.submission import PLAIN, Packed, canonical, counted, faults_of, pack, with_whole_numbers
 from service.task import PAIRS, Snapshot, created_ms, encode_id, options_of, rfc3339
@@ -235,7 +235,7 @@ class Intake:
         at_ms = due_ms or packed.first_ms
         shown = {
             "id": text,
-            **target_of(submission),
+            **target_of(submission, self.runtime.redaction),
             "queue": packed.queue,
             "namespace": self.namespace,
             "lane": packed.lane,
@@ -257,11 +257,8 @@ class Intake:
         if "idempotency_key" in submission:
             shown["idempotency_key"] = submission["idempotency_key"]
         if "callback" in submission:
-            shown["callback"] = show_callback(submission["callback"], None)
-        for name in KEPT:
-            if name in submission:
-                shown[name] = submission[name]
-        return shown
+            shown["callback"] = show_callback(submission["callback"], None, self.runtime.redaction)
+        return shown | kept_of(submission)
 
 
 def key_of(ready: Ready) -> str:

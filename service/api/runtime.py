@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 from starlette.types import Receive
 
 from service.api.known import Handlers
+from service.called import CallsOfTask
 from service.egress import Egress
 from service.errors import StoreUnavailable, TaskNotFound, TaskpostError
+from service.redaction import redaction_of
 from service.settings import Settings
 from service.showing import show
 from service.store import Store
@@ -52,6 +54,7 @@ class Runtime:
         self.settings = settings
         self.namespace = DEFAULT_NAMESPACE
         self.rules = Egress.of_settings(settings).rules(self.namespace)  # for every URL that a user gives
+        self.redaction = redaction_of(settings.redact_headers)
         self.when_broken: Callable[[], None] | None = None  # the store turned out to be of another deployment
         self.stopping = asyncio.Event()
         self.broken: TaskpostError | None = None
@@ -113,7 +116,11 @@ class Runtime:
 
     def show(self, snapshot: Snapshot) -> dict[str, Any]:
         """The task as the contract shows it."""
-        return show(snapshot, self.handlers.options(snapshot.record.submission))
+        return show(snapshot, self.handlers.options(snapshot.record.submission), self.redaction)
+
+    def calls_of(self, snapshot: Snapshot) -> CallsOfTask:
+        """The calls of its attempts as the contract shows them."""
+        return CallsOfTask(snapshot, self.handlers.options(snapshot.record.submission), self.redaction)
 
 
 def task_id(text: str) -> bytes:

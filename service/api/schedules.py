@@ -21,6 +21,7 @@ from service.occurrences import due_ms_of
 from service.recurrence.timing import Timing
 from service.schedule import NO_TASK, PAUSED, Happened, Schedule, local_text, moment, ms_of, shown
 from service.scheduler.firing import Builder
+from service.showing import without_secrets
 from service.store.schedules import NEW, Shot
 from service.task import Snapshot, encode_id, rfc3339
 
@@ -237,7 +238,8 @@ async def answer(asked: Asked, schedule: Schedule, status: int = 200) -> Respons
 async def shown_all(runtime: Runtime, found: list[Schedule]) -> list[dict[str, Any]]:
     """Schedules as the contract shows them."""
     states = await states_of(runtime, [one.last_id for one in found if one.last_id != NO_TASK])
-    return [shown(one, runtime.settings.timezone, states.get(one.last_id)) for one in found]
+    views = [shown(one, runtime.settings.timezone, states.get(one.last_id)) for one in found]
+    return [{**view, "task": without_secrets(view["task"], runtime.redaction)} for view in views]
 
 
 async def states_of(runtime: Runtime, ids: list[bytes]) -> dict[bytes, str]:

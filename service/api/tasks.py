@@ -13,6 +13,7 @@ from service.api.given import body_of
 from service.api.runtime import Asked, not_found, task_id
 from service.api.waits import until_ended
 from service.attempts import log_of
+from service.called import CallsOfTask
 from service.errors import InvalidSubmission, StateConflict
 from service.store.amendments import CHANGED, RUNS, TOO_OFTEN, UNKNOWN, Amendment, amend
 from service.store.attempts import History
@@ -55,13 +56,17 @@ async def list_attempts(asked: Asked) -> Response:
     history = await asked.runtime.within(asked.runtime.require_store().attempts.history(task_id(text)))
     if history is None or history.snapshot.record.namespace != asked.runtime.namespace:
         raise not_found(text)
-    return listed([shown_attempt(row) for row in [*history.rows, *unnoted_attempts(history)]])
+    calls = asked.runtime.calls_of(history.snapshot)
+    return listed([shown_attempt(row, calls) for row in [*history.rows, *unnoted_attempts(history)]])
 
 
-def shown_attempt(row: dict[str, Any]) -> dict[str, Any]:
+def shown_attempt(row: dict[str, Any], calls: CallsOfTask) -> dict[str, Any]:
     """The contract's `Attempt` of a row as it is kept."""
+    http = calls.shown(row)
     log = log_of(row.pop("log_said", 0), row.pop("log", ()))
-    return {"outcome": None, "finished_at": None, "retry_at": None, **with_times(row), "log": log}
+    row.pop("http", None)
+    shown = {"outcome": None, "finished_at": None, "retry_at": None, **with_times(row), "log": log}
+    return shown if http is None else {**shown, "http": http}
 
 
 def unnoted_attempts(history: History) -> list[dict[str, Any]]:
@@ -73,15 +78,14 @@ def unnoted_attempts(history: History) -> list[dict[str, Any]]:
         return [{**running, "log_said": history.said, "log": history.lines}]
     if snapshot.state != "succeeded" or not outcome or (rows and rows[-1].get("outcome") == "succeeded"):
         return []
-    return [
-        {
-            "attempt": outcome["attempt"],
-            "started_ms": outcome.get("started_ms", snapshot.record.time_ms),
-            "finished_ms": snapshot.record.time_ms,
-            "worker": outcome.get("worker", ""),
-            "outcome": "succeeded",
-        }
-    ]
+    row = {
+        "attempt": outcome["attempt"],
+        "started_ms": outcome.get("started_ms", snapshot.record.time_ms),
+        "finished_ms": snapshot.record.time_ms,
+        "worker": outcome.get("worker", ""),
+        "outcome": "succeeded",
+    }
+    return [{**row, "http": outcome["http"]} if "http" in outcome else row]
 
 
 async def cancel_task(asked: Asked) -> Response:

@@ -41,10 +41,12 @@ from service.client.errors import (
 from service.client.schedules import Occurrence, Preview, Schedule, ScheduleRun
 from service.client.types import (
     Attempt,
+    CallTimes,
     Checkpoint,
     Explanation,
     FiredBy,
     Handler,
+    HttpCall,
     LogLine,
     Options,
     Progress,
@@ -63,6 +65,7 @@ __all__ = [
     "AsyncCompletion",
     "AsyncTaskpost",
     "Attempt",
+    "CallTimes",
     "Checkpoint",
     "ClientError",
     "Completion",
@@ -71,6 +74,7 @@ __all__ = [
     "Explanation",
     "FiredBy",
     "Handler",
+    "HttpCall",
     "LogLine",
     "NoAnswer",
     "NotFinished",

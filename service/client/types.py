@@ -195,6 +195,32 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class CallTimes(View, frozen=True, kw_only=True):
+    """How long the steps of a call took; None for one that was not taken, or is not known."""
+
+    dns_ms: float | None = None
+    connect_ms: float | None = None
+    tls_ms: float | None = None
+    first_byte_ms: float | None = None
+    body_ms: float | None = None
+    total_ms: float | None = None
+
+
+class HttpCall(View, frozen=True, kw_only=True):
+    """
+    The call of a URL by an attempt. *status* is None when nothing was answered; *curl* is a command that repeats the
+    call. *request* and *response* have `headers`, `body_text` or `body_base64`, and `body_bytes`.
+    """
+
+    status: int | None = None
+    address: str | None = None
+    reused: bool | None = None
+    times: CallTimes = CallTimes()
+    request: dict[str, Any] = {}
+    response: dict[str, Any] = {}
+    curl: str = ""
+
+
 class Attempt(View, frozen=True, kw_only=True):
     """One run of a task. *outcome* and *finished_at* are None while it runs; *log* is what it has said so far."""
 
@@ -205,7 +231,8 @@ class Attempt(View, frozen=True, kw_only=True):
     outcome: str | None = None
     error: TaskError | None = None
     retry_at: datetime | None = None
-    http: dict[str, Any] | None = None
+    reason: str | None = None
+    http: HttpCall | None = None
     log: list[LogLine] = []
 
 

@@ -65,10 +65,10 @@ def decide(
 ) -> Decision:
     """What *outcome* means for the task: it ends, or runs again. Pure but for *chance*, a number from 0 up to 1."""
     if isinstance(outcome, Succeeded):
-        row = None
-        if task.attempt > 1 or task.crashes or outcome.http:
+        if task.attempt > 1 or task.crashes or "times" in (outcome.http or {}):
             row = row_of(task, outcome, "succeeded", now_ms, worker)
-        return Ending("succeeded", result=outcome.result_json, row=row)
+            return Ending("succeeded", result=outcome.result_json, row=row)
+        return Ending("succeeded", result=outcome.result_json, http=outcome.http)
     if isinstance(outcome, Cancelled):
         if outcome.reason in (SHUTDOWN, NOT_BEGUN):
             return Again(b"B")
@@ -85,17 +85,23 @@ def decide(
     if isinstance(outcome, Deferred):
         delay_ms = int(outcome.after_seconds * 1000)
         if now_ms + delay_ms <= last_ms:
-            row = row_of(task, outcome, "deferred", now_ms, worker, now_ms + delay_ms)
+            why = f"put off for {delay_ms / 1000:g} s, which spends no retry"
+            row = row_of(task, outcome, "deferred", now_ms, worker, now_ms + delay_ms, why)
             return Again(b"D", delay_ms, row, is_repeated=bool(outcome.kind))
         outcome = Failed(too_late(options, outcome.reason), retry=False, http=outcome.http)
-    if outcome.retry and task.attempt <= options["retries"]:
-        after = outcome.after_seconds
+    retries, why = options["retries"], "a failure that is not tried again"
+    if outcome.retry and task.attempt <= retries:
+        after, asked = outcome.after_seconds, "as asked"
         if after is None:
-            after = delay_seconds(options["backoff"], task.attempt, chance)
+            after, asked = delay_seconds(options["backoff"], task.attempt, chance), "by its backoff"
         delay_ms = int(after * 1000)
         if now_ms + delay_ms <= last_ms:
-            return Again(b"R", delay_ms, row_of(task, outcome, "retried", now_ms, worker, now_ms + delay_ms))
-    return Ending("failed", error=outcome.error, row=row_of(task, outcome, "failed", now_ms, worker))
+            why = f"retry {task.attempt} of {retries}, after {delay_ms / 1000:g} s {asked}"
+            return Again(b"R", delay_ms, row_of(task, outcome, "retried", now_ms, worker, now_ms + delay_ms, why))
+        why = f"the next retry would come later than its retry_for_seconds, {options['retry_for_seconds']:g}, allow"
+    elif outcome.retry:
+        why = f"its retries, {retries}, are spent" if retries else "it has no retries"
+    return Ending("failed", error=outcome.error, row=row_of(task, outcome, "failed", now_ms, worker, why=why))
 
 
 def after_crash(task: Leased, outcome: Crashed, now_ms: int, worker: str) -> Decision:
@@ -115,8 +121,16 @@ def too_late(options: Mapping[str, Any], reason: str) -> dict[str, Any]:
     return {"type": "RetryTimeExceeded", "message": f"{message}: {reason}" if reason else message, "traceback": None}
 
 
-def row_of(task: Leased, outcome: Outcome, named: str, now_ms: int, worker: str, retry_ms: int | None = None) -> bytes:
-    """The attempt as it is kept: JSON with times in ms."""
+def row_of(
+    task: Leased,
+    outcome: Outcome,
+    named: str,
+    now_ms: int,
+    worker: str,
+    retry_ms: int | None = None,
+    why: str | None = None,
+) -> bytes:
+    """The attempt as it is kept: JSON with times in ms; *why* another follows, or none."""
     row: dict[str, Any] = {
         "attempt": task.attempt,
         "started_ms": task.leased_ms,
@@ -133,6 +147,8 @@ def row_of(task: Leased, outcome: Outcome, named: str, now_ms: int, worker: str,
         row["http"] = outcome.http
     if retry_ms is not None:
         row["retry_ms"] = retry_ms
+    if why is not None:
+        row["reason"] = why
     return orjson.dumps(row)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from service.redaction import redaction_of
 from service.settings import Settings
 from service.showing import show
 from service.task import (
@@ -48,7 +49,8 @@ class Ending:
     The end of a task, before it is bytes.
 
     *result* is JSON, *error* `{type, message, traceback}`; *row* is the last attempt as the API shows it, or None
-    when it was the first and succeeded. *log* holds lines of it that may not have been noted (`pack_lines`).
+    when it was the first and succeeded: then *http* is what is kept of its call. *log* holds lines of it that may not
+    have been noted (`pack_lines`).
     """
 
     state: str
@@ -57,6 +59,7 @@ class Ending:
     row: bytes | None = None
     progress: dict[str, Any] | None = None
     log: bytes = b""
+    http: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -107,7 +110,7 @@ def report(
         extra.append(ending.row)
     if called:
         flags |= CALLBACK
-        extra += [called, callback_record(origin, outcome, head5, options, now_ms)]
+        extra += [called, callback_record(origin, outcome, head5, options, now_ms, settings)]
     if ending.log:
         flags |= LOGGED
         extra.append(ending.log)
@@ -171,6 +174,8 @@ def outcome_of(origin: Origin, ending: Ending, called: bytes | None) -> bytes:
         fields["worker"] = origin.worker
     if ending.error is not None:
         fields["error"] = ending.error
+    if ending.http:
+        fields["http"] = ending.http
     if called:
         fields["callback"] = encode_id(called)
     if ending.progress:
@@ -182,13 +187,14 @@ def outcome_of(origin: Origin, ending: Ending, called: bytes | None) -> bytes:
 
 
 def callback_record(
-    origin: Origin, outcome: bytes, head5: bytes, options: Mapping[str, Any], now_ms: int
+    origin: Origin, outcome: bytes, head5: bytes, options: Mapping[str, Any], now_ms: int, settings: Settings
 ) -> bytes:
     """The record of the task that delivers the callback: a URL task in the `callbacks` queue of the namespace."""
     raw = head5 + now_ms.to_bytes(6, "big") + origin.raw[11:]
     snapshot = Snapshot(origin.id, parse_record(raw, outcome), None, None, now_ms)
     callback, record = origin.submission["callback"], snapshot.record
-    body = {"type": f"task.{snapshot.state}", "timestamp": rfc3339(now_ms), "data": show(snapshot, options)}
+    shown = show(snapshot, options, redaction_of(settings.redact_headers))
+    body = {"type": f"task.{snapshot.state}", "timestamp": rfc3339(now_ms), "data": shown}
     submission = {
         "url": callback["url"],
         "headers": callback.get("headers", {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -47,8 +48,10 @@ def test_a_later_success_is_noted_with_its_attempt(task: Leased) -> None:
 
 
 def test_what_an_endpoint_answered_is_noted() -> None:
-    """Also of the first attempt."""
-    assert {"status": 200} == row_of(decided(Succeeded(b"5", {"status": 200})))["http"]
+    """Of a first attempt that succeeded in the outcome of the task, unless all is kept of it; else in its row."""
+    brief, whole = {"status": 200, "total_ms": 1.5}, {"status": 200, "times": [None] * 6}
+    assert (None, brief) == attrgetter("row", "http")(decided(Succeeded(b"5", brief)))
+    assert whole == row_of(decided(Succeeded(b"5", whole)))["http"]
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ SHARED = (ROOT / "service/store/lua/shared.lua").read_text()
 LAYERS = [
     (
         "errors task served plain outcome received completion showing attempts logs retry recurrence settings signing "
-        "identity endpoint credentials egress children ports contract submission passthrough templates schedule "
-        "backfill occurrences planning explaining"
+        "identity endpoint credentials egress children ports contract redaction submission passthrough templates "
+        "schedule backfill occurrences planning explaining request curl called"
     ),
     "client",
     "store",

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from workers.push.request import Delivery, UnusableRequest, child_of, place_of, request_body, request_headers
+from service.request import Delivery, UnusableRequest, child_of, place_of, request_body, request_headers
 
 DELIVERY = Delivery(
     task_id="01K9", name=None, attempt=2, most_attempts=4, sent_ms=1_795_305_600_500, deadline_ms=1_795_305_630_500

@@ -20,6 +20,7 @@ import orjson
 from service.completion import heartbeat_seconds
 from service.outcome import Accepted
 from service.received import MAX_TRACEBACK_CHARS, clip, is_json, result_of, told_error
+from service.redaction import shown_url
 from workers.outcome import Deferred, Failed, Outcome, Succeeded, failed
 from workers.push.retry_after import retry_after_seconds
 
@@ -133,7 +134,7 @@ def error_of(answer: Answer) -> dict[str, Any]:
     error: dict[str, Any] = {"type": f"HttpStatus{answer.status}", "message": "", "traceback": None}
     told = f"{answer.place} answered {titled(answer.status)}"
     if 300 <= answer.status < 400:
-        where = clip(answer.headers.get("location", "nowhere"), MAX_EXCERPT_CHARS)
+        where = clip(shown_url(answer.headers.get("location", "nowhere")), MAX_EXCERPT_CHARS)
         error["message"] = f"{told}, a redirect to {where}: redirects are not followed; name the final URL"
         return error
     try:

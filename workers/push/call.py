@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping, ValuesView
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +19,8 @@ import httpx
 
 from service.egress import Origin, Rules
 from service.endpoint import endpoint_of
-from workers.push.request import UnusableRequest
+from service.request import UnusableRequest
+from workers.push.trace import Trace
 
 TARGET = re.compile(r"https?://[^/?#]*([^#]*)")
 PLAIN = re.compile(r"[!-~]+")
@@ -70,6 +71,7 @@ class Call:
     origin: Origin
     rules: Rules
     context: ssl.SSLContext | None = None
+    trace: Trace = field(default_factory=Trace)
 
     def wire(self) -> bytes:
         """

@@ -23,6 +23,8 @@ from service.egress import Egress, EgressDenied, Rules
 from service.errors import StoreFull, StoreUnavailable
 from service.outcome import Accepted
 from service.received import clip
+from service.redaction import Redaction, redaction_of
+from service.request import Delivery, UnusableRequest, child_of, place_of, request_body, request_headers
 from service.task import Leased, encode_id
 from workers.capture import error_of
 from workers.context import Context
@@ -32,7 +34,7 @@ from workers.push.call import Call, Headers, of_httpx
 from workers.push.certificates import Certificates
 from workers.push.connections import Connections
 from workers.push.credentials import Credentials, Used
-from workers.push.request import Delivery, UnusableRequest, child_of, place_of, request_body, request_headers
+from workers.push.details import Details, Seen
 from workers.push.resolve import Resolver
 from workers.push.signing import Signing
 from workers.push.tokens import TokenRefused
@@ -56,16 +58,19 @@ class PushClient:
         transport: httpx.AsyncBaseTransport | None = None,
         signing: Signing | None = None,
         credentials: Credentials | None = None,
+        redaction: Redaction | None = None,
+        keeps_all: bool = False,
     ) -> None:
         """
         Calls go to what *egress* lets through: only the public Internet unless it is given. *transport* replaces the
         network in tests, and without *signing* and *credentials* calls say not who they are by, in those that have no
-        store.
+        store. Without secrets by *redaction* more is kept of calls that fail or are retried; *keeps_all*: of all.
         """
         self.egress = egress or Egress()
         # httpx logs each URL with its query, where secrets stand.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self.max_result_bytes = max_result_bytes
+        self._details = Details(redaction or redaction_of(""), keeps_all=keeps_all)
         self._signing, self._credentials, self._certificates = signing, credentials, Certificates()
         connections = Connections(resolver or Resolver(), context)
         self._transport = Transport(connections, max_result_bytes, MAX_ERROR_BODY_BYTES, transport)
@@ -91,12 +96,14 @@ class PushClient:
         """
         if ctx is not None and ctx.stop_requested is not None:
             return ctx.stop_requested
-        caller, used = asyncio.current_task(), Used()
+        caller, used, seen = asyncio.current_task(), Used(), Seen()
         assert caller is not None  # noqa: S101 - whoever awaits has a task
         if ctx is not None:
             ctx.on_stop = partial(cancel, caller)
         try:
-            return used.hidden.outcome(await self._call(task, options, deadline_ms, completion_url, used, caller))
+            outcome = await self._call(task, options, deadline_ms, completion_url, used, seen, caller)
+            self._details.note(task, used.hidden.outcome(outcome), seen, used.hidden)
+            return outcome
         except asyncio.CancelledError:
             stopped = None if ctx is None else ctx.stop_requested
             if stopped is None or caller.uncancel() > 0:
@@ -113,6 +120,7 @@ class PushClient:
         deadline_ms: int,
         completion_url: str | None,
         used: Used,
+        seen: Seen,
         caller: asyncio.Task[Any],
     ) -> Outcome | Accepted:
         submission = task.submission
@@ -120,10 +128,10 @@ class PushClient:
         limit_seconds = options["timeout_seconds"]
         try:
             rules = self.egress.rules(task.namespace)
-            call = call_of(task, options, deadline_ms, rules, completion_url)
+            seen.call = call = call_of(task, options, deadline_ms, rules, completion_url)
             limit = Limit(caller, limit_seconds)
             try:
-                answer = await self._proven(call, task.namespace, place, used)
+                seen.answer = answer = await self._proven(call, task.namespace, place, used)
             finally:
                 limit.lift()
         except TimeoutError:
@@ -161,6 +169,7 @@ class PushClient:
             call.context = self._certificates.context(used.certificate)
         answer = await self._answer(call, place)
         if answer.status == 401 and await self._credentials.renewed(call, used, fetch):
+            call.trace.begin_again()
             answer = await self._answer(call, place)
         return used.hidden.answer(answer)
 

@@ -19,6 +19,7 @@ import httpx
 
 from service.egress import Origin, Rules
 from workers.push.resolve import Resolver
+from workers.push.trace import Trace, clock
 from workers.push.wire import Connection, broken
 
 # Shorter than the 5 s after which Node and others close: a request on a connection just closed is a failed attempt.
@@ -43,10 +44,12 @@ class Connections:
         self._sweep: asyncio.TimerHandle | None = None
         self._is_closed = False
 
-    async def take(self, origin: Origin, rules: Rules, context: ssl.SSLContext | None = None) -> tuple[Key, Connection]:
+    async def take(
+        self, origin: Origin, rules: Rules, context: ssl.SSLContext | None, trace: Trace
+    ) -> tuple[Key, Connection]:
         """
         A connection to *origin* for nobody else until it is given back; *context* replaces the pool's own, for a client
-        with a certificate.
+        with a certificate. *trace* notes how long it took.
 
         Raises:
             EgressDenied: one of its addresses may not be connected to.
@@ -58,10 +61,13 @@ class Connections:
         while kept:
             connection = kept.pop()
             if connection.is_open:
+                trace.address, trace.is_reused = connection.address, True
                 return key, connection
+        begun = clock()
         addresses = await self._resolver.addresses(rules, origin.host, origin.port)
+        trace.dns, trace.is_reused = None if origin.is_address else clock() - begun, False
         tls = None if origin.scheme == "http" else context or self._context or default_context()
-        return key, await connect(origin, addresses, tls)
+        return key, await connect(origin, addresses, tls, trace)
 
     def give_back(self, key: Key, connection: Connection) -> None:
         """Whoever comes next may have it, if it is still good."""
@@ -108,27 +114,36 @@ def default_context() -> ssl.SSLContext:
     return context
 
 
-async def connect(origin: Origin, addresses: Sequence[str], tls: ssl.SSLContext | None) -> Connection:
+async def connect(
+    origin: Origin, addresses: Sequence[str], tls: ssl.SSLContext | None, trace: Trace
+) -> Connection:
     """
-    Connect to one of *addresses*, the first that answers; *origin* is whom the certificate must name.
+    Connect to one of *addresses*, the first that answers; *origin* is whom the certificate must name. *trace* notes how
+    long that one took, or the first one when none does.
 
     Raises:
         httpx.ConnectError, TlsError: none does; told of the first that failed.
     """
     if len(addresses) == 1:
-        return await open_one(origin, addresses[0], tls)
+        return await open_one(origin, addresses[0], tls, trace)
+    tries: dict[asyncio.Task[Connection], Trace] = {}
     first: httpx.ConnectError | None = None
     trying: set[asyncio.Task[Connection]] = set()
     left = interleaved(addresses)
     try:
         while trying or left:
             if left:
-                trying.add(asyncio.create_task(open_one(origin, left.pop(0), tls)))
+                noted = Trace()
+                one = asyncio.create_task(open_one(origin, left.pop(0), tls, noted))
+                tries[one] = noted
+                trying.add(one)
             done, trying = await asyncio.wait(
                 trying, timeout=NEXT_ADDRESS_SECONDS if left else None, return_when=asyncio.FIRST_COMPLETED
             )
             for one in done:
                 error = one.exception()
+                if first is None or error is None:
+                    trace.connected_as(tries[one])
                 if error is None:
                     trying |= done - {one}
                     return one.result()
@@ -158,17 +173,20 @@ def interleaved(addresses: Sequence[str]) -> list[str]:
     return [one for one in turns if one is not None]
 
 
-async def open_one(origin: Origin, address: str, tls: ssl.SSLContext | None) -> Connection:
+async def open_one(origin: Origin, address: str, tls: ssl.SSLContext | None, trace: Trace) -> Connection:
     """
     Raises:
         httpx.ConnectError, TlsError
     """
     loop = asyncio.get_running_loop()
+    trace.address = f"[{address}]:{origin.port}" if ":" in address else f"{address}:{origin.port}"
     try:
+        line = await connected(address, origin.port, trace)
+        begun = clock()
         _, connection = await loop.create_connection(
-            Connection, address, origin.port, ssl=tls, server_hostname=origin.host if tls else None,
-            family=socket.AF_INET6 if ":" in address else socket.AF_INET, flags=socket.AI_NUMERICHOST,
-        )  # fmt: skip
+            Connection, sock=line, ssl=tls, server_hostname=origin.host if tls else None
+        )
+        trace.tls = clock() - begun if tls else None
     except ssl.SSLCertVerificationError as exc:
         raise TlsError(f"the certificate of {origin.host} is not to be trusted: {exc.verify_message}") from exc
     except ssl.SSLError as exc:
@@ -177,4 +195,19 @@ async def open_one(origin: Origin, address: str, tls: ssl.SSLContext | None) -> 
         if tls is not None and isinstance(exc, ConnectionResetError | ConnectionAbortedError):
             raise TlsError(f"no TLS with {origin.host}:{origin.port}: {broken(exc)}") from exc
         raise httpx.ConnectError(f"cannot connect: {broken(exc)}") from exc
+    connection.address = trace.address
     return connection
+
+
+async def connected(address: str, port: int, trace: Trace) -> socket.socket:
+    """A socket that leads to *address*. Raises OSError."""
+    begun = clock()
+    line = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        line.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(line, (address, port))
+    except BaseException:
+        line.close()
+        raise
+    trace.connect = clock() - begun
+    return line

@@ -21,8 +21,8 @@ import orjson
 
 from service.errors import EgressDenied
 from service.received import clip
+from service.request import place_of
 from workers.push.hidden import Hidden
-from workers.push.request import place_of
 
 Send = Callable[[httpx.Request], Awaitable[tuple[int, bytes]]]  # answers status and body
 FETCH_SECONDS = 20

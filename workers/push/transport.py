@@ -14,6 +14,7 @@ import httpx
 
 from workers.push.call import Call, of_httpx
 from workers.push.connections import Connections
+from workers.push.trace import clock
 from workers.push.wire import Received
 
 # What respx replaces while it mocks.
@@ -49,13 +50,19 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def _exchange(self, call: Call) -> Received:
         request = call.wire()
-        key, connection = await self._connections.take(call.origin, call.rules, call.context)
-        received = await connection.exchange(
-            request,
-            is_head=call.method == "HEAD",
-            most_bytes=self.most_bytes,
-            most_error_bytes=self.most_error_bytes,
-        )
+        trace = call.trace
+        key, connection = await self._connections.take(call.origin, call.rules, call.context, trace)
+        trace.sent = clock()
+        try:
+            received = await connection.exchange(
+                request,
+                is_head=call.method == "HEAD",
+                most_bytes=self.most_bytes,
+                most_error_bytes=self.most_error_bytes,
+            )
+            trace.ended = clock()
+        finally:
+            trace.first_byte = connection.first_byte
         self._connections.give_back(key, connection)
         return received
 

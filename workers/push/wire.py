@@ -16,6 +16,8 @@ from typing import Any, cast
 import httptools
 import httpx
 
+from workers.push.trace import clock
+
 MOST_HEAD_BYTES = 64 * 1024
 MOST_HEADERS = 256
 MOST_BYTES_A_BYTE = 8  # of a body that may be kept; in chunks of one byte each takes six
@@ -40,14 +42,16 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_answer", "_body", "_has_length", "_head_bytes", "_headers", "_in_head", "_is_head", "_is_silent",
-        "_kept_bytes", "_most_bytes", "_most_error_bytes", "_parser", "_received_bytes", "_status", "idle_since",
-        "is_open", "transport",
+        "_kept_bytes", "_most_bytes", "_most_error_bytes", "_parser", "_received_bytes", "_status", "address",
+        "first_byte", "idle_since", "is_open", "transport",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.is_open = False
         self.idle_since = 0.0
+        self.address = ""  # whom it leads to, with the port
+        self.first_byte: float | None = None  # when the answer began
         self._answer: asyncio.Future[Received] | None = None
         self._parser: Any = None
 
@@ -63,7 +67,7 @@ class Connection(asyncio.Protocol):
         """
         assert self.transport is not None  # noqa: S101 - made before it is handed out
         answer: asyncio.Future[Received] = asyncio.get_running_loop().create_future()
-        self._answer = answer
+        self._answer, self.first_byte = answer, None
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._is_head, self._in_head, self._is_silent, self._has_length = is_head, True, True, False
@@ -108,7 +112,8 @@ class Connection(asyncio.Protocol):
         if self._answer is None:
             self.abort()  # nobody asked
             return
-        self._is_silent = False
+        if self._is_silent:
+            self._is_silent, self.first_byte = False, clock()
         self._received_bytes += len(data)
         try:
             self._parser.feed_data(data)
