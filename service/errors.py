@@ -17,10 +17,12 @@ Every error Taskpost raises on purpose.
         ├── NotFound                   404 not-found
         │   ├── TaskNotFound           404 task-not-found
         │   ├── ScheduleNotFound       404 schedule-not-found
+        │   ├── BackfillNotFound       404 backfill-not-found
         │   └── WorkerNotFound         404 worker-not-found
         ├── MethodNotAllowed           405 method-not-allowed
         ├── Conflict
         │   ├── StateConflict          409 state-conflict
+        │   ├── TooManyBackfills       409 too-many-backfills
         │   ├── WorkerStopping         409 worker-stopping
         │   ├── LeaseLost              409 lease-lost
         │   ├── AlreadyExists          409 already-exists
@@ -156,6 +158,10 @@ class ScheduleNotFound(NotFound):
     type, title = "schedule-not-found", "No such schedule"
 
 
+class BackfillNotFound(NotFound):
+    type, title = "backfill-not-found", "No such backfill"
+
+
 class WorkerNotFound(NotFound):
     type, title = "worker-not-found", "No such worker"
 
@@ -174,6 +180,10 @@ class StateConflict(Conflict):
 
 class AlreadyExists(Conflict):
     type, title = "already-exists", "There is one of this name"
+
+
+class TooManyBackfills(Conflict):
+    type, title = "too-many-backfills", "Too many backfills are under way"
 
 
 class WorkerStopping(Conflict):

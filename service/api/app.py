@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import completion
 from service.api import (
+    backfills,
     completions,
     endpoint_auth,
     endpoints,
@@ -70,6 +71,9 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/v1/schedules/{name}/run": {"POST": schedules.run_schedule},
     "/v1/schedules/{name}/preview": {"GET": schedules.preview_schedule},
     "/v1/schedules/{name}/runs": {"GET": schedules.list_schedule_runs},
+    "/v1/schedules/{name}/backfill": {"POST": backfills.backfill_schedule},
+    "/v1/schedules/{name}/backfills": {"GET": backfills.list_backfills},
+    "/v1/schedules/{name}/backfills/{id}": {"GET": backfills.get_backfill, "DELETE": backfills.abort_backfill},
     "/v1/queues": {"GET": queues.list_queues},
     "/v1/queues/{queue}": {"GET": queues.get_queue},
     "/v1/workers": {"GET": workers.list_workers},

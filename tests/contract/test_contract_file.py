@@ -26,7 +26,8 @@ SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback", "Rotation", "WorkerStop", "WorkerSizes",
             "EndpointAuth", "EndpointChange", "EndpointEnabling", "EndpointDisabling", "EndpointTest",
-            "Rescheduling", "ScheduleDefinition", "SchedulePreview", "CalendarInterval",
+            "Rescheduling", "ScheduleDefinition", "SchedulePreview", "BackfillRequest",
+            "CalendarInterval",
             "CompletionFailure", "CompletionDeferral", "CompletionProgress", "CompletionLog",
             "CompletionLine")  # fmt: skip
 LENIENT = ("CompletionFailure",)  # an error is taken as it was thrown
@@ -45,6 +46,7 @@ OPERATION_IDS = {
     "createSchedule", "listSchedules", "getSchedule", "putSchedule", "updateSchedule", "deleteSchedule",
     "pauseSchedule", "resumeSchedule", "runSchedule", "previewSchedule", "previewNewSchedule", "listScheduleRuns",
     "listEndpoints", "getEndpoint", "updateEndpoint", "enableEndpoint", "disableEndpoint", "testEndpoint",
+    "backfillSchedule", "listBackfills", "getBackfill", "abortBackfill",
     "listSecrets", "rotateSecrets", "getEndpointAuth", "putEndpointAuth", "deleteEndpointAuth",
     "getOpenidConfiguration", "getKeySet", "getLiveness", "getReadiness", "getContractJson", "getContractYaml",
 }  # fmt: skip
