@@ -41,6 +41,7 @@ COMMANDS = {
     "wait": Command("service.cli_tasks", "_wait", "wait until a task has ended, and show it"),
     "cancel": Command("service.cli_tasks", "_cancel", "cancel tasks that have not ended"),
     "explain": Command("service.cli_explain", "", "say why tasks wait, and what would change that"),
+    "replay": Command("service.cli_tasks", "_replay", "do ended tasks once more"),
     "run": Command("service.cli_tasks", "_run", "let waiting tasks start now"),
     "reschedule": Command("service.cli_tasks", "_reschedule", "change when waiting tasks start, and their priority"),
     "delete": Command("service.cli_tasks", "_delete", "delete tasks that have ended"),

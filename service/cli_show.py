@@ -81,6 +81,8 @@ def what_comes_after(screen: Screen, task: Task) -> list[tuple[str, str]]:
         sent = f", task {task.callback['task_id']}" if task.callback.get("task_id") else ""
         on = ", ".join(map(str, task.callback.get("on", [])))
         rows.append(("callback", one_line(f"{task.callback.get('url')} on {on}{sent}")))
+    if task.replay_of:
+        rows.append(("replay of", one_line(task.replay_of)))
     if task.callback_of:
         rows.append(("callback of", one_line(task.callback_of)))
     if task.parent:

@@ -112,6 +112,21 @@ def run_cancel(options: Namespace, screen: Screen, env: Mapping[str, str]) -> in
         return for_each(options, screen, cancel)
 
 
+def define_replay(parser: ArgumentParser) -> None:
+    parser.description = "Do ended tasks once more, each as a new task; a callback is delivered again."
+    add_ids(parser)
+    add_api(parser)
+
+
+def run_replay(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
+    def replay(id_: str) -> None:
+        task = api.replay(id_)
+        screen.json(task.raw) if options.json else screen.line(f"{screen.state(task.state)}  {task.id}")
+
+    with client(options, env) as api:
+        return for_each(options, screen, replay)
+
+
 def define_run(parser: ArgumentParser) -> None:
     parser.description = "Let tasks start now that wait for their time, or for a retry."
     add_ids(parser)

@@ -82,7 +82,7 @@ def request_headers(submission: Mapping[str, Any], delivery: Delivery) -> dict[s
         headers["User-Agent"] = "Taskpost"
     if "accept-encoding" not in given:
         headers["Accept-Encoding"] = "identity"  # a small answer is read whole either way, and cannot be a bomb
-    headers["webhook-id"] = delivery.task_id
+    headers["webhook-id"] = submission.get("webhook_id", delivery.task_id)
     headers["webhook-timestamp"] = str(delivery.sent_ms // 1000)
     headers["Taskpost-Task"] = delivery.task_id
     if delivery.name:

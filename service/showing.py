@@ -11,7 +11,7 @@ from service.redaction import Redaction, shown_url
 from service.task import ENDED, Snapshot, created_ms, encode_id, first_due_ms, rfc3339
 
 BODIES = ("body", "body_text", "body_base64")
-KEPT = ("cancel_url", "parent", "traceparent", "schedule")  # shown as submitted
+KEPT = ("cancel_url", "parent", "traceparent", "schedule", "replay_of")  # shown as submitted
 
 
 def show(snapshot: Snapshot, options: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:

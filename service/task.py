@@ -16,6 +16,8 @@ from typing import Any
 
 import orjson
 
+from service.retry import CALLBACK_DELAYS
+
 LANES = {"url": b"u", "async": b"a", "thread": b"t", "process": b"p", "pull": b"l"}
 ALONE = {"async alone": b"A", "thread alone": b"T"}  # where suspects wait, which run alone: see reap.lua
 LETTERS = LANES | ALONE
@@ -304,16 +306,16 @@ def options_of(submission: Mapping[str, Any], handler: Mapping[str, Any] | None,
     """
     The options in force: what the submission says, else its handler, else the settings.
 
-    *handler* is a handler as workers publish it, or None when none is known.
+    *handler* is a handler as workers publish it, or None when none is known. Callbacks have the schedule of their own.
     """
-    is_url = "url" in submission
+    is_url, is_callback = "url" in submission, "callback_of" in submission
     chosen: dict[str, Any] = {
-        "retries": settings.retries,
+        "retries": len(CALLBACK_DELAYS) if is_callback else settings.retries,
         "timeout_seconds": settings.url_timeout_seconds if is_url else settings.timeout_seconds,
         "soft_timeout_seconds": None,
         "retry_for_seconds": settings.retry_for_seconds,
         "max_crashes": settings.max_crashes,
-        "backoff": None,
+        "backoff": {"delays_seconds": CALLBACK_DELAYS} if is_callback else None,
         "result_ttl_seconds": settings.result_ttl_seconds,
     }
     for name in chosen:

@@ -126,10 +126,11 @@ class Pipeline:
         name = submission.get("name", "")
         handler = self.registry.find(name)
         if OPTION_NAMES.isdisjoint(submission):
-            options = self.defaults.get(name)
+            kind = name or ("callback" if "callback_of" in submission else "url")  # no URL task has a name
+            options = self.defaults.get(kind)
             if options is None:
                 published = handler.published() if handler else None
-                options = self.defaults[name] = options_of(submission, published, self.settings)
+                options = self.defaults[kind] = options_of(submission, published, self.settings)
         else:
             options = options_of(submission, handler.published() if handler else None, self.settings)
         return Attempt(task, handler, options, slot)

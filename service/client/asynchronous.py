@@ -132,6 +132,10 @@ class AsyncTaskpost(Shell):
         """As `Taskpost.explain`."""
         return await self._run(self._calls.explain(id_of(task)))
 
+    async def replay(self, task: str | Task) -> Task:
+        """As `Taskpost.replay`."""
+        return await self._run(self._calls.replay(id_of(task)))
+
     async def run(self, task: str | Task) -> Task:
         """As `Taskpost.run`."""
         return await self._run(self._calls.run(id_of(task)))

@@ -149,6 +149,10 @@ class Taskpost(Shell):
         """Why the task stands where it stands."""
         return self._run(self._calls.explain(id_of(task)))
 
+    def replay(self, task: str | Task) -> Task:
+        """Do an ended task once more, as a new task, which this answers. Raises StateConflict when it has not ended."""
+        return self._run(self._calls.replay(id_of(task)))
+
     def run(self, task: str | Task) -> Task:
         """Let a waiting task start now. Raises StateConflict when it does not wait."""
         return self._run(self._calls.run(id_of(task)))

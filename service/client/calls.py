@@ -202,6 +202,11 @@ class Calls:
     def explain(self, id_: str) -> Steps[Explanation]:
         return (yield from self.read(Explanation, Request("GET", f"{task_path(id_)}/explain")))
 
+    def replay(self, id_: str) -> Steps[Task]:
+        """Carries a key made up here, so that a repetition makes no second task."""
+        headers = {"idempotency-key": f"{MADE_UP_KEY}{uuid4().hex}"}
+        return (yield from self.read(Task, Request("POST", f"{task_path(id_)}/replay", headers=headers)))
+
     def run(self, id_: str) -> Steps[Task]:
         return (yield from self.read(Task, Request("POST", f"{task_path(id_)}/run")))
 

@@ -141,6 +141,7 @@ class Task(View, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     callback: dict[str, Any] | None = None
     callback_of: str | None = None
+    replay_of: str | None = None
     parent: str | None = None
     schedule: FiredBy | None = None
     worker: str | None = None

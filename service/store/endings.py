@@ -41,6 +41,7 @@ IDEMPOTENCY_MS = 86_400_000
 ROW, CALLBACK, KEEPS, PROGRESSED, LOGGED, OVERDUE, NOTICE, REPEATED = 1, 2, 4, 8, 16, 32, 64, 128
 
 HANDED_OVER = b"H"
+NOTICE_RETRIES = 3  # that a task is being cancelled is no news for long
 
 
 @dataclass(slots=True)
@@ -232,6 +233,7 @@ def with_notice(ending: list[bytes], origin: Origin, attempt: int, now_ms: int) 
         "data": {"id": encode_id(origin.id), "attempt": attempt},
     }
     submission = {"url": origin.submission["cancel_url"], "body": body, "callback_of": encode_id(origin.id)}
+    submission |= {"retries": NOTICE_RETRIES, "backoff": {"kind": "exponential"}}
     if "traceparent" in origin.submission:
         submission["traceparent"] = origin.submission["traceparent"]
     head, *rest = ending

@@ -38,8 +38,8 @@ SCHEMA_WORDS = {
 }  # fmt: skip
 OPERATION_IDS = {
     "submitTask", "submitTaskBatch", "submitTaskStream", "listTasks", "getTask", "getTaskResult",
-    "listTaskAttempts", "cancelTask", "runTask", "rescheduleTask", "explainTask", "deleteTask", "listQueues",
-    "getQueue", "listWorkers",
+    "listTaskAttempts", "cancelTask", "replayTask", "runTask", "rescheduleTask", "explainTask", "deleteTask",
+    "listQueues", "getQueue", "listWorkers",
     "getWorker", "quietWorker", "resumeWorker", "stopWorker", "resizeWorker", "listHandlers",
     "sendPost", "sendPut", "sendPatch", "sendDelete",
     "completeAttempt", "failAttempt", "deferAttempt", "sendHeartbeat", "reportProgress", "logLines",
