@@ -12,7 +12,7 @@ from typing import Any, TypeVar, Unpack
 import httpx
 
 from service.client.calls import Answer, Pause, Steps
-from service.client.endpoints import Endpoint, EndpointSettings
+from service.client.endpoints import Endpoint, EndpointCall, EndpointSettings
 from service.client.many import Listing, Window
 from service.client.schedules import Definition, Preview, Schedule, ScheduleRun, Times
 from service.client.shell import Shell, id_of
@@ -285,19 +285,9 @@ class AsyncTaskpost(Shell):
         """As `Taskpost.enable_endpoint`."""
         return await self._run(self._calls.tell_endpoint(endpoint, "enable", {"url": url}))
 
-    async def try_endpoint(
-        self,
-        endpoint: str,
-        *,
-        path: str | None = None,
-        method: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: Any = None,
-        timeout_seconds: float | None = None,
-    ) -> Task:
+    async def try_endpoint(self, endpoint: str, **call: Unpack[EndpointCall]) -> Task:
         """As `Taskpost.try_endpoint`."""
-        given = {"path": path, "method": method, "headers": headers, "body": body, "timeout_seconds": timeout_seconds}
-        return await self._run(self._calls.try_endpoint(endpoint, given))
+        return await self._run(self._calls.try_endpoint(endpoint, call))
 
     async def credentials(self, endpoint: str) -> dict[str, Any]:
         """As `Taskpost.credentials`."""

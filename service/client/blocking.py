@@ -12,7 +12,7 @@ from typing import Any, TypeVar, Unpack
 import httpx
 
 from service.client.calls import Answer, Pause, Steps
-from service.client.endpoints import Endpoint, EndpointSettings
+from service.client.endpoints import Endpoint, EndpointCall, EndpointSettings
 from service.client.many import Listing, Window
 from service.client.schedules import Definition, Preview, Schedule, ScheduleRun, Times
 from service.client.shell import Shell, id_of
@@ -321,19 +321,9 @@ class Taskpost(Shell):
         """Have *endpoint* called again, with all its URLs; or only *url*, which had answered 410."""
         return self._run(self._calls.tell_endpoint(endpoint, "enable", {"url": url}))
 
-    def try_endpoint(
-        self,
-        endpoint: str,
-        *,
-        path: str | None = None,
-        method: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: Any = None,
-        timeout_seconds: float | None = None,
-    ) -> Task:
+    def try_endpoint(self, endpoint: str, **call: Unpack[EndpointCall]) -> Task:
         """Call *endpoint* once, also while it is disabled; the task that does, to be waited for. Raises Refused."""
-        given = {"path": path, "method": method, "headers": headers, "body": body, "timeout_seconds": timeout_seconds}
-        return self._run(self._calls.try_endpoint(endpoint, given))
+        return self._run(self._calls.try_endpoint(endpoint, call))
 
     def credentials(self, endpoint: str) -> dict[str, Any]:
         """How calls of *endpoint* (its name, or a URL) say who they are; secrets are hidden. Raises NotFound."""

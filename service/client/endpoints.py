@@ -4,9 +4,9 @@ Endpoints as the client hands them out: how their calls go, and what is set for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -19,6 +19,16 @@ class EndpointSettings(TypedDict, total=False):
     concurrency: int | None
     breaker_failures: int | None
     breaker_ratio: float | None
+
+
+class EndpointCall(TypedDict, total=False):
+    """A test call; what is left out, or None, is as the contract's `EndpointTest` has it."""
+
+    path: str | None
+    method: str | None
+    headers: Mapping[str, str] | None
+    body: Any
+    timeout_seconds: float | None
 
 
 class CallCounts(msgspec.Struct, frozen=True):
