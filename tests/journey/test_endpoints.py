@@ -142,9 +142,12 @@ def deferred(running: System, id_: str) -> dict[str, Any] | None:
 
 def test_the_operator_hears_of_an_endpoint_that_is_disabled(redis_url: str, endpoint: Receiver) -> None:
     """By a signed call; its tasks fail by name, new ones are refused, and enabling it mends all of that."""
-    with slow() as broken, system(
-        redis_url, endpoint_disable_seconds=0.5, alert_url=f"{endpoint.url}/alerts", breaker_failures=0
-    ) as running:
+    with (
+        slow() as broken,
+        system(
+            redis_url, endpoint_disable_seconds=0.5, alert_url=f"{endpoint.url}/alerts", breaker_failures=0
+        ) as running,
+    ):
         broken.status = 500
         running.start_worker()
         running.api.post("/v1/tasks", json={"url": broken.url, "retries": 50, "backoff": {"delays_seconds": [0.3]}})

@@ -16,13 +16,14 @@ from tests.running import taskpost
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-WITH_HANDLERS = ("thumbnails", "report", "scrape", "imports", "celery_after")
+WITH_HANDLERS = ("thumbnails", "report", "scrape", "imports", "celery_after", "nightly")
 SAID = {
     "thumbnails": ["0.small.png: 64 x 32", "3.small.png: 64 x 56"],
     "report": [" of 8: 2026-11-0", "{'month': '2026-11', 'total': 356.4}"],
     "scrape": ["Page /0", "Page /11", "asked for patience"],
     "imports": ["the last run began at row 400", "processes lost: 1", "1000 rows in the table, 250250 al"],
     "celery_after": ["{'day': '2026-11-22', 'total': 10}"],
+    "nightly": ["log-archive: Every second, 3 times", "from the beginning until", "3 windows meet without a gap: True"],
     "later": ["succeeded: {'pages': 12}", "the endpoint stops at page", "the second one is cancelled"],
     "batch": ["10,000 tasks submitted", "the last one succeeded: 10000"],
     "submit_and_wait": ["demo.add: succeeded, result 5", "succeeded in attempt 3", "refused:"],
@@ -33,7 +34,7 @@ NOT_RUN = {"celery_before"}  # needs Celery and a worker of it
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     handlers = ",".join(["workers.demo", *(f"examples.{name}" for name in WITH_HANDLERS)])
-    with taskpost(handlers=handlers) as started:
+    with taskpost("web", "worker", "scheduler", handlers=handlers) as started:
         yield started
 
 

@@ -184,6 +184,26 @@ TESTS: dict[str, list[str]] = {
         CALLING + "test_a_handle_follows_its_task",
         CALLING + "test_a_handle_cancels_and_tells_why_there_is_no_result",
     ],
+    "`beat_schedule`, `add_periodic_task`": [
+        "api/test_client_schedules.py::test_a_schedule_from_creation_to_deletion",
+        "store/test_firing.py::test_schedulers_at_once_fire_each_occurrence_once",
+    ],
+    "`crontab()`": [
+        "recurrence/test_cron.py::test_an_expression_means_what_cron_means",
+        "recurrence/test_cron.py::test_a_hash_is_always_the_same_for_a_name_and_spreads_names",
+        "recurrence/test_clock_changes.py::test_a_daily_time_that_is_skipped_fires_once_right_after_the_gap",
+        "recurrence/test_clock_changes.py::test_a_daily_time_that_comes_twice_fires_once",
+    ],
+    "`schedule=timedelta(…)`": [
+        "recurrence/test_timing.py::test_an_interval_does_not_drift",
+        "recurrence/test_timing.py::test_an_interval_starts_at_its_anchor",
+    ],
+    "django-celery-beat": [
+        "api/test_client_schedules.py::test_a_schedule_from_creation_to_deletion",
+        "api/test_client_schedules.py::test_an_edit_is_guarded_by_the_version_it_was_made_from",
+    ],
+    "what beat does after an outage": ["store/test_firing.py::test_what_is_too_late_goes_by_the_policy"],
+    "a lock against overlapping runs": ["store/test_firing.py::test_overlap_goes_by_the_policy"],
     "`ignore_result`": [CALLING + "test_a_result_that_is_not_kept_is_gone"],
     "`result_expires`": [
         "store/test_forget.py::test_old_tasks_leave_the_lists",
