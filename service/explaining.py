@@ -34,13 +34,16 @@ class Reason:
 class Facts:
     """
     What is known around a task. *ahead* estimates how many ready tasks of its queue go before it, None when it is not
-    ready; *gone* is why its URL is not called; *retry_error* what its last attempt failed with.
+    ready; *gone* is why its URL is not called, *off* why its endpoint is not, and *circuit* why that is kept back for
+    now; *retry_error* what its last attempt failed with.
     """
 
     workers: Sequence[Worker]
     ahead: int | None = None
     gone: str | None = None
     retry_error: str | None = None
+    off: str | None = None
+    circuit: str | None = None
 
 
 def explained(task: Snapshot, facts: Facts) -> dict[str, Any]:
@@ -77,6 +80,13 @@ def reasons_of(task: Snapshot, facts: Facts) -> Iterator[Reason]:
         yield Reason(
             "url-disabled", f"It will fail without a call: {facts.gone}.", "Wait until then, or send it elsewhere."
         )
+    if facts.off:
+        yield Reason("endpoint-disabled", f"It will fail without a call: {facts.off}.", "POST /v1/endpoints/…/enable")
+    if facts.circuit:
+        yield Reason(
+            "circuit-open", f"Its endpoint is not called for now: {facts.circuit}.",
+            "The endpoint answers the next probe; POST /v1/endpoints/…/test makes one at once.",
+        )  # fmt: skip
     yield from worker_reasons(task, facts.workers)
     if task.run is not None and task.run.is_suspect:
         yield Reason(

@@ -8,9 +8,10 @@ from starlette.responses import Response
 
 from service.api.answers import json_answer
 from service.api.runtime import Asked, Runtime
+from service.endpoint import endpoint_of
 from service.explaining import Facts, explained
 from service.store.attempts import History
-from service.task import Snapshot
+from service.task import Snapshot, rfc3339
 
 
 async def explain_task(asked: Asked) -> Response:
@@ -30,7 +31,22 @@ async def facts_around(runtime: Runtime, task: Snapshot) -> Facts:
     history = await runtime.within(store.attempts.history(task.id)) if task.run is not None else None
     url = task.record.submission.get("url")
     gone = store.gone.reason(task.record.namespace, url, task.now_ms) if url else None
-    return Facts(workers, ahead, gone, last_error(history))
+    off = store.endpoint_book.why_not(task.record.namespace, url) if url else None
+    return Facts(workers, ahead, gone, last_error(history), off, await circuit_of(runtime, task) if url else None)
+
+
+async def circuit_of(runtime: Runtime, task: Snapshot) -> str | None:
+    """Why, and until when, the endpoint of a URL task is not called; None when it is."""
+    record = task.record
+    try:
+        endpoint = endpoint_of(record.submission["url"])
+    except ValueError:
+        return None
+    _, circuit = await runtime.within(runtime.require_store().traffic.one(record.namespace, endpoint))
+    if circuit is None:
+        return None
+    probe_ms = max(circuit.until_ms, circuit.probe_ms)
+    return f"{endpoint}, since {rfc3339(circuit.opened_ms)}, {circuit.reason}; it is probed at {rfc3339(probe_ms)}"
 
 
 def last_error(history: History | None) -> str | None:

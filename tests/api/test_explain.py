@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from service.store import Store
+from service.store.traffic import Report
 from service.task import decode_id
 from tests.api.serving import ADD, Serving
 from tests.store.acting import Worker, ask_cancel
@@ -120,3 +121,22 @@ async def test_a_url_that_is_gone_is_named(api: Serving, store: Store) -> None:
     await store.gone.refresh()
     await api.api.runtime.store.gone.refresh()
     assert ["url-disabled"] == await kinds(api, task["id"])
+
+
+async def test_an_endpoint_that_is_not_called_holds_its_tasks(api: Serving, store: Store) -> None:
+    """Because its circuit is open, or because it is disabled; each with what would change it."""
+    await announce(store)
+    task = await api.submitted({"url": "https://api.example.com/hook"})
+    report = Report(
+        endpoint="default/https:api.example.com", flying=0, breaker_failures=1, breaker_ratio=0.5, pause_ms=60_000,
+        longest_pause_ms=60_000, failed=1, streak=1,
+    )  # fmt: skip
+    await store.traffic.tell("one", 1, [report])
+    assert ["circuit-open"] == await kinds(api, task["id"])
+    summary = (await api.http.get(f"/v1/tasks/{task['id']}/explain")).json()["summary"]
+    assert "https:api.example.com, since" in summary
+    assert "the last call failed; it is probed at" in summary
+    await api.http.post("/v1/endpoints/https:api.example.com/enable")
+    assert [] == await kinds(api, task["id"])
+    await api.http.post("/v1/endpoints/https:api.example.com/disable")
+    assert ["endpoint-disabled"] == await kinds(api, task["id"])

@@ -44,7 +44,9 @@ end
 
 local function too_bad(known, told)
   if told.breaker_failures == 0 or told.failed == 0 then return nil end
-  if (known.streak or 0) >= told.breaker_failures then return known.streak .. ' calls in a row failed' end
+  if (known.streak or 0) >= told.breaker_failures then
+    return known.streak == 1 and 'the last call failed' or known.streak .. ' calls in a row failed'
+  end
   local all = known.well + known.badly
   if all >= 2 * told.breaker_failures and known.badly > told.breaker_ratio * all then
     return known.badly .. ' of ' .. all .. ' calls within a minute failed'
