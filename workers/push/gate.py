@@ -82,7 +82,7 @@ class Gate:
         self.circuits: dict[str, Circuit] = {}
         self.spots: dict[str, Spot] = {}
         self.fresh = Fresh(self.read, "the endpoints that may be called")
-        self.looked_at = 0.0
+        self.looked_at, self.fast = 0.0, 1
         self.stirred, self.urgent = asyncio.Event(), asyncio.Event()
         self.untold: list[Report] = []
         self.in_line = 0
@@ -103,8 +103,7 @@ class Gate:
         now, name = monotonic(), field_of(task.namespace, endpoint)
         spot = self.spots.get(name)
         if spot is None:
-            spot = self.spots[name] = Spot(task.namespace, endpoint, 1)
-            self.looked_at = 0.0
+            spot = self.spots[name] = Spot(task.namespace, endpoint, self.setting(name, "concurrency") or self.fast)
         if now - self.looked_at > LOOK_SECONDS:
             self.look(now)
         if submission.get("endpoint_test"):
@@ -181,11 +180,11 @@ class Gate:
             spot.look(now)
             slow += spot.is_slow and bool(spot.begun)
         share = self.settings.endpoint_share
-        fast = slots if share >= 1 else max(slots - max(slots // SPARE, 1), 1)
+        self.fast = slots if share >= 1 else max(slots - max(slots // SPARE, 1), 1)
         weight = share / (1 - share) if share < 1 else 0
         each = max(int(slots * weight / (max(slow, 1) * weight + 1)), 1) if share < 1 else slots
         for name, spot in self.spots.items():
-            spot.limit = self.setting(name, "concurrency") or (each if spot.is_slow else fast)
+            spot.limit = self.setting(name, "concurrency") or (each if spot.is_slow else self.fast)
 
     def setting(self, name: str, what: str) -> Any:
         return self.book.documents.get(name, {}).get(what)
