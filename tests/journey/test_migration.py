@@ -176,6 +176,11 @@ TESTS: dict[str, list[str]] = {
         CALLING + "test_an_editor_is_told_the_handlers_own_signature",
         CALLING + "test_wrong_arguments_are_refused_before_anything_is_sent",
     ],
+    "`send_task`, `NotRegistered`": [
+        "api/test_client.py::test_a_submission_is_sent_in_the_contracts_words",
+        "api/test_bad_requests.py::test_unknown_handler_is_named_with_the_nearest",
+        "api/test_bad_requests.py::test_unknown_handlers_are_taken_when_told_so",
+    ],
     "`countdown`, `eta`": [
         "faults/test_wakes.py::test_delayed_tasks_start_on_time_on_an_idle_system",
         CALLING + "test_options_are_the_contracts",
