@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import signal
 import time
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -21,6 +20,7 @@ from service.store import Store
 from service.store.outside import reap
 from service.task import encode_id, shard_of
 from workers import frames
+from workers.deaths import how_it_ended
 from workers.held import Held, Wanted
 from workers.overstay import end_overstayer
 from workers.process import Heard, Process
@@ -178,8 +178,8 @@ class Crew:
                 return
             lost = process.take_held()
             self.forget(process)
-            log.error("worker process %d %s; it held %d tasks", process.number, said, len(lost))
-            await self.recover(process, lost)
+            log.error("worker process %d %s; tasks that it held: %d", process.number, said, len(lost))
+            await self.recover(process, lost, said)
             pause = 0.1 if time.monotonic() - began > 10 else min(pause * 2, 10)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause * (0.5 + random.random() / 2)):
@@ -202,9 +202,9 @@ class Crew:
             self.is_failed = True
             self.stopping.set()
             return None
-        return said_of(status)
+        return how_it_ended(status, (process.table.status() or {}).get("memory_bytes"))
 
-    async def recover(self, process: Process, lost: list[Held]) -> None:
+    async def recover(self, process: Process, lost: list[Held], said: str) -> None:
         """Give back at once what a dead process held; if Redis is away, the leases end by themselves."""
         late = {(held.id, held.token) for held in process.overstayed}
         process.overstayed = []
@@ -215,11 +215,14 @@ class Crew:
                 except TaskpostError as exc:
                     log.warning("%s: its time limit was not reported: %s", encode_id(held.id), exc)
         others = [(held.id, held.token) for held in lost if (held.id, held.token) not in late]
-        # What we killed did not crash: nobody is to blame then.
-        await self.hand_back(others, -1 if process.was_killed else max(len(lost), 1))
+        if process.was_killed:  # by us, so nobody is to blame
+            await self.hand_back(others, -1, "its worker ended the process in which it ran")
+        else:
+            beside = f"; it ran {len(lost)} tasks" if len(lost) > 1 else ""
+            await self.hand_back(others, max(len(lost), 1), f"its worker process {said}{beside}")
 
-    async def hand_back(self, lost: list[tuple[bytes, bytes]], together: int) -> None:
-        """Give *lost* back, of a process that held *together* tasks; -1: they are not to blame."""
+    async def hand_back(self, lost: list[tuple[bytes, bytes]], together: int, reason: str) -> None:
+        """Give *lost* back, of a process that held *together* tasks; -1: they are not to blame. *reason* is kept."""
         by_shard: dict[int, list[tuple[bytes, bytes]]] = {}
         for id_, token in lost:
             by_shard.setdefault(shard_of(id_), []).append((id_, token))
@@ -227,13 +230,6 @@ class Crew:
             for start in range(0, len(some), 128):
                 part = some[start : start + 128]
                 try:
-                    await reap(self.store.tasks, self.store.handlers, self.settings, shard, part, together)
+                    await reap(self.store.tasks, self.store.handlers, self.settings, shard, part, together, reason)
                 except TaskpostError as exc:
                     log.warning("%d tasks come back when their leases end: %s", len(part), exc)
-
-
-def said_of(status: int) -> str:
-    """How a process ended, in words."""
-    if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    return f"ended with status {status}"

@@ -7,6 +7,8 @@ true: a process is quiet once no call is in flight that could bring it work.
 
 from __future__ import annotations
 
+import resource
+import sys
 from collections.abc import Sequence
 
 from workers.held import SIZED, HeldTable, monotonic_ms
@@ -15,6 +17,7 @@ from workers.runtime import LeaseLoop
 from workers.slots import Slots
 
 MOST_EXECUTORS = 500
+MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 class Helm:
@@ -49,5 +52,6 @@ class Helm:
                 "sizes": {lane: self.slots.capacity.get(lane, 0) for lane in SIZED},
                 "busy": {lane: self.slots.taken(lane) for lane in SIZED},
                 "executors": self.lanes.executors[:MOST_EXECUTORS],
+                "memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT,
             }
         )

@@ -27,10 +27,8 @@ from service.outcome import (
 )
 from service.retry import delay_seconds
 from service.settings import Settings
-from service.store.endings import Ending, Origin, again, hand_over, report
+from service.store.endings import WORKER_LOST, Ending, Origin, again, crashed_too_often, hand_over, report
 from service.task import Leased
-
-WORKER_LOST = "worker_lost"
 
 
 @dataclass(slots=True)
@@ -109,9 +107,7 @@ def after_crash(task: Leased, outcome: Crashed, now_ms: int, worker: str) -> Dec
     row = row_of(task, outcome, "crashed", now_ms, worker)
     if task.crashes < task.max_crashes:
         return Again(b"K", row=row)
-    many = task.crashes + 1
-    message = f"{outcome.reason}. It has crashed {many} time{'s' * (many > 1)}; max_crashes is {task.max_crashes}."
-    return Ending("failed", error={"type": WORKER_LOST, "message": message, "traceback": None}, row=row)
+    return Ending("failed", error=crashed_too_often(outcome.reason, task.crashes + 1, task.max_crashes), row=row)
 
 
 def too_late(options: Mapping[str, Any], reason: str) -> dict[str, Any]:

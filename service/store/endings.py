@@ -34,6 +34,7 @@ from service.task import (
     submission_of,
 )
 
+WORKER_LOST = "worker_lost"
 NO_TOKEN = bytes(12)
 SMALL_BYTES = 512
 LEAST_TTL_MS = 60_000  # a submission that is sent again must find its task
@@ -218,6 +219,17 @@ def called_record(record: Record, submission: dict[str, Any]) -> bytes:
         queue=stored_queue(record.namespace, CALLBACK_QUEUE),
     )
     return header + pack_submission(submission)
+
+
+def worker_lost(message: str) -> dict[str, Any]:
+    """The error of an attempt that ended with its worker or its process."""
+    return {"type": WORKER_LOST, "message": message, "traceback": None}
+
+
+def crashed_too_often(reason: str, crashes: int, max_crashes: int) -> dict[str, Any]:
+    """The error of a task that may not run again."""
+    times = f"{crashes} time{'s' * (crashes > 1)}"
+    return worker_lost(f"{reason}. It has crashed {times}; max_crashes is {max_crashes}.")
 
 
 def with_notice(ending: list[bytes], origin: Origin, attempt: int, now_ms: int) -> list[bytes]:

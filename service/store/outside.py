@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 
 from service.settings import Settings
 from service.store.completions import Completions
-from service.store.endings import NO_TOKEN, Ending, Origin, report, with_notice
+from service.store.endings import NO_TOKEN, Ending, Origin, crashed_too_often, report, with_notice, worker_lost
 from service.store.tasks import Tasks
 from service.store.workers import HandlerBook
 from service.task import Record, Run, options_of, parse_record, parse_run, shard_of
@@ -29,27 +30,28 @@ async def reap(
     shard: int,
     lost: Sequence[tuple[bytes, bytes]] = (),
     together: int = 0,
+    reason: str = "",
 ) -> int:
     """
     Give back or end the tasks of *shard* whose leases ended, or those of *lost*, at once; *together* is how many
-    the process held that ended with them. Answers how many.
+    the process held that ended with them, *reason* how it ended, which their attempts then say. Answers how many.
 
     Raises:
         StoreUnavailable: Redis did not answer; nothing is lost, the next reap does it.
     """
-    given_back, ending = await tasks.reap(shard, lost, together)
+    given_back, ending = await tasks.reap(shard, lost, together, reason)
     if ending:
         reports = []
         for id_, token in ending:
             packed = await tasks.packed_run(id_)
             if packed is not None and parse_run(packed).is_external:
                 await Completions(tasks, book, settings).end_silent(id_, token)
-            elif made := await lost_report(tasks, book, settings, id_, token):
+            elif made := await lost_report(tasks, book, settings, id_, token, reason):
                 reports.append(made)
         if reports:
             await tasks.end(shard, reports)
     if given_back or ending:
-        log.warning("%d tasks of silent workers given back; %d attempts ended", given_back, len(ending))
+        log.warning("tasks of lost workers: %d given back, %d ended", given_back, len(ending))
     return given_back + len(ending)
 
 
@@ -90,7 +92,7 @@ def ending_report(
 
 
 async def lost_report(
-    tasks: Tasks, book: HandlerBook, settings: Settings, id_: bytes, token: bytes
+    tasks: Tasks, book: HandlerBook, settings: Settings, id_: bytes, token: bytes, reason: str = ""
 ) -> list[bytes] | None:
     """How a task ends that lost its worker for good: cancelled when that was asked for, failed otherwise."""
     raw = await tasks.raw(id_)
@@ -102,24 +104,21 @@ async def lost_report(
         return None
     now_ms = tasks.clock.now_ms()
     origin = Origin(id_, raw, record.submission, token, run.attempt, run.crashes + 1, run.started_ms, run.worker)
-    return ending_report(tasks, book, settings, origin, record, lost_ending(record, run, now_ms))
+    return ending_report(tasks, book, settings, origin, record, lost_ending(record, run, now_ms, reason))
 
 
-def lost_ending(record: Record, run: Run, now_ms: int) -> Ending:
-    """The ending of a task whose worker died while it ran."""
-    row = {
+def lost_ending(record: Record, run: Run, now_ms: int, reason: str) -> Ending:
+    """The ending of a task whose worker died while it ran, for this *reason*, if it is known."""
+    row: dict[str, Any] = {
         "attempt": run.attempt,
         "started_ms": run.started_ms,
         "finished_ms": now_ms,
         "worker": run.worker,
         "outcome": "crashed",
     }
+    if reason:
+        row["error"] = worker_lost(reason)
     if run.is_cancelling:
         return Ending("cancelled", row=orjson.dumps(row))
-    error = {
-        "type": "worker_lost",
-        "message": f"Its worker died or fell silent while the task ran, {run.crashes + 1} times; "
-        f"max_crashes is {record.max_crashes}.",
-        "traceback": None,
-    }
+    error = crashed_too_often(reason or "its worker died or fell silent", run.crashes + 1, record.max_crashes)
     return Ending("failed", error=error, row=orjson.dumps(row))

@@ -19,6 +19,7 @@ import orjson
 from service.settings import Settings
 from service.store import keys
 from service.store.collector import Collector
+from service.store.endings import worker_lost
 from service.store.memory import MemoryWatch
 from service.store.replies import all_leased_of, snapshot_of
 from service.store.scripts import Scripts
@@ -241,19 +242,20 @@ class Tasks:
         return statuses
 
     async def reap(
-        self, shard: int, lost: Sequence[tuple[bytes, bytes]] = (), together: int = 0
+        self, shard: int, lost: Sequence[tuple[bytes, bytes]] = (), together: int = 0, reason: str = ""
     ) -> tuple[int, list[tuple[bytes, bytes]]]:
         """
         Give back the tasks whose leases have ended, or those of *lost* (id, token), which are known to be lost with
         a process that held *together* tasks, in other shards too; negative: it was ended by its worker, and they are
-        not to blame.
+        not to blame. Their attempts say the *reason*.
 
         Answers how many were given back, and the (id, token) of those that must end: see `outside.py`.
         """
         if together >= 0:
             together = max(together, len(lost))
         packed = [id_ + token for id_, token in lost]
-        reply = await self.scripts.call(shard, "reap", self.settings.lease_ms, together, *packed)
+        error = b',"error":' + orjson.dumps(worker_lost(reason)) if reason else b""
+        reply = await self.scripts.call(shard, "reap", self.settings.lease_ms, together, error, *packed)
         return reply[0], [(packed[:16], packed[16:]) for packed in reply[1:]]
 
     async def end(self, shard: int, reports: Sequence[Sequence[bytes]]) -> bytes:

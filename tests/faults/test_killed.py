@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -104,8 +105,14 @@ async def test_tasks_of_a_killed_process_come_back_at_once(store: Store, start: 
     os.kill(child, signal.SIGKILL)
     found = await until_ended(store, *ids)
     assert {("succeeded", "slept")} == {outcome(one) for one in found}
-    assert "was ended by SIGKILL; it held 3 tasks" in worker.text
+    assert re.search(r"was ended by SIGKILL; it had used up to \d+ MiB of memory; tasks that it held: 3", worker.text)
     assert [child] != worker.children()
+    for id_ in ids:
+        [crashed] = [row for row in await store.tasks.attempts(id_) if row["outcome"] == "crashed"]
+        assert re.fullmatch(
+            r"its worker process was ended by SIGKILL; it had used up to \d+ MiB of memory; it ran 3 tasks",
+            crashed["error"]["message"],
+        )
 
 
 async def test_another_process_takes_the_tasks_of_a_killed_one(store: Store, start: Start, tmp_path: Path) -> None:
@@ -177,7 +184,7 @@ async def test_handlers_that_cannot_be_loaded_end_the_worker(
 async def test_a_duty_that_breaks_ends_its_process_and_says_why(store: Store, start: Start) -> None:
     """A process without one of its duties must not live on half; its parent starts another, with growing pauses."""
     worker = start(handlers="tests.faults.sabotage:registry")
-    await eventually(lambda: worker.text.count("ended with status 1") >= 2)
+    await eventually(lambda: worker.text.count("ended with exit code 1") >= 2)
     assert worker.text.count("a fault of ours ends this worker process") >= 2
     assert "a duty is broken" in worker.text
     assert 0 == await worker.stop()

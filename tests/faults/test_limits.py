@@ -113,4 +113,4 @@ async def test_large_results_do_not_pile_up(store: Store, start: Start) -> None:
     tasks = [given("large", args={"size": 600_000}, result_ttl_seconds=0)] * 100
     ids = [id_ for _ in range(4) for id_ in await submit(store, *tasks)]
     assert {"succeeded"} == {one.state for one in await until_ended(store, *ids)}
-    assert "ended with status" not in worker.text
+    assert "ended with exit code" not in worker.text

@@ -213,6 +213,20 @@ async def test_known_losses_come_back_at_once(store: Store, worker: Worker) -> N
     assert 0 == await reap(store.tasks, store.handlers, store.settings, 0, lost)
 
 
+async def test_attempts_say_what_is_known_of_their_end(store: Store, worker: Worker) -> None:
+    """Signal, exit code and memory stand where the user looks; a silent worker leaves nothing to be said."""
+    await store.tasks.submit_call(0, [new(), new(max_crashes=0)])
+    again, once = (await worker.step(0, wants=[("default", "async", 2)])).leased
+    lost = [(again.id, again.token), (once.id, once.token)]
+    reason = 'its worker process was ended by SIGKILL; "said" it'
+    assert 2 == await reap(store.tasks, store.handlers, store.settings, 0, lost, 2, reason)
+    for task in (again, once):
+        [row] = await store.tasks.attempts(task.id)
+        assert ("crashed", "worker_lost", reason) == (row["outcome"], row["error"]["type"], row["error"]["message"])
+    found = await snapshot(store, once.id)
+    assert f"{reason}. It has crashed 1 time; max_crashes is 0." == (found.record.outcome or {})["error"]["message"]
+
+
 async def test_whoever_reaps_next_ends_what_the_first_could_not(store: Store, worker: Worker) -> None:
     """The parent that named the loss died before it could end the task."""
     [id_] = await submit(store, new(max_crashes=0))

@@ -11,11 +11,11 @@ import asyncio
 import logging
 import os
 import random
-import signal
 import socket
 from collections import deque
 from typing import Protocol
 
+from workers.deaths import how_it_ended
 from workers.pools import nursery
 from workers.pools.line import Line
 from workers.pools.wire import READ_BYTES, Frame
@@ -161,7 +161,8 @@ class Brood:
             if kind == nursery.BORN:
                 line.pid = pid
             elif kind == nursery.DIED:
-                self.lay_to_rest(line, how_it_ended(pid, status, memory_kib))
+                said = how_it_ended(os.waitstatus_to_exitcode(status), memory_kib * 1024)
+                self.lay_to_rest(line, f"its process {pid} {said}")
             else:
                 self.lay_to_rest(line, f"an executor could not be forked: {os.strerror(status)}")
 
@@ -193,16 +194,3 @@ class Brood:
     def go_on(self) -> None:
         self.pausing -= 1
         self.owner.refill()
-
-
-def how_it_ended(pid: int, status: int, memory_kib: int) -> str:
-    """Why an executor died, in words."""
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        said = f"ended with exit code {code}"
-    else:
-        try:
-            said = f"was ended by {signal.Signals(-code).name}"
-        except ValueError:
-            said = f"was ended by signal {-code}"
-    return f"its process {pid} {said}; it had used up to {memory_kib / 1024:.0f} MiB of memory"

@@ -6,7 +6,8 @@
 -- ARGV[2]  lease length, ms
 -- ARGV[3]  0: all expired leases; else those that follow, which are known lost: how many tasks one process held when it ended,
 --          negative when its worker ended it, which clears them
--- ARGV[4+] id (16) .. token (12) of each
+-- ARGV[4]  why they were lost, as the rest of a row: ,"error":{…}; empty when it is not known
+-- ARGV[5+] id (16) .. token (12) of each
 -- Touches  conf t: run lease ext a: and, through shared.lua, l: q: due: count wake: ev
 -- Returns  {how many were given back, id .. token of each task that must end: its crashes are used up, or it was to be cancelled,
 --           or an endpoint holds it and has not been heard from in its time}
@@ -18,7 +19,7 @@
 local lease_ms, together, lost = tonumber(ARGV[2]), math.abs(tonumber(ARGV[3])), {}
 local is_cleared = tonumber(ARGV[3]) < 0
 if together > 0 then
-  for i = 4, #ARGV do lost[i - 3] = ARGV[i]:sub(1, 16) end
+  for i = 5, #ARGV do lost[i - 4] = ARGV[i]:sub(1, 16) end
 else
   local noted = redis.call('HMGET', KEYS[1], 'reaped', 'hold')
   local reaped, hold = tonumber(noted[1] or 0), tonumber(noted[2] or 0)
@@ -36,7 +37,7 @@ if #lost == 0 then return {0} end
 local runs, given_back, ending, doomed, stray, lost_with = redis.call('HMGET', prefix .. 'run', unpack(lost)), {}, {}, {}, {}, {}
 local later = {} -- endpoints that have more time than a lease may have
 for i in ipairs(lost) do
-  runs[i] = runs[i] and (together == 0 or runs[i]:sub(1, 12) == ARGV[i + 3]:sub(17)) and read_run(runs[i])
+  runs[i] = runs[i] and (together == 0 or runs[i]:sub(1, 12) == ARGV[i + 4]:sub(17)) and read_run(runs[i])
   if runs[i] and not runs[i].external then lost_with[runs[i].worker] = (lost_with[runs[i].worker] or 0) + 1 end
 end
 for i, id in ipairs(lost) do
@@ -72,7 +73,8 @@ if #later > 0 then redis.call('ZADD', prefix .. 'lease', unpack(later)) end
 if #stray > 0 then redis.call('ZREM', prefix .. 'lease', unpack(stray)) end
 for _, task in ipairs(given_back) do
   local run, id = task.run, task.id
-  redis.call('RPUSH', prefix .. 'a:' .. id, with_log(id, row_of(run, task.ran and 'crashed' or 'undelivered'), run))
+  local row = row_of(run, task.ran and 'crashed' or 'undelivered'):sub(1, -2) .. ARGV[4] .. '}'
+  redis.call('RPUSH', prefix .. 'a:' .. id, with_log(id, row, run))
   redis.call('LTRIM', prefix .. 'a:' .. id, -100, -1)
   redis.call('HSET', prefix .. 'run', id, pack_run(
     NO_TOKEN, run.attempt - 1, run.crashes + task.crashed, run.undelivered + 1 - task.crashed,
