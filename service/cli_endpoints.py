@@ -104,9 +104,7 @@ def tried(api: Taskpost, options: Namespace, screen: Screen, name: str) -> int:
     """Make the test, and wait for what comes of it."""
     given = options.endpoint.partition("://")[2]
     path = f"/{given.partition('/')[2]}"
-    task = api.try_endpoint(
-        name, path=path, method=options.method, body=options.body, timeout_seconds=options.timeout
-    )
+    task = api.try_endpoint(name, path=path, method=options.method, body=options.body, timeout_seconds=options.timeout)
     task = api.wait(task, timeout_seconds=WAIT_SECONDS)
     screen.json(task.raw) if options.json else show_task(screen, task, datetime.now(UTC))
     return 0 if task.state == "succeeded" else 1

@@ -1,5 +1,6 @@
 """
-`taskpost schedules`: lists schedules, shows one whole, adds, changes, pauses, runs, previews and deletes them.
+`taskpost schedules`: lists schedules, shows one whole, adds, changes, pauses, runs, previews, makes up for and deletes
+them.
 
 Owns which option means which field of a definition. Refuses to judge times: the API does, and says what is wrong.
 """
@@ -13,6 +14,8 @@ from itertools import islice
 from typing import Any
 
 from service import cli_values as values
+from service.cli_backfills import ACTIONS as BACKFILLS
+from service.cli_backfills import check_backfill, define_backfill, run_backfill
 from service.cli_schedule_show import show_preview, show_runs, show_schedule, show_schedules
 from service.cli_screen import Screen, one_line
 from service.cli_submit import define_effort, define_labels, define_target, target, task_options
@@ -21,7 +24,7 @@ from service.client.blocking import Taskpost
 from service.client.errors import StateConflict
 from service.client.schedules import Schedule
 
-ACTIONS = ("list", "show", "runs", "add", "change", "pause", "resume", "run", "preview", "delete")
+ACTIONS = ("list", "show", "runs", "add", "change", "pause", "resume", "run", "preview", "delete", *BACKFILLS)
 WITH_TASK = ("add", "change")
 WITH_TIMES = (*WITH_TASK, "preview")
 PAGE, NEXT = 50, 5
@@ -38,6 +41,7 @@ examples:
   taskpost schedules add party --at '2026-12-24 18:00' --tz Europe/Berlin email:send to=all@example.com
   taskpost schedules change nightly --cron '0 4 * * MON-FRI' --retries 5
   taskpost schedules preview --cron '0 9 L * *' --tz America/New_York
+  taskpost schedules backfill nightly --from 2026-11-01 --to 2026-11-08 --dry-run
   taskpost schedules show nightly
   taskpost wait $(taskpost schedules run nightly --quiet)"""
 NOTHING = "no schedules; `taskpost schedules add --help` shows how to make one"
@@ -46,7 +50,8 @@ USAGE = """taskpost schedules [list] [--limit N | --all]
        taskpost schedules add NAME [times] HANDLER [key=value …] | --url URL
        taskpost schedules change NAME [times] [what to do]
        taskpost schedules pause|resume|run|delete NAME …
-       taskpost schedules preview NAME | [times]"""
+       taskpost schedules preview NAME | [times]
+       taskpost schedules backfill NAME --from TIME [--to TIME] | backfills NAME | abort NAME ID"""
 
 
 def define(parser: ArgumentParser) -> None:
@@ -61,6 +66,7 @@ def define(parser: ArgumentParser) -> None:
     amount.add_argument("-q", "--quiet", action="store_true", help="run: print only the id of its task")
     define_times(parser)
     define_policies(parser)
+    define_backfill(parser)
     define_target(parser)
     define_effort(parser)
     define_labels(parser)
@@ -110,6 +116,8 @@ def run(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
         if options.action in ("pause", "resume", "run", "delete"):
             options.ids = options.words
             return for_each(options, screen, lambda name: act(options, screen, api, name))
+        if options.action in BACKFILLS:
+            return run_backfill(options, screen, api)
         if options.action == "list":
             return print_all(options, screen, api)
         if options.action == "runs":
@@ -133,7 +141,8 @@ def check_options(options: Namespace) -> None:
             f"which schedule? taskpost schedules {action} NAME; `taskpost schedules` lists them"
         )  # fmt: skip
         raise ArgumentTypeError(which)
-    if action in ("show", "runs", "preview") and len(options.words) > 1:
+    check_backfill(options)
+    if action in ("show", "runs", "preview", "backfill", "backfills") and len(options.words) > 1:
         raise ArgumentTypeError(f"{action} takes one name; {' '.join(options.words[1:])!r} is too much")
     if action == "list" and options.words:
         raise ArgumentTypeError(f"list takes no name; did you mean taskpost schedules show {options.words[0]}?")

@@ -43,6 +43,9 @@ SYMBOLS = {
     "skipped": "–",
     "put_off": "○",
     "missed": "✗",
+    # of backfills
+    "done": "✓",
+    "aborted": "–",
     # of endpoints
     "ok": "✓",
     "failing": "✗",

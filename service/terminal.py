@@ -46,6 +46,8 @@ COLOURS = {
     "skipped": "35",
     "put_off": "36",
     "missed": "31",
+    "done": "32",
+    "aborted": "35",
     "ok": "32",
     "failing": "31",
     "open": "33",

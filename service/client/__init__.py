@@ -38,7 +38,7 @@ from service.client.errors import (
     VersionConflict,
     WaitTimedOut,
 )
-from service.client.schedules import Occurrence, Preview, Schedule, ScheduleRun
+from service.client.schedules import Backfill, BackfillCount, Occurrence, Preview, Schedule, ScheduleRun
 from service.client.types import (
     Attempt,
     CallTimes,
@@ -65,6 +65,8 @@ __all__ = [
     "AsyncCompletion",
     "AsyncTaskpost",
     "Attempt",
+    "Backfill",
+    "BackfillCount",
     "CallTimes",
     "Checkpoint",
     "ClientError",

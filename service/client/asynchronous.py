@@ -11,11 +11,11 @@ from typing import Any, TypeVar, Unpack
 
 import httpx
 
+from service.client.asynchronous_schedules import AsyncSchedules
 from service.client.calls import Answer, Pause, Steps
 from service.client.endpoints import Endpoint, EndpointCall, EndpointSettings
 from service.client.many import Listing, Window
-from service.client.schedules import Definition, Preview, Schedule, ScheduleRun, Times
-from service.client.shell import Shell, id_of
+from service.client.shell import id_of
 from service.client.submission import plain
 from service.client.types import (
     Attempt,
@@ -37,7 +37,7 @@ T = TypeVar("T")
 List = builtins.list  # in the class below `list` is a method
 
 
-class AsyncTaskpost(Shell):
+class AsyncTaskpost(AsyncSchedules):
     """
     The API, for asyncio: the methods of `Taskpost`, to be awaited. Use it in one event loop, with `async with`.
 
@@ -201,61 +201,6 @@ class AsyncTaskpost(Shell):
     async def handlers(self) -> List[Handler]:
         """As `Taskpost.handlers`."""
         return await self._run(self._calls.everything(Handler, "/v1/handlers"))
-
-    async def schedules(self, *, limit: int | None = None) -> AsyncIterator[Schedule]:
-        """As `Taskpost.schedules`, with `async for`."""
-        listing = Listing(self._calls, Schedule, "/v1/schedules", {}, limit)
-        while not listing.is_over:
-            for one in await self._run(listing.more()):
-                yield one
-
-    async def schedule(self, name: str) -> Schedule:
-        """As `Taskpost.schedule`."""
-        return await self._run(self._schedules.get(name))
-
-    async def create_schedule(self, name: str | None = None, **definition: Unpack[Definition]) -> Schedule:
-        """As `Taskpost.create_schedule`."""
-        return await self._run(self._schedules.create(name, definition))
-
-    async def put_schedule(
-        self, name: str, *, if_version: int | None = None, **definition: Unpack[Definition]
-    ) -> Schedule:
-        """As `Taskpost.put_schedule`."""
-        return await self._run(self._schedules.put(name, if_version, definition))
-
-    async def update_schedule(
-        self, name: str, *, if_version: int | None = None, **changes: Unpack[Definition]
-    ) -> Schedule:
-        """As `Taskpost.update_schedule`."""
-        return await self._run(self._schedules.update(name, if_version, changes))
-
-    async def delete_schedule(self, name: str, *, if_version: int | None = None) -> None:
-        """As `Taskpost.delete_schedule`."""
-        await self._run(self._schedules.delete(name, if_version))
-
-    async def pause_schedule(self, name: str) -> Schedule:
-        """As `Taskpost.pause_schedule`."""
-        return await self._run(self._schedules.turn(name, "pause"))
-
-    async def resume_schedule(self, name: str) -> Schedule:
-        """As `Taskpost.resume_schedule`."""
-        return await self._run(self._schedules.turn(name, "resume"))
-
-    async def run_schedule(self, name: str) -> Task:
-        """As `Taskpost.run_schedule`."""
-        return await self._run(self._schedules.run(name))
-
-    async def preview_schedule(self, name: str, *, count: int = 10) -> Preview:
-        """As `Taskpost.preview_schedule`."""
-        return await self._run(self._schedules.preview(name, count))
-
-    async def preview_times(self, name: str | None = None, *, count: int = 10, **times: Unpack[Times]) -> Preview:
-        """As `Taskpost.preview_times`."""
-        return await self._run(self._schedules.preview_times(name, count, times))
-
-    async def schedule_runs(self, name: str) -> List[ScheduleRun]:
-        """As `Taskpost.schedule_runs`."""
-        return await self._run(self._schedules.runs(name))
 
     async def secrets(self, *, reveal: bool = False) -> List[Secret]:
         """As `Taskpost.secrets`."""

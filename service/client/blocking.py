@@ -11,11 +11,11 @@ from typing import Any, TypeVar, Unpack
 
 import httpx
 
+from service.client.blocking_schedules import Schedules
 from service.client.calls import Answer, Pause, Steps
 from service.client.endpoints import Endpoint, EndpointCall, EndpointSettings
 from service.client.many import Listing, Window
-from service.client.schedules import Definition, Preview, Schedule, ScheduleRun, Times
-from service.client.shell import Shell, id_of
+from service.client.shell import id_of
 from service.client.submission import plain
 from service.client.types import (
     Attempt,
@@ -37,7 +37,7 @@ T = TypeVar("T")
 List = builtins.list  # in the class below `list` is a method
 
 
-class Taskpost(Shell):
+class Taskpost(Schedules):
     """
     The API, for synchronous code. Safe to share between threads; close it, or use it with `with`.
 
@@ -217,78 +217,6 @@ class Taskpost(Shell):
     def handlers(self) -> List[Handler]:
         """The handlers that workers have published, by name."""
         return self._run(self._calls.everything(Handler, "/v1/handlers"))
-
-    def schedules(self, *, limit: int | None = None) -> Iterator[Schedule]:
-        """The schedules by name, at most *limit* (None: all); pages are read as they are needed."""
-        listing = Listing(self._calls, Schedule, "/v1/schedules", {}, limit)
-        while not listing.is_over:
-            yield from self._run(listing.more())
-
-    def schedule(self, name: str) -> Schedule:
-        """One schedule as it stands. Raises NotFound."""
-        return self._run(self._schedules.get(name))
-
-    def create_schedule(self, name: str | None = None, **definition: Unpack[Definition]) -> Schedule:
-        """
-        Save a new schedule: `create_schedule("nightly", cron="0 3 * * *", timezone="Asia/Shanghai", task={"name": …})`.
-        Without a name one is made up. Sent once: look at `schedules` before calling again after `NoAnswer`.
-
-        Raises:
-            StateConflict: there is one of that name.
-            Refused: the definition has faults, all listed.
-        """
-        return self._run(self._schedules.create(name, definition))
-
-    def put_schedule(self, name: str, *, if_version: int | None = None, **definition: Unpack[Definition]) -> Schedule:
-        """
-        Save a schedule under *name*, whatever was there; with *if_version* only if it is of that `version`.
-
-        Raises:
-            VersionConflict: it was changed since it was read.
-            Refused: the definition has faults, all listed.
-        """
-        return self._run(self._schedules.put(name, if_version, definition))
-
-    def update_schedule(self, name: str, *, if_version: int | None = None, **changes: Unpack[Definition]) -> Schedule:
-        """
-        Change the fields that are given: of `task` too only those; None removes one. Raises as `put_schedule`, and
-        NotFound.
-        """
-        return self._run(self._schedules.update(name, if_version, changes))
-
-    def delete_schedule(self, name: str, *, if_version: int | None = None) -> None:
-        """Remove a schedule and its history; its tasks stay. Raises NotFound, VersionConflict."""
-        self._run(self._schedules.delete(name, if_version))
-
-    def pause_schedule(self, name: str) -> Schedule:
-        """Keep a schedule from firing until it is resumed."""
-        return self._run(self._schedules.turn(name, "pause"))
-
-    def resume_schedule(self, name: str) -> Schedule:
-        """Let a schedule fire again, from now on."""
-        return self._run(self._schedules.turn(name, "resume"))
-
-    def run_schedule(self, name: str) -> Task:
-        """
-        Make the task of a schedule now, whatever its state. Sent once: look at `schedule_runs` before calling again
-        after `NoAnswer`.
-        """
-        return self._run(self._schedules.run(name))
-
-    def preview_schedule(self, name: str, *, count: int = 10) -> Preview:
-        """The next *count* occurrences of a schedule."""
-        return self._run(self._schedules.preview(name, count))
-
-    def preview_times(self, name: str | None = None, *, count: int = 10, **times: Unpack[Times]) -> Preview:
-        """
-        The next *count* occurrences of times that are not saved: `preview_times(cron="0 9 * * MON-FRI")`. *name*
-        decides what `H` and the jitter are. Raises Refused.
-        """
-        return self._run(self._schedules.preview_times(name, count, times))
-
-    def schedule_runs(self, name: str) -> List[ScheduleRun]:
-        """What became of its last 100 occurrences, the newest first."""
-        return self._run(self._schedules.runs(name))
 
     def secrets(self, *, reveal: bool = False) -> List[Secret]:
         """What signs calls of URLs, the current secret first; masked unless *reveal*."""

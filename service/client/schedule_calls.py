@@ -8,10 +8,21 @@ would meet what the first one did. All else may be repeated.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from service.client.calls import JSON, Calls, Request, Steps, parsed
-from service.client.schedules import Preview, Schedule, ScheduleRun, definition_of, patch_of, schedule_path
+from service.client.schedules import (
+    Backfill,
+    BackfillCount,
+    Preview,
+    Schedule,
+    ScheduleRun,
+    definition_of,
+    patch_of,
+    schedule_path,
+)
 from service.client.submission import encode
 from service.client.types import Task, view
 
@@ -62,6 +73,23 @@ class ScheduleCalls:
     def preview_times(self, name: str | None, count: int, times: Mapping[str, Any]) -> Steps[Preview]:
         body = definition_of({"name": name, "count": count, **times})
         return (yield from self._calls.read(Preview, Request("POST", "/v1/schedules/preview", encode(body), JSON)))
+
+    def backfill(self, name: str, asked: Mapping[str, Any]) -> Steps[Backfill]:
+        """Sent once: a repetition would begin a second one."""
+        request = Request("POST", schedule_path(name, "/backfill"), encode(definition_of(asked)), JSON)
+        return view(Backfill, parsed((yield from self._calls.ask(request, is_repeatable=False))))
+
+    def count(self, name: str, start_at: datetime | str, end_at: datetime | str | None) -> Steps[BackfillCount]:
+        asked = definition_of({"start_at": start_at, "end_at": end_at, "dry_run": True})
+        request = Request("POST", schedule_path(name, "/backfill"), encode(asked), JSON)
+        return (yield from self._calls.read(BackfillCount, request))
+
+    def backfills(self, name: str) -> Steps[list[Backfill]]:
+        return (yield from self._calls.everything(Backfill, schedule_path(name, "/backfills")))
+
+    def one_backfill(self, method: str, name: str, id_: str) -> Steps[Backfill]:
+        path = schedule_path(name, f"/backfills/{quote(id_, safe='')}")
+        return (yield from self._calls.read(Backfill, Request(method, path)))
 
     def _guarded(self, request: Request, if_version: int | None) -> Steps[Schedule]:
         """Of a change that was made, but whose answer was lost, a guarded repetition would say that another made it."""

@@ -136,6 +136,32 @@ class ScheduleRun(View, frozen=True, kw_only=True):
     missed: int | None = None
 
 
+class BackfillCount(View, frozen=True, kw_only=True):
+    """How many occurrences a range has. *total* is a bound where *is_exact* is False: there are more."""
+
+    total: int
+    is_exact: bool
+    first_fire_time: datetime | None = None
+    last_fire_time: datetime | None = None
+
+
+class Backfill(View, frozen=True, kw_only=True):
+    """A past range that is made up for. *state*: running, done, aborted; *done* of *total* occurrences have fired."""
+
+    id: str
+    state: str
+    start_at: datetime
+    end_at: datetime
+    rate_per_second: float
+    overlap: str
+    total: int
+    done: int
+    last_fire_time: datetime | None = None
+    last_task_id: str | None = None
+    created_at: datetime
+    ended_at: datetime | None = None
+
+
 def schedule_path(name: str, action: str = "") -> str:
     if not name:
         raise ValueError("the name of a schedule is needed, not an empty text")

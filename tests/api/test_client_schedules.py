@@ -85,6 +85,7 @@ def test_only_what_may_be_repeated_is_repeated(pauses: list[float]) -> None:
 
     assert 1 == sent(lambda client: client.create_schedule("a", cron="@daily", task=ADD))
     assert 1 == sent(lambda client: client.run_schedule("a"))
+    assert 1 == sent(lambda client: client.backfill_schedule("a", "2026-11-01T00:00:00Z"))
     assert 1 == sent(lambda client: client.update_schedule("a", if_version=1, cron="@daily"))
     assert 3 == sent(lambda client: client.put_schedule("a", cron="@daily", task=ADD))
     assert 3 == sent(lambda client: client.pause_schedule("a"))
@@ -145,6 +146,27 @@ def test_a_schedule_from_creation_to_deletion(api: Taskpost) -> None:
         api.schedule("often")
 
 
+def test_a_past_range_is_counted_made_up_for_and_aborted(api: Taskpost) -> None:
+    """Under way it says how far it is; one that has ended stays as it is."""
+    hour_ago, now = datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC)
+    api.create_schedule("past", every_seconds=60, anchor_at=hour_ago, task=ADD, paused=True)
+    count = api.count_backfill("past", hour_ago, hour_ago + timedelta(minutes=2))
+    assert (3, True, count.first_fire_time) == (count.total, count.is_exact, count.first_fire_time)
+    begun = api.backfill_schedule("past", hour_ago, hour_ago + timedelta(minutes=2), rate_per_second=100)
+    deadline = time.monotonic() + 30
+    while (found := api.backfill("past", begun.id)).state != "done":
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+    assert (3, 3, "backfilled") == (found.done, found.total, api.schedule_runs("past")[0].outcome)
+    slow = api.backfill_schedule("past", hour_ago, now, rate_per_second=0.01, overlap="one_by_one")
+    assert ("aborted", "one_by_one") == ((ended := api.abort_backfill("past", slow.id)).state, ended.overlap)
+    assert [slow.id, begun.id] == [one.id for one in api.backfills("past")]
+    with pytest.raises(Refused, match="lies in the future"):
+        api.backfill_schedule("past", hour_ago, now + timedelta(days=1))
+    with pytest.raises(NotFound, match="no backfill"):
+        api.abort_backfill("past", "0000")
+
+
 def test_faults_of_a_schedule_are_all_named(api: Taskpost) -> None:
     """Those of its times and those of its task."""
     with pytest.raises(Refused, match="hour: '25' cannot be read"):
@@ -182,6 +204,12 @@ async def test_asyncio_programs_do_the_same_with_schedules(url: str) -> None:
         assert 1 == len((await api.preview_times("x", count=1, every_seconds=60)).items)
         task = await api.run_schedule(made.name)
         assert [task.id] == [run.task_id for run in await api.schedule_runs(made.name)]
+        since = datetime.now(UTC) - timedelta(days=3)
+        assert (await api.count_backfill(made.name, since)).total in (3, 4)
+        begun = await api.backfill_schedule(made.name, since, overlap="one_by_one")
+        assert begun.id == (await api.backfill(made.name, begun.id)).id
+        assert (await api.abort_backfill(made.name, begun.id)).state in ("aborted", "done")
+        assert [begun.id] == [one.id for one in await api.backfills(made.name)]
         assert "@hourly" == (await api.update_schedule(made.name, cron="@hourly")).cron
         assert "skip" == (await api.put_schedule(made.name, cron="@daily", overlap="skip", task=ADD)).overlap
         await api.delete_schedule(made.name)

@@ -131,6 +131,25 @@ def test_one_is_paused_run_changed_resumed_and_deleted(run: Run) -> None:
     assert (2, "deleted  acted\n", True) == (status, out, err.startswith("nobody: there is no schedule nobody"))
 
 
+def test_a_past_range_is_counted_begun_watched_and_aborted(run: Run) -> None:
+    """Each with a line that says how far it is."""
+    run("add", "past", "--every", "1d", "--anchor", "2026-01-01T00:00:00Z", *ADD, "--paused")
+    span = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-03T12:00:00Z")
+    status, out, err = run("backfill", "past", *span, "--dry-run")
+    assert (0, "3 occurrences", "") == (status, out.splitlines()[0], err)
+    assert ["last", "2026-01-03", "00:00:00", "UTC"] == out.splitlines()[2].split()
+    assert 3 == json.loads(run("backfill", "past", *span, "--dry-run", "--json")[1])["total"]
+    status, out, err = run("backfill", "past", *span, "--rate", "0.01", "--one-by-one")
+    state, id_, progress = out.strip().split("  ")
+    assert (0, "▶ running", True) == (status, state, progress.endswith(" of 3"))
+    assert f"taskpost schedules backfills past shows how far it is, abort past {id_} ends it.\n" == err
+    assert id_ in run("backfills", "past")[1]
+    assert run("abort", "past", id_)[1].startswith(f"– aborted  {id_}")
+    assert "– aborted" in run("backfills", "past")[1]
+    run("add", "none", "--every", "1d", *ADD)
+    assert (0, "", "there was no backfill yet\n") == run("backfills", "none")
+
+
 def test_times_are_looked_at_before_they_are_saved(run: Run) -> None:
     """In UTC and as local times."""
     status, out, err = run("preview", "--cron", "30 2 * * *", "--tz", "Asia/Shanghai", "--count", "2")
@@ -158,6 +177,10 @@ def test_times_are_looked_at_before_they_are_saved(run: Run) -> None:
         (("show", "there", "too"), "takes one name"),
         (("preview",), "which times?"),
         (("change", "there", "--replace", "--every", "1h"), "--replace goes with add"),
+        (("backfill", "there"), "from when on?"),
+        (("abort", "there"), "abort needs the schedule and the backfill"),
+        (("show", "there", "--dry-run"), "go with backfill"),
+        (("backfill", "there", "--from", "2020-01-01", "--to", "2020-01-02"), "there is no occurrence from"),
         (("add", "x", "--calendar", " ", *ADD), "--calendar needs steps"),
     ],
 )
