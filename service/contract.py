@@ -31,11 +31,19 @@ def contract_text() -> bytes:
     return contract_path().read_bytes()
 
 
+def read_yaml(text: bytes) -> Any:
+    """A YAML document. Raises ValueError where it is none, and says where."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(text, Loader=loader)  # noqa: S506  both loaders are safe ones
+    except yaml.YAMLError as exc:
+        raise ValueError(str(exc)) from exc
+
+
 @cache
 def contract() -> dict[str, Any]:
     """The contract as it is read; shared, so nobody changes it."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    document: dict[str, Any] = yaml.load(contract_text(), Loader=loader)  # noqa: S506  both loaders are safe ones
+    document: dict[str, Any] = read_yaml(contract_text())
     return document
 
 

@@ -152,6 +152,12 @@ def local_text(when: datetime, timing: Timing) -> str:
     return local.isoformat(timespec="milliseconds" if local.microsecond else "seconds")
 
 
+def owner_of(definition: Mapping[str, Any]) -> dict[str, str] | None:
+    """The application and version that declare it."""
+    owner = definition.get("owner")
+    return {"application": owner["application"], "version": owner["version"]} if owner else None
+
+
 def shown(schedule: Schedule, zone: str, last_state: str | None) -> dict[str, Any]:
     """The contract's `Schedule`; *last_state* is how its last task stands."""
     definition, next_run, is_coming = schedule.definition, None, schedule.next_ms and schedule.state == ACTIVE
@@ -180,7 +186,7 @@ def shown(schedule: Schedule, zone: str, last_state: str | None) -> dict[str, An
         "next_run_local": local_text(next_run, timing) if next_run else None,
         "last_run": last,
         "runs": schedule.runs,
-        "owner": definition.get("owner"),
+        "owner": owner_of(definition),
         "version": schedule.version,
         "created_at": rfc3339(definition["created_ms"]),
         "updated_at": rfc3339(definition["updated_ms"]),

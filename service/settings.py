@@ -135,7 +135,16 @@ class Settings:
     max_failed: int = setting(1_000_000, "most failed tasks listed in a shard", 100)
 
     handlers: str = setting("", "where a worker finds its handlers: `module[:attr]`, several by comma")
-    app_version: str = setting("", "version of your application, shown with its workers")
+    schedules: str = setting("", "a YAML file of schedules, name by name, which a worker publishes when it starts")
+    app: str = setting(
+        "",
+        "name of your application: it owns the schedules that its code and file declare; "
+        "empty: what TASKPOST_HANDLERS says",
+    )
+    app_version: str = setting(
+        "",
+        "version of your application, shown with its workers; a newer one replaces the schedules of those before",
+    )
     reload: bool = setting(
         False, "while you write handlers: when a Python file changes, new attempts run the new code"
     )

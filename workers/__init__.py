@@ -28,6 +28,7 @@ from workers.outcome import (  # noqa: E402
     Succeeded,
     TimeLimitExceeded,
 )
+from workers.recurring import calendar, cron, every  # noqa: E402
 from workers.registry import Registry, lifespan, middleware, task  # noqa: E402
 
 __all__ = [
@@ -49,6 +50,9 @@ __all__ = [
     "Succeeded",
     "SyncHandle",
     "TimeLimitExceeded",
+    "calendar",
+    "cron",
+    "every",
     "lifespan",
     "middleware",
     "refuse_shadowing",

@@ -20,6 +20,7 @@ from typing import Any
 
 import uvloop
 
+from service.declared import Declared
 from service.egress import Egress
 from service.errors import InvalidHandler, InvalidSetting, StoreFull, StoreUnavailable, TaskpostError
 from service.logs import configure
@@ -27,6 +28,7 @@ from service.redaction import redaction_of
 from service.served import served
 from service.settings import Settings
 from service.store import Store
+from service.store.declarations import Application
 from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, stored_queue
 from workers import frames
 from workers.frames import Frames
@@ -40,6 +42,7 @@ from workers.push.credentials import Credentials
 from workers.push.gate import Gate
 from workers.push.resolve import Resolver
 from workers.push.signing import Signing
+from workers.recurring import declared_by
 from workers.registry import Registry, load
 from workers.resources import Lifespan
 from workers.run import Pipeline
@@ -76,6 +79,8 @@ class Child:
         self.stopping = asyncio.Event()
         self.new_queue = asyncio.Event()
         self.is_forgotten = asyncio.Event()
+        self.declared: list[Declared] = []
+        self.is_declared = False
 
     async def run(self) -> None:
         """Until told to stop, and drained."""
@@ -169,6 +174,7 @@ class Child:
         elif kind == frames.QUEUES:
             self.new_queue.set()
         elif kind == frames.PUBLISH:
+            self.is_declared = False
             self.is_forgotten.set()
         elif kind == frames.LOOK:
             self.helm.heed()
@@ -204,10 +210,16 @@ class Child:
                 loop.look()
 
     async def publish(self) -> None:
-        """Make the handlers known; one process of a worker is enough."""
+        """Make the handlers known, then the schedules; one process of a worker is enough."""
         if self.is_first:
             handlers = [handler.published() for handler in self.registry]
             await self.store.workers.publish(DEFAULT_NAMESPACE, handlers, self.store.tasks.clock.now_ms())
+            if not self.is_declared:
+                settings = self.settings
+                name = settings.app or settings.handlers or "taskpost"
+                app = Application(DEFAULT_NAMESPACE, name, settings.app_version, settings.timezone)
+                await self.store.declarations.publish(app, self.declared)
+                self.is_declared = True
 
     async def keep_queues(self) -> None:
         """Learn of new queues when the parent has, and every minute."""
@@ -316,6 +328,7 @@ def main() -> int:
     sys.dont_write_bytecode = sys.dont_write_bytecode or settings.reload
     try:
         registry = load(settings.handlers) if settings.handlers else Registry()
+        declared = declared_by(registry, settings)
     except (InvalidHandler, InvalidSetting) as exc:
         log.error("%s", exc)
         return frames.BAD_HANDLERS
@@ -325,7 +338,9 @@ def main() -> int:
     held.answer_with_stack()
     gc.collect()
     gc.freeze()  # what the imports made stays, and need not be looked at again
-    uvloop.run(live(Child(settings, registry, held, pipe, worker, first == "1", door)))
+    child = Child(settings, registry, held, pipe, worker, first == "1", door)
+    child.declared = declared
+    uvloop.run(live(child))
     return 1
 
 

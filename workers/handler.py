@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, overload
 
+from service.declared import Declared
 from service.errors import InvalidHandler
 from service.task import DEFAULT_QUEUE
 from workers.arguments import Arguments
@@ -60,6 +61,7 @@ class Handler(Submitting[P, R]):
         self.surroundings = surroundings or Surroundings()
         self.middleware = self.surroundings.layers
         self.bind = self.arguments.bind
+        self.schedules: tuple[Declared, ...] = ()
         # Nothing stands around it: no dependency, no hook, no middleware. Registering middleware ends that.
         self.is_bare = not (self.needs or self.hooks or self.middleware)
         functools.update_wrapper(self, function)

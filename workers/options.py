@@ -19,6 +19,7 @@ from service.errors import InvalidHandler
 
 if TYPE_CHECKING:
     from workers.hooks import Hook, Policy
+    from workers.recurring import Recurring
 
 NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 NAME_RULE = "1 to 128 of A-Z a-z 0-9 . _ : -"
@@ -67,6 +68,7 @@ class HandlerOptions(TypedDict, total=False):
     on_failure: Hook | Sequence[Hook]
     on_retry: Hook | Sequence[Hook]
     on_cancelled: Hook | Sequence[Hook]
+    schedule: Recurring | Sequence[Recurring]
 
 
 class Options(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ from workers.depends import Resource, Surroundings, check, plan_of
 from workers.handler import Handler
 from workers.hooks import apart
 from workers.options import HandlerOptions, check_name, read_options
+from workers.recurring import schedules_of
 from workers.shadowing import hidden_by_ours
 
 P = ParamSpec("P")
@@ -162,7 +163,9 @@ class Registry:
             name = f"{function.__module__}.{getattr(function, '__name__', '')}"
         check_name(name)
         plain, hooks = apart(name, options)
+        schedule = plain.pop("schedule", None)
         handler: Handler[..., Any] = Handler(function, name, read_options(name, plain), hooks, self.surroundings)
+        handler.schedules = schedules_of(name, schedule, handler.place)
         self.add(handler)
         return handler
 

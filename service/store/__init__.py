@@ -19,6 +19,7 @@ from service.store.attempts import Attempts
 from service.store.backfills import Backfills
 from service.store.completions import Completions
 from service.store.connection import FAILURES, connect, servers_of, translated
+from service.store.declarations import Declarations
 from service.store.endpoints import EndpointBook, EndpointSettings
 from service.store.events import BLOCK_MS, Events
 from service.store.gone import GoneUrls
@@ -58,6 +59,7 @@ class Store:
         self.endpoint_book = EndpointBook(self.endpoint_settings)
         self.schedules = Schedules(self.tasks)
         self.backfills = Backfills(self.schedules)
+        self.declarations = Declarations(self.schedules)
         self.traffic = Traffic(self.scripts, self.tasks.clock)
         self.secrets = Secrets(self.scripts, self.tasks.clock)
         self.events = Events(connect(settings, wait_seconds=BLOCK_MS / 1000), 1)

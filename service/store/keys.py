@@ -34,6 +34,8 @@ names that depend on a task or a queue from that prefix; their headers list whic
     sh:<namespace>/<name>     list    what became of its last occurrences, the newest first
     sb:<namespace>/<name>     hash    id -> a backfill of it, see backfill.py; #id -> the definition that it goes by
                                       while it is under way
+    app:<namespace>/<app>     hash    v:<version> -> its number by when it was first seen, # -> the last number;
+                                      n:<name> of a schedule that it declares -> by which version (shard 0)
     sched  schedules          zset    active schedules, and backfills (namespace/name#id), by when they are due; all
                                       schedules by name. wake:@schedules: look again
     secrets                   hash    namespace -> what signs its call-outs, see secrets.py; # -> changes (shard 0)
@@ -146,6 +148,10 @@ SECRETS = prefix(0) + "secrets"
 ENDPOINTS = prefix(0) + "endpoints"
 CALLS = prefix(0) + "calls"
 CIRCUITS = prefix(0) + "circuits"
+
+
+def application(namespace: str, name: str) -> str:
+    return f"{prefix(0)}app:{namespace}/{name}"
 
 
 def schedule(shard: int, member: str) -> str:

@@ -266,7 +266,7 @@ class Checker:
     def check_names(self) -> None:
         known = (
             b"t:", b"o:", b"a:", b"p:", b"c:", b"l:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"sess:",
-            b"worker:", b"doing:", b"ctl:", b"s:", b"sh:", b"sb:",
+            b"worker:", b"doing:", b"ctl:", b"s:", b"sh:", b"sb:", b"app:",
         )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"made", b"ev")
         whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone",
