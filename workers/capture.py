@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 OWN_FOLDERS = (f"{HERE}{os.sep}", f"{HERE.parent / 'service'}{os.sep}")
 NOT_OWN = str(HERE / "demo.py")
 EXECUTOR = str(HERE / "pools" / "executor.py")
+THREAD = str(HERE / "pools" / "thread.py")
 
 
 def error_of(exc: BaseException) -> dict[str, Any]:
@@ -46,12 +47,15 @@ def traceback_of(exc: BaseException) -> str:
 
 def stack_of(thread_id: int) -> str | None:
     """
-    Where the thread is just now, as Python prints it, without the frames of the worker; None if it is gone.
+    Where the thread is just now, as Python prints it, without the frames of the worker and those that lead to them;
+    None if it is gone.
     """
     frame = sys._current_frames().get(thread_id)
     if frame is None:
         return None
-    kept = [one for one in traceback.extract_stack(frame, MAX_FRAMES) if not _is_own(one.filename)]
+    frames = traceback.extract_stack(frame, MAX_FRAMES)
+    begun = next((n for n, one in enumerate(frames) if one.filename == THREAD), 0)
+    kept = [one for one in frames[begun:] if not _is_own(one.filename)]
     return clip("Stack (most recent call last):\n" + "".join(traceback.format_list(kept)), MAX_TRACEBACK_CHARS)
 
 
