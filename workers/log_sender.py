@@ -19,6 +19,7 @@ from service.attempts import MOST_BYTES, MOST_LINES, pack_line, pack_lines
 from service.errors import TaskpostError
 from service.store.attempts import LogNote
 from service.store.tasks import MOST_A_CALL, MOST_BYTES_A_CALL
+from workers.said import tell
 
 if TYPE_CHECKING:
     from service.store import Store
@@ -93,11 +94,8 @@ class LogSender:
             return
         if get_ident() == thread:
             self.start()
-            return
-        try:
-            loop.call_soon_threadsafe(self.start)
-        except RuntimeError:  # the loop is closed: the worker is gone, and nobody can be told
-            pass
+        else:
+            tell(loop, self.start)
 
     def close(self, attempt: Attempt) -> None:
         """The attempt is over; its last lines go with its outcome."""

@@ -1,5 +1,5 @@
 """
-Where handlers run: coroutines on the loop, plain functions on threads.
+Where handlers run: coroutines on the loop, plain functions in child processes or on threads.
 
 A pool answers how the attempt ended and never raises for what a handler does, whatever that is. It knows
 nothing of Redis, leases or retries. Its caller never gives it more than it has room for.
