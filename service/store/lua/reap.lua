@@ -14,7 +14,8 @@
 -- Who crashed is decided fairly: a task that was lost alone did; of several lost together with a worker any may have, so none
 -- is blamed, up to nine times; they become suspects, which run alone from then on. A worker that vanished whole (its machine
 -- was switched off) makes suspects only of those that were lost before. One with max_crashes 0 ends either way, since it must not run twice.
--- When nobody reaped for 5 s (Redis was away, its clock jumped), nothing is reaped for one lease length.
+-- When nobody reaped for 5 s, or for a lease length if that is shorter (Redis was away, its clock jumped), nothing is reaped
+-- for one lease length.
 
 local lease_ms, together, lost = tonumber(ARGV[2]), math.abs(tonumber(ARGV[3])), {}
 local is_cleared = tonumber(ARGV[3]) < 0
@@ -24,7 +25,7 @@ else
   local noted = redis.call('HMGET', KEYS[1], 'reaped', 'hold')
   local reaped, hold = tonumber(noted[1] or 0), tonumber(noted[2] or 0)
   if reaped <= now and now - reaped < 400 then return {0} end
-  if now - reaped > 5000 or reaped > now + 1000 then hold = now + lease_ms end
+  if now - reaped > math.min(5000, lease_ms) or reaped > now + 1000 then hold = now + lease_ms end
   hold = math.min(hold, now + lease_ms)
   redis.call('HSET', KEYS[1], 'reaped', now, 'hold', hold)
   local ahead = redis.call('ZRANGEBYSCORE', prefix .. 'lease', '(' .. now + LONGEST_LEASE, '+inf', 'LIMIT', 0, 128)
