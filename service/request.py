@@ -11,6 +11,7 @@ import re
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,7 +45,7 @@ class UnusableRequest(ValueError):
     """A submission from which no request can be made; another attempt would not help."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Delivery:
     """
     What the headers tell of the attempt. Times are ms since the epoch; *most_attempts* is the last that may
@@ -152,6 +153,7 @@ def check_header(name: str, value: Any) -> None:
         raise UnusableRequest(f"the value of header {name!r}: needs up to 8192 characters of printable ASCII")
 
 
+@lru_cache(1024)
 def place_of(url: str) -> str:
     """*url* as errors name it: without user, password and query, which may hold secrets."""
     try:

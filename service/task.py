@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -334,7 +335,13 @@ def callback_id(id_: bytes, now_ms: int) -> bytes:
 
 def rfc3339(ms: int) -> str:
     """*ms* since the epoch as RFC 3339 in UTC, with milliseconds."""
-    return f"{datetime.fromtimestamp(ms // 1000, UTC).isoformat()[:19]}.{ms % 1000:03d}Z"
+    return f"{second_of(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@lru_cache(4096)
+def second_of(seconds: int) -> str:
+    """*seconds* since the epoch, which many tasks share, as RFC 3339 without a zone."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def epoch_ms(text: str) -> int:
