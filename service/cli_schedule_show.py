@@ -134,7 +134,7 @@ def show_preview(screen: Screen, preview: Preview, now: datetime) -> None:
 
 def show_runs(screen: Screen, runs: Sequence[ScheduleRun], now: datetime) -> None:
     """What became of occurrences, with the tasks: theirs, or those that were in their way."""
-    columns = [Column("OCCURRENCE, UTC"), Column("WHAT BECAME OF IT"), Column("WHEN"), Column("TASK", shrinks=True)]
+    columns = [Column("OCCURRENCE, UTC", shrinks=True), Column("OUTCOME"), Column("WHEN"), Column("TASK")]
     columns += [Column("STATE")]
     rows = [
         (
