@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from service.cli_screen import Column, Screen, clock, one_line, relative, span
 from service.cli_show import json_text
-from service.client.schedules import Preview, Schedule, ScheduleRun
+from service.client.schedules import Owner, Preview, Schedule, ScheduleRun
 
 WIDE = 120
 MOST_RUNS = 10
@@ -112,11 +112,16 @@ def how_it_goes(screen: Screen, schedule: Schedule, now: datetime) -> list[tuple
         state = screen.state(schedule.last_run.state) if schedule.last_run.state else "no longer kept"
         rows.append(("last task", f"{schedule.last_run.task_id}  {state}"))
     if schedule.owner is not None:
-        version = f" {schedule.owner.version}" if schedule.owner.version else ""
-        rows.append(("declared by", one_line(f"{schedule.owner.application}{version}")))
+        rows.append(("declared by", owner_text(schedule.owner)))
+    if schedule.also_declared_by is not None:
+        rows.append(("and by", f"{owner_text(schedule.also_declared_by)}, which does not get the name"))
     if schedule.updated_at is not None:
         rows.append(("changed", f"{clock(schedule.updated_at)} ({relative(schedule.updated_at, now)})"))
     return rows
+
+
+def owner_text(owner: Owner) -> str:
+    return one_line(f"{owner.application} {owner.version}")
 
 
 def show_preview(screen: Screen, preview: Preview, now: datetime) -> None:

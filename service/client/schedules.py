@@ -93,6 +93,7 @@ class Schedule(View, frozen=True, kw_only=True):
     last_run: LastRun | None = None
     runs: int = 0
     owner: Owner | None = None
+    also_declared_by: Owner | None = None
     version: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None

@@ -16,13 +16,19 @@ from tests.running import taskpost
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-WITH_HANDLERS = ("thumbnails", "report", "scrape", "imports", "celery_after", "nightly")
+WITH_HANDLERS = ("thumbnails", "report", "scrape", "imports", "celery_after", "nightly", "daily_report")
 SAID = {
     "thumbnails": ["0.small.png: 64 x 32", "3.small.png: 64 x 56"],
     "report": [" of 8: 2026-11-0", "{'month': '2026-11', 'total': 356.4}"],
     "scrape": ["Page /0", "Page /11", "asked for patience"],
     "imports": ["the last run began at row 400", "processes lost: 1", "1000 rows in the table, 250250 al"],
     "celery_after": ["{'day': '2026-11-22', 'total': 10}"],
+    "daily_report": [
+        "At 03:00 every day, Asia/Shanghai",
+        "T03:00:00+08:00",
+        "figures of the day before 20",
+        "3 of 3 made up",
+    ],
     "nightly": ["log-archive: Every second, 3 times", "from the beginning until", "3 windows meet without a gap: True"],
     "later": ["succeeded: {'pages': 12}", "the endpoint stops at page", "the second one is cancelled"],
     "batch": ["10,000 tasks submitted", "the last one succeeded: 10000"],
