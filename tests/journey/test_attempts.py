@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,6 +83,22 @@ def test_a_call_that_failed_is_seen_and_can_be_repeated(running: System, endpoin
     assert ("/in?token=qu3rys3cret&a=1", {"n": 1}) == (path, body)
     assert SECRETS == {name: headers[name.lower()] for name in SECRETS}
     assert "1" == headers["taskpost-attempt"]
+
+
+def test_the_command_line_prints_the_last_call(running: System, endpoint: Receiver) -> None:
+    """With what is to be set first on standard error, so that the command can be piped; of a handler there is none."""
+    task = submitted(running, endpoint)
+    handled = running.api.post("/v1/tasks", json={"name": "demo.add", "args": {"a": 1, "b": 2}}).json()
+    env = {**os.environ, "TASKPOST_URL": running.url}
+    command = [sys.executable, "-m", "service.cli", "attempts", "--curl"]
+    printed, none = (
+        subprocess.run([*command, one["id"]], env=env, capture_output=True, text=True, timeout=60)
+        for one in (task, handled)
+    )
+    (attempt,) = running.api.get(f"/v1/tasks/{task['id']}/attempts").json()["items"]
+    assert (0, attempt["http"]["curl"] + "\n") == (printed.returncode, printed.stdout)
+    assert "SECRET_AUTHORIZATION, SECRET_COOKIE" in printed.stderr
+    assert (1, "") == (none.returncode, none.stdout)
 
 
 def test_no_secret_is_shown_anywhere(running: System, endpoint: Receiver) -> None:

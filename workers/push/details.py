@@ -49,7 +49,7 @@ class Details:
         if call is None or isinstance(outcome, Accepted | Cancelled | Crashed):
             return
         if isinstance(outcome, Succeeded) and not (self.keeps_all or task.attempt > 1 or task.crashes):
-            outcome.http = {**(outcome.http or {}), "total_ms": call.trace.times()[-1]}
+            outcome.http = {**(outcome.http or {}), "total_ms": call.trace.total_ms()}
             return
         secrets = Hidden()
         for one in (*hidden.texts, *self.redaction.secrets(dict(call.headers.items()), call.url), *passwords(call)):

@@ -42,5 +42,9 @@ class Trace:
         """Name look-up, connecting, TLS, wait for the first byte, body, and the whole until now; in ms."""
         waited = None if self.sent is None or self.first_byte is None else self.first_byte - self.sent
         read = None if self.first_byte is None or self.ended is None else self.ended - self.first_byte
-        steps = (self.dns, self.connect, self.tls, waited, read, clock() - self.begun)
-        return [None if one is None else round(one * 1000, 2) for one in steps]
+        steps = (self.dns, self.connect, self.tls, waited, read)
+        return [*(None if one is None else round(one * 1000, 2) for one in steps), self.total_ms()]
+
+    def total_ms(self) -> float:
+        """The time until now."""
+        return round((clock() - self.begun) * 1000, 2)
