@@ -77,7 +77,7 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/v1/schedules/{name}/backfills": {"GET": backfills.list_backfills},
     "/v1/schedules/{name}/backfills/{id}": {"GET": backfills.get_backfill, "DELETE": backfills.abort_backfill},
     "/v1/queues": {"GET": queues.list_queues},
-    "/v1/queues/{queue}": {"GET": queues.get_queue},
+    "/v1/queues/{queue}": {"GET": queues.get_queue, "PATCH": queues.update_queue},
     "/v1/workers": {"GET": workers.list_workers},
     "/v1/workers/{id}": {"GET": workers.get_worker},
     "/v1/workers/{id}/quiet": {"POST": workers.quiet_worker},

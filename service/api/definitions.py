@@ -78,18 +78,5 @@ def pointer_of(given: dict[str, Any]) -> str:
     return next((f"/{name}" for name in ("end_at", "at") if name in given), "")
 
 
-def merge_patch(document: Any, patch: Any) -> Any:
-    """*document* changed as RFC 7396 says: what is null goes."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(document) if isinstance(document, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = merge_patch(merged.get(name), value)
-    return merged
-
-
 def refuse(faults: list[Fault]) -> NoReturn:
     raise InvalidSubmission(counted(faults, WHAT), errors=faults)

@@ -47,3 +47,16 @@ def faults_of(document: Any, schema: str, secrets: Collection[str]) -> list[Faul
                 fault["detail"] = "is not what the contract says of this field"
             faults.append(fault)
     return faults
+
+
+def merge_patch(document: Any, patch: Any) -> Any:
+    """*document* changed as RFC 7396 says: what is null goes."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(document) if isinstance(document, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patch(merged.get(name), value)
+    return merged

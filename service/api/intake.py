@@ -86,6 +86,7 @@ class Intake:
             with_whole_numbers(submission)
         key = submission.get("idempotency_key")
         idempotency = idempotency_of(self.namespace, key, canonical(submission)) if key else b""
+        runtime.store.queue_book.complete(submission, self.namespace, known.queue)
         packed = pack(
             submission, self.namespace, queue=known.queue, lane=known.lane, max_crashes=known.max_crashes, now_ms=now_ms
         )

@@ -13,8 +13,8 @@ import orjson
 from starlette.responses import Response
 
 from service.api.answers import json_answer, listed
-from service.api.definitions import WHAT, defined, merge_patch, read_timing, refuse, visible
-from service.api.given import body_of, faults_of
+from service.api.definitions import WHAT, defined, read_timing, refuse, visible
+from service.api.given import body_of, faults_of, merge_patch
 from service.api.runtime import Asked, Runtime
 from service.errors import AlreadyExists, InvalidQuery, PreconditionFailed, ScheduleNotFound
 from service.occurrences import due_ms_of
@@ -110,7 +110,7 @@ async def resume_schedule(asked: Asked) -> Response:
 async def run_schedule(asked: Asked) -> Response:
     """`POST /v1/schedules/{name}/run`"""
     runtime = asked.runtime
-    store, builder = runtime.require_store(), Builder(runtime.store.handlers, runtime.settings)
+    store, builder = runtime.require_store(), Builder(runtime.store, runtime.settings)
     for _ in range(MOST_TRIES):
         schedule = await known(asked)
         timing, now_ms = timing_of(runtime, schedule), store.tasks.clock.now_ms()

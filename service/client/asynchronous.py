@@ -169,6 +169,10 @@ class AsyncTaskpost(AsyncSchedules):
             for one in await self._run(listing.more()):
                 yield one
 
+    async def change_queue(self, queue: str, settings: Mapping[str, Any]) -> Queue:
+        """As `Taskpost.change_queue`."""
+        return await self._run(self._calls.change_queue(queue, settings))
+
     async def queues(self) -> List[Queue]:
         """As `Taskpost.queues`."""
         return await self._run(self._calls.everything(Queue, "/v1/queues"))

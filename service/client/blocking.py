@@ -185,6 +185,10 @@ class Taskpost(Schedules):
         while not listing.is_over:
             yield from self._run(listing.more())
 
+    def change_queue(self, queue: str, settings: Mapping[str, Any]) -> Queue:
+        """Change settings of a queue by name, such as `{"callback": {"url": …}}`; None takes one away."""
+        return self._run(self._calls.change_queue(queue, settings))
+
     def queues(self) -> List[Queue]:
         """The queues, by name, with what waits in them."""
         return self._run(self._calls.everything(Queue, "/v1/queues"))

@@ -271,6 +271,7 @@ class Queue(View, frozen=True, kw_only=True):
     scheduled: int = 0
     running: int = 0
     oldest_seconds: float | None = None
+    settings: dict[str, Any] = {}
 
 
 class Worker(View, frozen=True, kw_only=True):

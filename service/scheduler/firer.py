@@ -40,7 +40,7 @@ class Firer:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store, self.settings = store, settings
-        self.builder = Builder(store.handlers, settings)
+        self.builder = Builder(store, settings)
         self.filler = Filler(store, settings, self.builder)
         self.timings: dict[tuple[str, int], Timing] = {}
         self.job: Job | None = None

@@ -15,8 +15,8 @@ from service.occurrences import counted_between, due_ms_of, first_not_late, newe
 from service.recurrence.timing import Timing
 from service.schedule import Schedule, moment, ms_of
 from service.settings import Settings
+from service.store import Store
 from service.store.schedules import Shot
-from service.store.workers import HandlerBook
 from service.submission import pack, with_whole_numbers
 from service.task import DEFAULT_QUEUE, new_ids, options_of, rfc3339
 from service.templates import Firing, filled
@@ -30,8 +30,8 @@ LETTERS = {"allow": b"a", "skip": b"s", "queue_one": b"q", "cancel_running": b"c
 class Builder:
     """Makes tasks of occurrences."""
 
-    def __init__(self, book: HandlerBook, settings: Settings) -> None:
-        self.book, self.settings = book, settings
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self.book, self.queues, self.settings = store.handlers, store.queue_book, settings
 
     def record(
         self, schedule: Schedule, timing: Timing, nominal_ms: int, previous: datetime | None, now_ms: int
@@ -44,10 +44,12 @@ class Builder:
         target = handler or schedule.definition.get("target", {})
         options = options_of(submission, handler, self.settings)
         with_whole_numbers(submission)
+        queue = target.get("queue") or DEFAULT_QUEUE
+        self.queues.complete(submission, schedule.namespace, queue)
         return pack(
             submission,
             schedule.namespace,
-            queue=target.get("queue") or DEFAULT_QUEUE,
+            queue=queue,
             lane="url" if "url" in submission else target.get("lane", "async"),
             max_crashes=min(options["max_crashes"], 100),
             now_ms=now_ms,

@@ -25,6 +25,7 @@ from service.store.events import BLOCK_MS, Events
 from service.store.gone import GoneUrls
 from service.store.memory import MemoryWatch
 from service.store.pages import Pages
+from service.store.queue_settings import QueueBook, QueueSettings
 from service.store.queues import Queues
 from service.store.schedules import Schedules
 from service.store.scripts import Scripts
@@ -57,6 +58,8 @@ class Store:
         self.queues = Queues(self.tasks)
         self.endpoint_settings = EndpointSettings(self.scripts)
         self.endpoint_book = EndpointBook(self.endpoint_settings)
+        self.queue_settings = QueueSettings(self.scripts)
+        self.queue_book = QueueBook(self.queue_settings)
         self.schedules = Schedules(self.tasks)
         self.backfills = Backfills(self.schedules)
         self.declarations = Declarations(self.schedules)
@@ -111,6 +114,7 @@ class Store:
             await self.handlers.refresh()
             await self.gone.refresh()
             await self.endpoint_book.renew()
+            await self.queue_book.renew()
             await self.warn_about_persistence()
 
     async def agree(self) -> None:
@@ -196,6 +200,7 @@ class Store:
     async def close(self) -> None:
         self.gone.close()
         self.endpoint_book.close()
+        self.queue_book.close()
         await self.events.close()
         await self.wakes.close()
         await self.client.aclose()

@@ -1,5 +1,5 @@
 """
-Documents kept apart from tasks: secrets, settings of endpoints. JSON in the fields of a hash of shard 0.
+Documents kept apart from tasks: secrets, settings of endpoints and of queues. JSON in the fields of a hash of shard 0.
 
 Owns how they are written (`sealed`, `opened`: encryption at rest has its place there and nowhere else), and that
 two who change one at once both do.
@@ -7,16 +7,21 @@ two who change one at once both do.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
+from service.errors import TaskpostError
 from service.store import keys
 from service.store.queues import pairs_of
 from service.store.scripts import Scripts
 
 Document = dict[str, Any]
+FRESH_SECONDS = 3.0
 VERSION = "#"  # a field that counts changes; no field of ours can be called so
 
 
@@ -35,7 +40,7 @@ class Fields:
 
     def __init__(self, scripts: Scripts, letter: str) -> None:
         self.scripts, self.letter = scripts, letter
-        self.key = {"S": keys.SECRETS, "E": keys.ENDPOINTS}[letter]
+        self.key = {"S": keys.SECRETS, "E": keys.ENDPOINTS, "Q": keys.QUEUE_SETTINGS}[letter]
 
     async def read(self, field: str) -> Document | None:
         """The document of *field*."""
@@ -70,3 +75,77 @@ class Fields:
             if found == new:
                 return wanted
             text = found
+
+
+def field_of(namespace: str, name: str) -> str:
+    return f"{namespace}/{name}"
+
+
+class NamedSettings:
+    """
+    Settings of things that have names, for each namespace: a document for each one that has any. One that says nothing
+    any more is gone.
+    """
+
+    def __init__(self, scripts: Scripts, letter: str) -> None:
+        self.fields = Fields(scripts, letter)
+
+    async def read(self, namespace: str, name: str) -> Document:
+        """The settings of *name*; empty when it has none."""
+        return await self.fields.read(field_of(namespace, name)) or {}
+
+    async def all_of(self, namespace: str) -> dict[str, Document]:
+        """All settings of *namespace*, by name."""
+        start = f"{namespace}/"
+        found = await self.fields.read_all()
+        return {field.removeprefix(start): one for field, one in sorted(found.items()) if field.startswith(start)}
+
+    async def put(self, namespace: str, name: str, setting: str, value: Any) -> Document:
+        """Set *setting* of *name* to *value*, and leave the rest as it is; None takes it away. Answers them all."""
+        return await self.put_all(namespace, name, {setting: value})
+
+    async def put_all(self, namespace: str, name: str, values: dict[str, Any]) -> Document:
+        """`put` of all *values* at once."""
+
+        def changed(found: Document | None) -> Document | None:
+            return {key: one for key, one in {**(found or {}), **values}.items() if one is not None} or None
+
+        return await self.fields.change(field_of(namespace, name), changed) or {}
+
+
+class SettingsBook:
+    """All such settings as this process read them; `renew` asks for them again only when any has changed."""
+
+    def __init__(self, settings: NamedSettings) -> None:
+        self.settings = settings
+        self.version: bytes | None = b""
+        self.documents: dict[str, Document] = {}
+        self.read_at = float("-inf")
+        self.reading: asyncio.Task[None] | None = None
+
+    async def renew(self) -> Self:
+        """Be up to date. Raises StoreUnavailable; what was known stands."""
+        self.read_at = time.monotonic()
+        version = await self.settings.fields.version()
+        if version != self.version:
+            self.documents = await self.settings.fields.read_all()
+            self.version = version
+        return self
+
+    def known(self, namespace: str, name: str) -> Document:
+        """The settings of *name*, as far as they are known. Renews in the background what is old."""
+        if time.monotonic() - self.read_at > FRESH_SECONDS and self.reading is None:
+            self.reading = asyncio.get_running_loop().create_task(self.read())
+        return self.documents.get(field_of(namespace, name), {})
+
+    async def read(self) -> None:
+        """`renew` in the background."""
+        try:
+            with contextlib.suppress(TaskpostError):
+                await self.renew()
+        finally:
+            self.reading = None
+
+    def close(self) -> None:
+        if self.reading is not None:
+            self.reading.cancel()

@@ -40,6 +40,7 @@ names that depend on a task or a queue from that prefix; their headers list whic
                                       schedules by name. wake:@schedules: look again
     secrets                   hash    namespace -> what signs its call-outs, see secrets.py; # -> changes (shard 0)
     endpoints                 hash    namespace/endpoint -> its settings, see endpoints.py; # -> changes (shard 0)
+    queues                    hash    namespace/queue -> its settings, see queue_settings.py; # -> changes (shard 0)
     calls  called             hash, zset   namespace/endpoint -> how its calls went, see calls.lua; by when (shard 0)
     circuits                  hash    namespace/endpoint -> its circuit, while that is not closed (shard 0)
 
@@ -146,6 +147,7 @@ HANDLERS = prefix(0) + "handlers"
 GONE = prefix(0) + "gone"
 SECRETS = prefix(0) + "secrets"
 ENDPOINTS = prefix(0) + "endpoints"
+QUEUE_SETTINGS = prefix(0) + "queues"
 CALLS = prefix(0) + "calls"
 CIRCUITS = prefix(0) + "circuits"
 

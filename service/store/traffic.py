@@ -16,7 +16,7 @@ import msgspec
 import orjson
 
 from service.store import keys
-from service.store.endpoints import field_of
+from service.store.fields import field_of
 from service.store.queues import pairs_of
 from service.store.scripts import Scripts
 from service.store.tasks import Clock

@@ -26,7 +26,7 @@ SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback", "Rotation", "WorkerStop", "WorkerSizes",
             "EndpointAuth", "EndpointChange", "EndpointEnabling", "EndpointDisabling", "EndpointTest",
-            "Rescheduling", "ScheduleDefinition", "SchedulePreview", "BackfillRequest",
+            "Rescheduling", "QueueSettings", "ScheduleDefinition", "SchedulePreview", "BackfillRequest",
             "CalendarInterval",
             "CompletionFailure", "CompletionDeferral", "CompletionProgress", "CompletionLog",
             "CompletionLine")  # fmt: skip
@@ -39,7 +39,7 @@ SCHEMA_WORDS = {
 OPERATION_IDS = {
     "submitTask", "submitTaskBatch", "submitTaskStream", "listTasks", "getTask", "getTaskResult",
     "listTaskAttempts", "cancelTask", "replayTask", "runTask", "rescheduleTask", "explainTask", "deleteTask",
-    "listQueues", "getQueue", "listWorkers",
+    "listQueues", "getQueue", "updateQueue", "listWorkers",
     "getWorker", "quietWorker", "resumeWorker", "stopWorker", "resizeWorker", "listHandlers",
     "sendPost", "sendPut", "sendPatch", "sendDelete",
     "completeAttempt", "failAttempt", "deferAttempt", "sendHeartbeat", "reportProgress", "logLines",

@@ -23,7 +23,8 @@ from service.outcome import Accepted, Deferred, Failed, Outcome, PutOff, failed
 from service.settings import Settings
 from service.store import Store
 from service.store.alerts import alert
-from service.store.endpoints import EndpointBook, field_of
+from service.store.endpoints import EndpointBook
+from service.store.fields import field_of
 from service.store.traffic import Circuit, Report
 from service.task import Leased, rfc3339
 from workers.push.fresh import Fresh
