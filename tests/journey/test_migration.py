@@ -192,6 +192,7 @@ TESTS: dict[str, list[str]] = {
     "`beat_schedule`, `add_periodic_task`": [
         "api/test_client_schedules.py::test_a_schedule_from_creation_to_deletion",
         "store/test_firing.py::test_schedulers_at_once_fire_each_occurrence_once",
+        "store/test_declarations.py::test_a_deploy_removes_what_it_does_not_declare",
     ],
     "`crontab()`": [
         "recurrence/test_cron.py::test_an_expression_means_what_cron_means",
