@@ -183,9 +183,7 @@ def parse_record(raw: bytes, large_outcome: bytes | None = None) -> Record:
         ValueError: written by a newer format than this version reads.
     """
     if raw[0] != FORMAT:
-        raise ValueError(
-            f"record of format {raw[0]}: this version reads format {FORMAT}; upgrade all processes"
-        )
+        raise ValueError(f"record of format {raw[0]}: this version reads format {FORMAT}; upgrade all processes")
     start, submission = submission_of(raw)
     end = start + len(submission)
     outcome = large_outcome if large_outcome is not None else raw[end + 1 :]
@@ -323,11 +321,6 @@ def options_of(submission: Mapping[str, Any], handler: Mapping[str, Any] | None,
         if (value := submission.get(name)) is not None or (handler and (value := handler.get(name)) is not None):
             chosen[name] = value
     return chosen
-
-
-def callback_id(id_: bytes, now_ms: int) -> bytes:
-    """The id of the task that delivers the callback of *id_*, which ends at *now_ms*: same shard, derived from it."""
-    return now_ms.to_bytes(6, "big") + id_[6:7] + bytes(byte ^ 0x5A for byte in id_[7:])
 
 
 # ---------------------------------------------------------------- times

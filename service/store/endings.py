@@ -23,7 +23,6 @@ from service.task import (
     Leased,
     Record,
     Snapshot,
-    callback_id,
     created_ms,
     encode_id,
     pack_header,
@@ -186,6 +185,11 @@ def outcome_of(origin: Origin, ending: Ending, called: bytes | None) -> bytes:
     if ending.result is None or ending.result == b"null":
         return text
     return b'%b,"result":%b}' % (text[:-1], ending.result)
+
+
+def callback_id(id_: bytes, now_ms: int) -> bytes:
+    """The id of the task that delivers the callback of *id_*, which ends at *now_ms*: same shard, derived from it."""
+    return now_ms.to_bytes(6, "big") + id_[6:7] + bytes(byte ^ 0x5A for byte in id_[7:])
 
 
 def callback_record(

@@ -270,7 +270,8 @@ class Checker:
         )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"made", b"ev")
         whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone",
-                 b"secrets", b"endpoints", b"queues", b"sched", b"schedules", b"calls", b"called", b"circuits")  # fmt: skip
+                 b"secrets", b"endpoints", b"queues", b"sched", b"schedules", b"calls", b"called",
+                 b"circuits")  # fmt: skip
         shard = self.shard
         for name in (*shard.strings, *shard.lists, *shard.zsets, *shard.hashes):
             if name not in whole and not name.startswith(known):
