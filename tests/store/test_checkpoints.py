@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from service.redaction import Redaction
 from service.showing import show
 from service.store import Store
 from service.store.endings import Ending, again
@@ -207,7 +208,7 @@ async def test_a_task_tells_that_it_has_a_checkpoint(store: Store, worker: Worke
     await store.tasks.note_progress(shard_of(id_), [(id_, task.token, b'{"current":1}')])
     found = await snapshot(store, id_)
     assert {"current": 1} == found.progress
-    shown = show(found, options_of(found.record.submission, None, store.settings))["checkpoint"]
+    shown = show(found, options_of(found.record.submission, None, store.settings), Redaction())["checkpoint"]
     assert 10 == shown["bytes"]
     assert abs(epoch_ms(shown["at"]) - store.tasks.clock.now_ms()) < 60_000
     await worker.again(b"R", task, delay_ms=60_000)

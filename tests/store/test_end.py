@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from service.redaction import Redaction
 from service.showing import show
 from service.store import Store
 from service.store.endings import NO_TOKEN, Ending, Origin
@@ -30,7 +31,7 @@ CALLBACK = {**ADD, "callback": {"url": "http://127.0.0.1/hook"}}
 
 async def shown(store: Store, id_: bytes) -> dict[str, Any]:
     found = await snapshot(store, id_)
-    return show(found, options_of(found.record.submission, None, store.settings))
+    return show(found, options_of(found.record.submission, None, store.settings), Redaction())
 
 
 async def test_a_result_is_read_as_it_was_reported(store: Store, worker: Worker) -> None:
