@@ -69,6 +69,15 @@ async def test_what_is_to_be_passed_on_is_judged_as_well(api: Serving) -> None:
         assert [("/url", reason)] == faults(await api.http.post(f"/v1/send/{url}", content=b"x"))
 
 
+async def test_what_a_schedule_calls_is_judged_when_it_is_made(api: Serving) -> None:
+    """Not at night, when it fires."""
+    given = {"cron": "0 * * * *", "task": {"url": INNER, "callback": {"url": "http://127.1/"}}}
+    answer = await api.http.put("/v1/schedules/s1", json=given)
+    assert 422 == answer.status_code, answer.text
+    found = sorted((fault["pointer"], fault.get("reason", "")) for fault in answer.json()["errors"])
+    assert [("/task/callback/url", "odd-host"), ("/task/url", "private")] == found
+
+
 async def test_where_tokens_are_fetched_is_judged_as_well(api: Serving) -> None:
     """Credentials name a URL too."""
     auth = {"kind": "oauth2_client_credentials", "client_id": "a", "client_secret": "b", "token_url": INNER}
