@@ -64,6 +64,7 @@ class Egress:
     ) -> None:
         self.allow, self.deny = read_rules(ALLOW, allow), read_rules(DENY, deny)
         self.dev, self.own = dev, frozenset(own)
+        self._named = {rule.namespace for rule in (*self.allow, *self.deny)}
         self._by_namespace: dict[str, Rules] = {}
 
     @classmethod
@@ -77,8 +78,7 @@ class Egress:
 
     def rules(self, namespace: str = DEFAULT_NAMESPACE) -> Rules:
         """What applies to *namespace*; namespaces without rules of their own share one object."""
-        named = {rule.namespace for rule in (*self.allow, *self.deny)}
-        key = namespace if namespace in named else ""
+        key = namespace if namespace in self._named else ""
         if key not in self._by_namespace:
             self._by_namespace[key] = Rules(self, namespace, is_named=bool(key))
         return self._by_namespace[key]
