@@ -96,7 +96,7 @@ async def test_schedulers_killed_at_any_instant_lose_and_double_nothing(
 
 @many
 async def test_a_backfill_outlives_its_schedulers(store: Store, start: Start, deployment: Deployment) -> None:
-    """A hundred and twenty occurrences; whoever carries them out is killed again and again; none is left out or repeated."""
+    """Whoever carries it out is killed again and again; none of 120 occurrences is left out or repeated."""
     now_ms = store.tasks.clock.now_ms()
     schedule = await save(store, defined(store, "s0", cron="0 * * * *"))
     end_ms = now_ms - now_ms % HOUR_MS
