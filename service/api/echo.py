@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.api import bodies
 from service.api.problems import send_body, send_problem
+from service.completion import CHARACTERS, PATH
 from service.errors import InvalidQuery, Problem
 from service.submission import counted
 
@@ -33,6 +35,7 @@ PLACE = "/echo"
 MOST_SECONDS = 300.0
 NO_BODY = (204, 304)
 COMPLETION_SECONDS = 10.0
+COMPLETION_URL = re.compile(rf"https?://[!-~]+{PATH}[\w-]{{{CHARACTERS}}}", re.ASCII)
 BOUNDS = {
     "status": (200, 599),
     "delay": (0, MOST_SECONDS),
@@ -130,7 +133,7 @@ def asked_of(query: bytes) -> dict[str, float]:
 def decided(heard: Heard, asked: dict[str, float]) -> list[tuple[bytes, bytes]]:
     """Decide on the status of the answer, which is noted in *heard*; the header fields that go with it."""
     attempt = heard.headers.get("taskpost-attempt", "1")
-    number = int(attempt) if attempt.isdigit() else 1
+    number = int(attempt) if re.fullmatch("[0-9]{1,9}", attempt) else 1
     again = [(b"retry-after", b"%d" % int(asked["retry_after"]))] if "retry_after" in asked else []
     if "fail" in asked and number <= asked["fail"]:
         heard.status = int(asked.get("status", 503 if again else 500))
@@ -151,19 +154,28 @@ def said(heard: Heard) -> dict[str, Any]:
     return {"type": "EchoFailure", "message": f"asked for {heard.status}", **heard.shown()}
 
 
+def directly() -> urllib.request.OpenerDirector:
+    """Opens http and https and nothing else: no file, no redirect, and no proxy of the environment."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (urllib.request.HTTPHandler, urllib.request.HTTPSHandler, urllib.request.HTTPErrorProcessor,
+                    urllib.request.HTTPDefaultErrorHandler):  # fmt: skip
+        opener.add_handler(handler())
+    return opener
+
+
 async def complete(heard: Heard, seconds: float) -> None:
     """Report success to the completion URL of *heard*, after *seconds*."""
-    url = heard.headers.get("taskpost-completion-url")
-    if not url:
+    url = heard.headers.get("taskpost-completion-url", "")
+    if not COMPLETION_URL.fullmatch(url):  # or whoever sends a request here could have any other URL called
         return
     await asyncio.sleep(seconds)
-    request = urllib.request.Request(  # noqa: S310 - only the URL that Taskpost itself gave
+    request = urllib.request.Request(  # noqa: S310 - only what looks as if Taskpost gave it
         f"{url}/complete",
         orjson.dumps({"result": heard.shown()["body"]}),
         {"Content-Type": "application/json"},
         method="POST",
     )
     try:
-        await asyncio.to_thread(urllib.request.urlopen, request, None, COMPLETION_SECONDS)
+        await asyncio.to_thread(directly().open, request, None, COMPLETION_SECONDS)
     except OSError as exc:
         log.warning("echo: %s was not completed: %s", url, exc)

@@ -49,6 +49,7 @@ def test_a_setting_names_more_fields() -> None:
         ("https://a.example/?%74oken=s3", "https://a.example/?%74oken=[hidden]"),
         ("https://a.example/#access_token=s3&x=1", "https://a.example/#access_token=[hidden]&x=1"),
         ("/only?token=s3", "/only?token=[hidden]"),
+        ("/only?x?token=s3", "/only?x?token=[hidden]"),
         ("what? token=s3", "what? token=s3"),
     ],
 )
@@ -56,6 +57,22 @@ def test_secrets_in_a_query_are_hidden(url: str, shown: str) -> None:
     """By the names of parameters; the rest stays as it is written."""
     assert shown == shown_url(url)
     assert {"Location": shown} == Redaction().headers({"Location": url})
+
+
+@pytest.mark.parametrize("sign", "?&;#")
+def test_a_hostile_text_is_read_once(sign: str) -> None:
+    """An endpoint answers with 60 KB of signs that begin a parameter: were it read from each, a worker stood still."""
+    text = "/a=" + sign * 1_000_000
+    assert text == shown_url(text)
+
+
+def test_names_without_end_are_not_remembered() -> None:
+    """They would fill the memory of whoever reads answers."""
+    redaction = Redaction()
+    assert redaction.hides("x-token-" + "a" * 10_000)
+    assert 0 == redaction._known.cache_info().currsize
+    assert redaction.hides("x-token")
+    assert 1 == redaction._known.cache_info().currsize
 
 
 def test_the_secrets_of_a_call_are_known_one_by_one() -> None:

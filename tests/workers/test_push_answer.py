@@ -186,6 +186,10 @@ async def test_an_endpoint_that_says_when_is_called_then(hook, status):
     outcome = await call()
     assert isinstance(outcome, Deferred)
     assert 3600 == outcome.after_seconds
+    hook.return_value = httpx.Response(status, headers={"retry-after": "0" * 60_000})
+    outcome = await call()
+    assert isinstance(outcome, Deferred)
+    assert len(outcome.reason) < 300
 
 
 async def test_a_redirect_is_not_followed_and_says_where_it_led(hook):

@@ -38,6 +38,7 @@ OAUTH = {
     "client_id": "us & them",
     "client_secret": f"{SECRET}/+",
 }
+BASIC_PAIR = b64encode(f"us+%26+them:{SECRET}%2F%2B".encode()).decode()  # as OAUTH goes over the wire
 KEY = new_identity_key()
 
 
@@ -202,6 +203,7 @@ async def test_an_endpoint_that_refuses_every_token_gets_two(calls: Calls) -> No
     ("answer", "said"),
     [
         (httpx.Response(401, json={"error": "no", "error_description": f"{SECRET}/+"}), "401: no [hidden]"),
+        (httpx.Response(400, json={"error": BASIC_PAIR}), "400: [hidden]"),
         (httpx.Response(500, text="<html>"), "answered 500"),
         (httpx.Response(200, text="no json"), "answered 200"),
         (httpx.Response(200, json={"access_token": "a\r\nX-Evil: b"}), "no bearer token"),
@@ -219,6 +221,7 @@ async def test_without_an_access_token_nothing_is_sent(calls: Calls, answer: Any
     assert said in outcome.error["message"]
     assert TOKEN_URL in outcome.error["message"]
     assert SECRET not in outcome.error["message"]
+    assert BASIC_PAIR not in outcome.error["message"]
     assert not calls.hook.called
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,7 +19,7 @@ from service.egress_table import address_of
 from tests.workers.test_push_answer import OPTIONS, leased
 from workers.outcome import Failed, Outcome, Succeeded
 from workers.push.client import PushClient
-from workers.push.resolve import Resolver, is_this_machine
+from workers.push.resolve import Resolver, is_this_machine, look_up
 
 OURS, INNER = "127.0.0.2", "127.0.0.1"  # both are this machine; only the first is allowed
 ONLY_OURS = Egress(OURS)
@@ -184,6 +185,25 @@ async def test_a_name_that_cannot_be_resolved_now_is_tried_again():
             assert "the host name 'hook.test' does not resolve (Temporary failure" in outcome.error["message"]
             await asyncio.sleep(0)
     assert 2 == len(names.asked)
+
+
+async def test_names_that_are_never_answered_hold_up_no_other(monkeypatch):
+    """Nor do they take the threads on which the name of Redis is looked up."""
+    slow, found = threading.Event(), [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (OURS, 0))]
+
+    def looked_up(host: str, *_: Any) -> Any:
+        if host.startswith("slow"):
+            slow.wait(60)
+        return found
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    waiting = [asyncio.create_task(look_up(f"slow{number}.test")) for number in range(40)]
+    try:
+        assert [OURS] == await look_up("fast.test")
+        assert found == await asyncio.get_running_loop().getaddrinfo("redis.test", 6379)
+    finally:
+        slow.set()
+        await asyncio.gather(*waiting)
 
 
 async def test_a_name_without_addresses_does_not_resolve():

@@ -27,6 +27,7 @@ from workers.push.retry_after import retry_after_seconds
 RETRIED = frozenset((408, 425, 429))
 GONE = 410
 MAX_EXCERPT_CHARS = 1000
+MAX_HEADER_CHARS = 100
 ZLIB_OR_GZIP = zlib.MAX_WBITS | 32  # zlib finds out which of the two
 RAW_DEFLATE = -zlib.MAX_WBITS  # what some servers send as deflate
 
@@ -61,7 +62,8 @@ def outcome_of(answer: Answer, max_result_bytes: int, now: datetime, *, retry_4x
     if answer.status in (429, 503) and (header := answer.headers.get("retry-after")):
         after = retry_after_seconds(header, now)
         if after is not None:
-            return Deferred(after, f"{answer.place} answered {titled(answer.status)}, Retry-After: {header}", http)
+            said = f"{titled(answer.status)}, Retry-After: {clip(header, MAX_HEADER_CHARS)}"
+            return Deferred(after, f"{answer.place} answered {said}", http)
     return Failed(error_of(answer), retry=is_retried(answer.status, retry_4xx), http=http)
 
 

@@ -52,8 +52,8 @@ class Details:
             outcome.http = {**(outcome.http or {}), "total_ms": call.trace.total_ms()}
             return
         secrets = Hidden()
-        for one in (*hidden.texts, *self.redaction.secrets(dict(call.headers.items()), call.url), *passwords(call)):
-            secrets.add(one)
+        of_names = self.redaction.secrets(dict(call.headers.items()), call.url)
+        secrets.add(*hidden.texts, *of_names, *passwords(call))
         given = frozenset(name.lower() for name in task.submission.get("headers") or ())
         http = kept(call, seen.answer, outcome.http or {}, given, secrets, self.redaction)
         if isinstance(outcome, Failed):

@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 
 import httpx
 
@@ -21,12 +23,20 @@ from service.egress_table import Address, address_of
 
 KEEP_SECONDS = 10.0
 MOST_NAMES = 1000
+# A name whose servers never answer takes its thread for half a minute. The threads of asyncio itself are few, and the
+# name of Redis is looked up there.
+THREADS = 64
 
 LookUp = Callable[[str], Awaitable[Sequence[str]]]
 
 
 class ResolveError(httpx.ConnectError):
     """The name has no address, or the name servers gave no answer; another attempt may find one."""
+
+
+@cache
+def threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, "taskpost-names")
 
 
 async def look_up(host: str) -> list[str]:
@@ -36,7 +46,8 @@ async def look_up(host: str) -> list[str]:
     Raises:
         socket.gaierror
     """
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    loop = asyncio.get_running_loop()
+    found = await loop.run_in_executor(threads(), socket.getaddrinfo, host, None, 0, socket.SOCK_STREAM)
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 

@@ -80,9 +80,8 @@ class Tokens:
         except TimeoutError as exc:
             raise TokenRefused(f"no access token from {place}: no answer within {FETCH_SECONDS} s") from exc
         except (httpx.HTTPError, EgressDenied) as exc:
-            hidden = Hidden()
-            hidden.add(auth["client_secret"])
-            raise TokenRefused(clip(hidden.without(f"no access token from {place}: {exc}"), 1000)) from None
+            told = hidden_in(auth).without(f"no access token from {place}: {exc}")
+            raise TokenRefused(clip(told, 1000)) from None
         finally:
             del self._fetching[key]
         now = monotonic()
@@ -101,9 +100,20 @@ def request_of(auth: Mapping[str, Any]) -> httpx.Request:
     if auth.get("client_in_body"):
         form |= {"client_id": auth["client_id"], "client_secret": auth["client_secret"]}
     else:
-        pair = f"{quote_plus(auth['client_id'])}:{quote_plus(auth['client_secret'])}"
-        headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
+        headers["Authorization"] = f"Basic {basic_of(auth)}"
     return httpx.Request("POST", auth["token_url"], headers=headers, content=urlencode(form).encode())
+
+
+def basic_of(auth: Mapping[str, Any]) -> str:
+    """Id and secret as Basic authentication takes them (RFC 6749, 2.3.1)."""
+    return b64encode(f"{quote_plus(auth['client_id'])}:{quote_plus(auth['client_secret'])}".encode()).decode()
+
+
+def hidden_in(auth: Mapping[str, Any]) -> Hidden:
+    """What a server of tokens may send back and nobody may see: the secret, in each form in which it was sent."""
+    hidden = Hidden()
+    hidden.add(auth["client_secret"], quote_plus(auth["client_secret"]), basic_of(auth))
+    return hidden
 
 
 def token_of(status: int, body: bytes, place: str, auth: Mapping[str, Any]) -> Token:
@@ -120,10 +130,8 @@ def token_of(status: int, body: bytes, place: str, auth: Mapping[str, Any]) -> T
     said: dict[str, Any] = told if isinstance(told, dict) else {}
     text, kind = said.get("access_token"), str(said.get("token_type", "bearer"))
     if status != 200 or not isinstance(text, str):
-        hidden = Hidden()
-        hidden.add(auth["client_secret"])
         why = " ".join(str(said[name]) for name in ("error", "error_description") if name in said)
-        told_why = clip(hidden.without(f": {why}" if why else ""), 500)
+        told_why = clip(hidden_in(auth).without(f": {why}" if why else ""), 500)
         raise TokenRefused(f"no access token from {place}: it answered {status}{told_why}")
     if kind.lower() != "bearer" or not TOKEN.fullmatch(text):
         raise TokenRefused(f"no access token from {place}: it answered one that is no bearer token of printable ASCII")

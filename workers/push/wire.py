@@ -9,6 +9,7 @@ is one future, which is most of why it costs so little.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from dataclasses import dataclass
 from typing import Any, cast
@@ -200,4 +201,6 @@ def broken(exc: Exception) -> str:
     """What became of a connection."""
     if isinstance(exc, ssl.SSLError):
         return f"TLS failed: {exc.reason or exc}"
-    return str(getattr(exc, "strerror", None) or exc or type(exc).__name__)
+    if isinstance(exc, OSError) and exc.errno is not None and exc.errno > 0:
+        return os.strerror(exc.errno)  # asyncio's own text names the address once more, and not what happened
+    return str(exc) or type(exc).__name__
