@@ -28,7 +28,7 @@ SECRETS_EPILOG = """\
 examples:
   taskpost secrets                      what signs now: the current secret, and those before it that end
   export WEBHOOK_SECRET=$(taskpost secrets show)
-  taskpost secrets show --public        the whpk_ key, for receivers that check v1a signatures
+  taskpost secrets show --public        the whpk_ key, for receivers of v1a signatures (TASKPOST_SIGNATURES=v1,v1a)
   taskpost secrets rotate --overlap 7d  a new secret; the old one signs along for a week
   taskpost secrets rotate --overlap 0   the old one ends at once: somebody else has seen it"""
 

@@ -76,6 +76,9 @@ class Settings:
         "header fields whose values are not shown, besides those whose names tell that they are secrets, by comma; `*` "
         "stands for any characters: `x-tenant,x-internal-*`",
     )
+    signatures: str = setting(
+        "v1", "how calls are signed: v1 (by secret), v1a (by key pair, which costs 20 us more a call) or v1,v1a"
+    )
     keep_attempts: str = setting(
         "failed", "which calls of URLs are kept in detail with their attempts: failed (and retried) or all"
     )
@@ -190,6 +193,8 @@ class Settings:
             raise InvalidSetting(f"TASKPOST_ALERT_URL={self.alert_url}: needs http://… or https://…")
         if self.log_format not in ("text", "json"):
             raise InvalidSetting(f"TASKPOST_LOG_FORMAT={self.log_format}: needs text or json")
+        if not set(self.signatures.split(",")) <= {"v1", "v1a"}:
+            raise InvalidSetting(f"TASKPOST_SIGNATURES={self.signatures}: needs v1, v1a or v1,v1a")
         if self.keep_attempts not in ("failed", "all"):
             raise InvalidSetting(f"TASKPOST_KEEP_ATTEMPTS={self.keep_attempts}: needs failed or all")
         read_rules("TASKPOST_EGRESS_ALLOW", self.egress_allow)

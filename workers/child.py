@@ -89,7 +89,7 @@ class Child:
         lanes = Lanes(settings, self.sizes, self.nursery_door)
         push = PushClient(
             max_result_bytes=settings.max_result_bytes,
-            signing=Signing(self.store.secrets),
+            signing=Signing(self.store.secrets, settings.signatures),
             credentials=Credentials(self.store.endpoint_settings, self.store.secrets, settings.public_url),
             egress=Egress.of_settings(settings),
             resolver=Resolver(self.store.servers),

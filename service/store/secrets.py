@@ -107,6 +107,8 @@ def packed(generation: Generation) -> dict[str, Any]:
     }
 
 
-def signer_of(generations: list[Generation]) -> Signer:
-    """A signer with all keys of *generations*."""
-    return Signer(key for one in generations for key in (one.secret, one.private_key))
+def signer_of(generations: list[Generation], versions: str = "v1,v1a") -> Signer:
+    """A signer with all keys of *generations* that make signatures of *versions*."""
+    wanted = versions.split(",")
+    pairs = [(version, key) for one in generations for version, key in (("v1", one.secret), ("v1a", one.private_key))]
+    return Signer(key for version, key in pairs if version in wanted)

@@ -89,6 +89,21 @@ async def test_every_call_is_signed_by_secret_and_key(calls: Calls, submission: 
     assert 2 == calls.signatures
 
 
+@pytest.mark.parametrize(
+    ("versions", "starts"),
+    [("v1", ["v1,"]), ("v1a", ["v1a,"]), ("v1,v1a", ["v1,", "v1a,"]), ("v1a,v1", ["v1,", "v1a,"])],
+)
+async def test_a_call_has_the_signatures_that_are_asked_for(kept: Kept, versions: str, starts: list[str]) -> None:
+    """As TASKPOST_SIGNATURES says; both verify where both are."""
+    with respx.mock(using="httpx") as router:
+        route = router.route(url=URL).mock(httpx.Response(200))
+        client = PushClient(max_result_bytes=1000, signing=Signing(kept, versions))  # type: ignore[arg-type]
+        await client.call(leased(), OPTIONS, 1_795_305_630_500)
+        await client.aclose()
+        signatures = route.calls.last.request.headers["webhook-signature"].split(" ")
+    assert starts == [one[: one.index(",") + 1] for one in signatures]
+
+
 async def test_all_secrets_sign_while_they_rotate(calls: Calls) -> None:
     calls.kept.found = [SECOND, FIRST]
     await calls.call()

@@ -16,8 +16,9 @@ from workers.push.fresh import Fresh
 class Signing:
     """The signers of the namespaces that this process has met."""
 
-    def __init__(self, secrets: Secrets) -> None:
-        self._secrets = secrets
+    def __init__(self, secrets: Secrets, versions: str = "v1,v1a") -> None:
+        """*versions*: what signatures there are on each call, by comma."""
+        self._secrets, self._versions = secrets, versions
         self._signers: dict[str, Fresh[Signer]] = {}
 
     async def sign(self, request: Call, namespace: str) -> None:
@@ -29,7 +30,8 @@ class Signing:
         """
         signer = self._signers.get(namespace)
         if signer is None:
-            signer = self._signers[namespace] = Fresh(Made(self._secrets, namespace).signer, "the signing secrets")
+            made = Made(self._secrets, namespace, self._versions)
+            signer = self._signers[namespace] = Fresh(made.signer, "the signing secrets")
         headers = request.headers
         signature = (await signer.get()).sign(headers["webhook-id"], int(headers["webhook-timestamp"]), request.content)
         headers["webhook-signature"] = signature
@@ -38,13 +40,13 @@ class Signing:
 class Made:
     """The signer of a namespace, made again only when its secrets are others."""
 
-    def __init__(self, secrets: Secrets, namespace: str) -> None:
-        self._secrets, self._namespace = secrets, namespace
+    def __init__(self, secrets: Secrets, namespace: str, versions: str) -> None:
+        self._secrets, self._namespace, self._versions = secrets, namespace, versions
         self._generations: list[Generation] = []
         self._signer = Signer([])
 
     async def signer(self) -> Signer:
         generations = await self._secrets.generations(self._namespace)
         if generations != self._generations:
-            self._generations, self._signer = generations, signer_of(generations)
+            self._generations, self._signer = generations, signer_of(generations, self._versions)
         return self._signer
