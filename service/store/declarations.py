@@ -186,7 +186,8 @@ class Declarations:
         for one in declared:
             found = await self.schedules.read(f"{app.namespace}/{one.name}")
             owner = owner_of(found.definition) if found else None
-            if found and owner == app.owner and fields.get(f"n:{one.name}") == app.version:
+            # Another worker of this version may have taken the note of it away already.
+            if found and owner == app.owner and fields.get(f"n:{one.name}", app.version) == app.version:
                 await self.schedules.drop(found.member, found.version)
                 await self.scripts.command("HDEL", key, f"n:{one.name}")
 

@@ -95,7 +95,7 @@ async def test_the_soft_limit_interrupts_a_loop_in_python(hire):
 
 async def test_the_soft_limit_interrupts_a_sleep(hire):
     """Unhandled, it fails the attempt, with the line that was interrupted."""
-    outcome = await hire(1).call("child.sleep", soft=0.05, seconds=600)
+    outcome = await hire(1).call("child.sleep", soft=1.0, seconds=600)  # by then it sleeps
     assert isinstance(outcome, Failed)
     assert "SoftTimeLimitExceeded" == outcome.error["type"]
     assert "time.sleep" in outcome.error["traceback"]
