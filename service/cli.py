@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from service import __version__
 
-FAULT, INTERRUPTED = 2, 130
+FAULT, INTERRUPTED, CUT_OFF = 2, 130, 141
 
 
 class Command(NamedTuple):
@@ -88,9 +88,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A terminal that cannot show a character gets a question mark, not a traceback.
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="replace")
+    try:
+        try:
+            return answer(given)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CUT_OFF
+
+
+def answer(given: list[str]) -> int:
+    """Do what the words of the command line say; the exit status."""
     word = given[0] if given else "help"
     if word in ("help", "-h", "--help"):
-        return main([given[1], "--help"]) if len(given) > 1 and given[1] in COMMANDS else show_help()
+        return answer([given[1], "--help"]) if len(given) > 1 and given[1] in COMMANDS else show_help()
     if word in ("version", "--version", "-V"):
         print(f"taskpost {__version__}")
         return 0

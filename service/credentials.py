@@ -34,9 +34,15 @@ FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-def faults_of(auth: Mapping[str, Any], settings: Settings, rules: Rules) -> list[Fault]:
-    """What is wrong with *auth*, which the contract's schema takes, under *rules*; no fault quotes a secret."""
-    return [*together_faults(auth), *value_faults(auth, settings, rules)]
+def faults_of(auth: Mapping[str, Any], endpoint: str, settings: Settings, rules: Rules) -> list[Fault]:
+    """
+    What is wrong with *auth*, which the contract's schema takes, for *endpoint* under *rules*; no fault quotes a
+    secret.
+    """
+    faults = [*together_faults(auth), *value_faults(auth, settings, rules)]
+    if auth["kind"] == "mtls" and endpoint.startswith("http:"):
+        faults.append({"pointer": "/kind", "detail": f"{endpoint} is called without TLS, which shows no certificate"})
+    return faults
 
 
 def together_faults(auth: Mapping[str, Any]) -> Iterator[Fault]:

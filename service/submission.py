@@ -119,6 +119,10 @@ def faults_of_error(
     """
     pointer = prefix + "".join(f"/{escaped(str(step))}" for step in error.instance_path)
     unexpected = getattr(error.kind, "unexpected", None)
+    if options := getattr(error.kind, "options", None):
+        given, named = (", ".join(orjson.dumps(one).decode() for one in ones) for ones in ([error.instance], options))
+        yield {"pointer": pointer, "detail": f"{shortened(given)} is not one of {named}"}
+        return
     if unexpected is None:
         yield {"pointer": pointer, "detail": shortened(error.message)}
         return

@@ -41,7 +41,7 @@ async def put_auth(asked: Asked) -> Response:
     """`PUT /v1/endpoints/{endpoint}/auth`"""
     runtime, endpoint = asked.runtime, endpoint_in(asked)
     auth = await body_of(asked, "EndpointAuth", WHAT, secrets=(*SECRET_FIELDS, "headers"))
-    if faults := faults_of(auth, runtime.settings, runtime.rules):
+    if faults := faults_of(auth, endpoint, runtime.settings, runtime.rules):
         raise InvalidSubmission(counted(faults, WHAT), errors=faults)
     settings = runtime.require_store().endpoint_settings
     stored = await runtime.within(settings.put(runtime.namespace, endpoint, "auth", auth))

@@ -57,7 +57,11 @@ async def list_attempts(asked: Asked) -> Response:
     if history is None or history.snapshot.record.namespace != asked.runtime.namespace:
         raise not_found(text)
     calls = asked.runtime.calls_of(history.snapshot)
-    return listed([shown_attempt(row, calls) for row in [*history.rows, *unnoted_attempts(history)]])
+    rows = [*history.rows, *unnoted_attempts(history)]
+    outcome = history.snapshot.record.outcome or {}
+    if rows and rows[-1].get("outcome") == "succeeded" and "http" in outcome:
+        rows[-1].setdefault("http", outcome["http"])  # that of a first attempt is kept there, even if its log has a row
+    return listed([shown_attempt(row, calls) for row in rows])
 
 
 def shown_attempt(row: dict[str, Any], calls: CallsOfTask) -> dict[str, Any]:
@@ -78,14 +82,15 @@ def unnoted_attempts(history: History) -> list[dict[str, Any]]:
         return [{**running, "log_said": history.said, "log": history.lines}]
     if snapshot.state != "succeeded" or not outcome or (rows and rows[-1].get("outcome") == "succeeded"):
         return []
-    row = {
-        "attempt": outcome["attempt"],
-        "started_ms": outcome.get("started_ms", snapshot.record.time_ms),
-        "finished_ms": snapshot.record.time_ms,
-        "worker": outcome.get("worker", ""),
-        "outcome": "succeeded",
-    }
-    return [{**row, "http": outcome["http"]} if "http" in outcome else row]
+    return [
+        {
+            "attempt": outcome["attempt"],
+            "started_ms": outcome.get("started_ms", snapshot.record.time_ms),
+            "finished_ms": snapshot.record.time_ms,
+            "worker": outcome.get("worker", ""),
+            "outcome": "succeeded",
+        }
+    ]
 
 
 async def cancel_task(asked: Asked) -> Response:

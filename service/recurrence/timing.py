@@ -171,8 +171,8 @@ class _Reading:
 
     def calendar(self) -> Iterator[Recurrence]:
         given = self.fields["calendar"]
-        months = 12 * (given.get("years") or 0) + (given.get("months") or 0)
-        days = 7 * (given.get("weeks") or 0) + (given.get("days") or 0)
+        months = int(12 * (given.get("years") or 0) + (given.get("months") or 0))  # 2.0 is an integer to JSON
+        days = int(7 * (given.get("weeks") or 0) + (given.get("days") or 0))
         if not months and not days:
             self.fault("/calendar", "needs at least one of years, months, weeks and days above 0")
         anchor = self.attempt("/calendar/anchor", lambda: self.local(given.get("anchor")))

@@ -40,18 +40,22 @@ async def reap(
         StoreUnavailable: Redis did not answer; nothing is lost, the next reap does it.
     """
     given_back, ending = await tasks.reap(shard, lost, together, reason)
+    silent = 0
     if ending:
         reports = []
         for id_, token in ending:
             packed = await tasks.packed_run(id_)
             if packed is not None and parse_run(packed).is_external:
                 await Completions(tasks, book, settings).end_silent(id_, token)
+                silent += 1
             elif made := await lost_report(tasks, book, settings, id_, token, reason):
                 reports.append(made)
         if reports:
             await tasks.end(shard, reports)
-    if given_back or ending:
-        log.warning("tasks of lost workers: %d given back, %d ended", given_back, len(ending))
+    if silent:
+        log.warning("%d attempts ended: the endpoints that took them over were not heard from", silent)
+    if given_back or len(ending) > silent:
+        log.warning("tasks of lost workers: %d given back, %d ended", given_back, len(ending) - silent)
     return given_back + len(ending)
 
 

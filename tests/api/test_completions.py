@@ -63,6 +63,18 @@ async def test_what_is_posted_is_the_result(api: Serving, worker: Worker, given:
     assert ("succeeded", expected) == (done["state"], done["result"])
 
 
+@pytest.mark.parametrize("lines", [[], [{"message": "page 5 is blank"}]])
+async def test_the_attempt_says_what_the_call_was_answered(api: Serving, worker: Worker, lines: list[Any]) -> None:
+    """Whether or not the endpoint has logged something meanwhile."""
+    task, place = await taken_over(api, worker)
+    if lines:
+        await said(api, f"{place}/log", json={"lines": lines})
+    await said(api, f"{place}/complete")
+    [attempt] = (await api.http.get(f"/v1/tasks/{encode_id(task.id)}/attempts")).json()["items"]
+    assert ("succeeded", {"status": 202}) == (attempt["outcome"], attempt["http"])
+    assert [one["message"] for one in lines] == [one["message"] for one in attempt["log"]]
+
+
 async def test_an_error_shows_as_if_it_had_been_raised(api: Serving, worker: Worker) -> None:
     """In the words of JavaScript here; it says itself that another attempt would not help."""
     task, place = await taken_over(api, worker)

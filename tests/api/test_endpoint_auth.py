@@ -7,6 +7,7 @@ from typing import Any
 import jwt
 import pytest
 
+from service.credentials import FIELDS
 from service.identity import IdentityKey
 from service.store import Store
 from tests.api.serving import Serving, serving
@@ -112,6 +113,22 @@ async def test_faults_are_told_without_the_secrets(api: Serving, auth: dict[str,
     assert (422, pointers) == (answer.status_code, [one["pointer"] for one in answer.json()["errors"]]), answer.text
     assert SECRET not in answer.text
     assert 404 == (await api.http.get(PATH)).status_code
+
+
+async def test_a_certificate_that_would_never_be_shown_is_refused(api: Serving) -> None:
+    """Plain HTTP has no place for it."""
+    auth = {"kind": "mtls", "certificate": CERTIFICATE, "private_key": KEY}
+    answer = await api.http.put("/v1/endpoints/http:api.example.com/auth", json=auth)
+    assert 422 == answer.status_code
+    [fault] = answer.json()["errors"]
+    assert ("/kind", True) == (fault["pointer"], "without TLS" in fault["detail"])
+
+
+async def test_a_kind_that_there_is_not_gets_all_that_there_are(api: Serving) -> None:
+    """Nobody has to guess the rest."""
+    [fault] = (await api.http.put(PATH, json={"kind": "magic"})).json()["errors"]
+    kinds = ", ".join(f'"{kind}"' for kind in FIELDS)
+    assert {"pointer": "/kind", "detail": f'"magic" is not one of {kinds}'} == fault
 
 
 async def test_receivers_find_the_keys_of_identity_tokens(redis_url: str, store: Store) -> None:

@@ -65,6 +65,18 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"taskpost {__version__}\n" == capsys.readouterr().out
 
 
+@pytest.mark.parametrize("given", ["--help", "submit --help", "version"])
+def test_a_reader_that_has_seen_enough_ends_it_quietly(given: str) -> None:
+    """`taskpost --help | head -3` shows three lines, and no traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-m", "service.cli", *given.split()]
+    done = subprocess.run(words, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert "" == done.stderr
+    assert done.returncode in (0, 141)  # argparse looks away when it writes more than a buffer
+
+
 def test_an_unknown_command_gets_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert 2 == cli.main(["sumbit"])
     assert "taskpost: there is no command 'sumbit'; did you mean submit?\n" == capsys.readouterr().err
