@@ -33,6 +33,7 @@ def faults(answer: Any) -> list[tuple[str, str]]:
         ({"url": "http://bücher.example/"}, [("/url", "not-ascii")]),
         ({"url": "http://a.example/\r\nX: y"}, [("/url", "control-character")]),
         ({**ADD, "callback": {"url": INNER}}, [("/callback/url", "private")]),
+        ({"url": "http://a.example/", "cancel_url": INNER}, [("/cancel_url", "private")]),
         (
             {**ADD, "callback": {"url": "http://127.1/", "on": ["no"]}},
             [("/callback/on/0", ""), ("/callback/url", "odd-host")],

@@ -41,6 +41,14 @@ def test_a_leap_day_is_kept_yearly():
     assert ["2025-02-28", "2026-02-28", "2027-02-28", "2028-02-29"] == [one[:10] for one in found]
 
 
+def test_a_whole_number_may_be_written_with_a_point():
+    """JSON has one kind of numbers, and some clients write 1.0."""
+    asked = {"anchor": "2026-01-31T09:00:00", "months": 1, "days": 1}
+    expected = occurrences("2026-01-31T12:00:00+00:00", 3, calendar=asked)
+    asked |= {"months": 1.0, "days": 1.0}
+    assert expected == occurrences("2026-01-31T12:00:00+00:00", 3, calendar=asked)
+
+
 @given(st.integers(0, 30), st.integers(0, 400), st.integers(0, 14 * 365 * 86_400))
 def test_the_next_calendar_occurrence_is_the_first_later_one(months, days, after_s):
     """Found by bisection, it is the one that counting would find."""

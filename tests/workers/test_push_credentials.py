@@ -330,6 +330,31 @@ async def test_an_endpoint_that_sends_its_request_back_shows_no_secret(
     assert [] == [one for one in hidden if one in shown]
 
 
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ('{"pin": 12345678, "n": 1, "ok": true}', {"pin": "[hidden]", "n": 1, "ok": True}),
+        ('{"12345678": [1.5, null]}', {"[hidden]": [1.5, None]}),
+        ("[" * 900 + "12345678" + "]" * 900, None),  # deep; whatever becomes of it
+    ],
+)
+async def test_a_result_stays_json_whatever_is_hidden_in_it(
+    calls: Calls, told: str, expected: Any, encoding: str
+) -> None:
+    """A password of digits may stand in it as a number; without it the task can still be read."""
+    calls.set({"kind": "basic", "username": "ada", "password": "12345678"})
+    headers = {"content-type": "application/json"}
+    content = told.encode()
+    if encoding:
+        content, headers["content-encoding"] = gzip.compress(content), encoding
+    calls.hook.side_effect = lambda _: httpx.Response(200, content=content, headers=headers)
+    outcome = await calls.call()
+    assert isinstance(outcome, Succeeded)
+    assert b"12345678" not in outcome.result_json
+    assert expected in (None, json.loads(outcome.result_json))
+
+
 async def test_what_stands_anywhere_by_chance_is_left(calls: Calls) -> None:
     """A password of five characters is not hidden, or texts would be full of holes; the header with it is."""
     calls.set({"kind": "basic", "username": "a", "password": "house"})

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from service.received import is_json
 from workers.outcome import Deferred, Failed, Succeeded
 from workers.push.answer import Answer
 
@@ -46,18 +47,20 @@ class Hidden:
         return text
 
     def answer(self, answer: Answer) -> Answer:
-        """*answer* without secrets in its headers and its body."""
+        """*answer* without secrets in headers and body; a result in JSON is left to `outcome`, which reads it."""
         if not self.texts:
             return answer
         headers = {name: self.without(value) for name, value in answer.headers.items()}
-        return replace(answer, headers=headers, body=self.without(answer.body))
+        is_result = 200 <= answer.status < 300 and is_json(answer.content_type)
+        return replace(answer, headers=headers, body=answer.body if is_result else self.without(answer.body))
 
     def outcome(self, outcome: Ended) -> Ended:
         """*outcome* without secrets; the same object."""
         if not self.texts:
             return outcome
         if isinstance(outcome, Succeeded):
-            outcome.result_json = self.without(outcome.result_json)
+            if self.without(outcome.result_json) != outcome.result_json:
+                outcome.result_json = self.result(outcome.result_json)
         elif isinstance(outcome, Failed):
             outcome.error = self.document(outcome.error)
         elif isinstance(outcome, Deferred):
@@ -66,10 +69,20 @@ class Hidden:
             outcome.http = self.document(outcome.http)
         return outcome
 
+    def result(self, text: bytes) -> bytes:
+        """*text*, which is JSON, without secrets; it stays JSON, or nobody could read the task."""
+        try:
+            return orjson.dumps(self.document(orjson.loads(text)))
+        except RecursionError:
+            return orjson.dumps(SHOWN)
+
     def document(self, value: Any) -> Any:
-        """A JSON value without secrets, in its texts and the names of its fields."""
+        """A JSON value without secrets: in its texts, the names of its fields, and numbers, which become texts."""
         if isinstance(value, str):
             return self.without(value)
+        if isinstance(value, int | float):
+            shown = orjson.dumps(value).decode()
+            return value if self.without(shown) == shown else SHOWN
         if isinstance(value, dict):
             return {self.document(name): self.document(one) for name, one in value.items()}
         return [self.document(one) for one in value] if isinstance(value, list) else value
