@@ -98,13 +98,15 @@ async def test_each_step_has_its_time(tmp_path: Path) -> None:
     slow_ms = SLOW_SECONDS * 1000
     assert (500, f"127.0.0.1:{port}", False) == (first["status"], first["address"], first["reused"])
     dns, connect, tls, first_byte, body, total = first["times"]
-    assert min(dns, first_byte, body) >= slow_ms - 1
+    assert min(dns, first_byte) >= slow_ms - 1
+    assert first_byte + body >= 2 * slow_ms - 1, "the first byte may be heard late on a busy machine"
     assert connect > 0
     assert tls > 0
     assert total >= dns + connect + tls + first_byte + body - 0.1
     assert (500, f"127.0.0.1:{port}", True) == (second["status"], second["address"], second["reused"])
     assert [None, None, None] == second["times"][:3]
-    assert min(second["times"][3:5]) >= slow_ms - 1
+    assert second["times"][3] >= slow_ms - 1
+    assert sum(second["times"][3:5]) >= 2 * slow_ms - 1
 
 
 async def test_a_call_that_got_stuck_has_the_times_of_what_it_did() -> None:
