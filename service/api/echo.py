@@ -89,7 +89,8 @@ class Echo:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         query = scope["query_string"].decode("latin-1")
-        heard = Heard(scope["method"], scope["path"], query, headers, body)
+        path = scope["raw_path"].decode("latin-1")  # as it came, not decoded
+        heard = Heard(scope["method"], path, query, headers, body)
         answer = decided(heard, asked)
         self.heard(heard)
         if heard.status == 202 and asked.get("async"):

@@ -27,6 +27,7 @@ async def test_it_tells_what_it_was_sent(api: Serving) -> None:
     )  # fmt: skip
     assert "acme" == told["headers"]["x-tenant"]
     assert "no JSON" == (await api.http.post("/echo", content=b"no JSON")).json()["body"]
+    assert "/echo/a%20b%1B%5B2J" == (await api.http.post("/echo/a%20b%1B%5B2J")).json()["path"]
 
 
 @pytest.mark.parametrize(
