@@ -23,13 +23,14 @@ from typing import Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from service.recurrence.cron import InvalidCron, cron_of
-from service.recurrence.kinds import CalendarInterval, Interval, Once
+from service.recurrence.kinds import LAST_YEAR, CalendarInterval, Interval, Once
 from service.recurrence.zones import instant_of, zone_of
 
 T = TypeVar("T")
 
 KINDS = ("cron", "every_seconds", "calendar", "at")
 INSTANT = timedelta(microseconds=1)
+FIRST_YEAR = 2  # the first and the last that every zone, and what is counted from them, keeps within the calendar
 
 
 class Recurrence(Protocol):
@@ -66,7 +67,9 @@ class Timing:
         if self.start_at is not None and after < self.start_at:
             after = self.start_at - INSTANT
         found = min((one for kind in self.kinds if (one := kind.next_after(after)) is not None), default=None)
-        return None if found is None or (self.end_at is not None and found > self.end_at) else found
+        if found is None or found.year > LAST_YEAR or (self.end_at is not None and found > self.end_at):
+            return None
+        return found
 
     def between(self, after: datetime, until: datetime) -> Iterator[datetime]:
         """The occurrences later than *after*, up to *until* and with it, in order."""
@@ -227,12 +230,15 @@ def parsed(text: str) -> datetime:
     A time as ISO 8601 writes it, with or without an offset.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none, or lies at an end of the calendar.
     """
     try:
-        return datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(
             f"{text!r} is no time: needs one such as 2026-12-24T18:00:00 (of the schedule's zone), "
             "or 2026-12-24T17:00:00Z"
         ) from None
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"{text!r} is of the year {moment.year}: needs one from {FIRST_YEAR} to {LAST_YEAR}")
+    return moment

@@ -45,6 +45,9 @@ def faults(answer: httpx.Response) -> dict[str, str]:
         ({**HOURLY, "task": {**ADD, "metadata": {"x": "{{ fire }}"}}}, "/task/metadata/x", "fire_time"),
         ({**HOURLY, "task": {**ADD, "tags": ["{{ fire_time | day }}"]}}, "/task/tags/0", "date"),
         ({**HOURLY, "task": {**ADD, "metadata": {"x": "{{ schedule | date }}"}}}, "/task/metadata/x", "filter"),
+        ({"at": ["9999-12-31T23:59:59-12:00"]}, "/at/0", "needs one from 2 to 9000"),
+        ({"every_seconds": 60, "anchor_at": "0001-01-01T00:00:00+14:00"}, "/anchor_at", "is of the year 1:"),
+        ({**HOURLY, "start_at": "9000-12-31T23:59:59Z"}, "", "never fires"),
         ({**HOURLY, "name": "other"}, "/name", "another"),
         ({**HOURLY, "overlap": "never"}, "/overlap", "allow"),
     ],
@@ -243,6 +246,19 @@ async def test_a_backfill_that_cannot_be_is_refused(
 ) -> None:
     await put(api, HOURLY)
     assert says in faults(await backfill(api, **given))[pointer]
+
+
+@pytest.mark.parametrize("start_at", ["0001-01-01T00:00:00+14:00", "0899-01-01T00:00:00Z", "1960-01-01T00:00:00Z"])
+async def test_a_backfill_from_before_1970_is_answered(api: Serving, start_at: str) -> None:
+    """Nothing that can be written down as a time breaks the counting, or what is kept."""
+    await put(api, {"cron": "0 0 1 1 *", "task": ADD})
+    for is_dry in (True, False):
+        assert (await backfill(api, start_at=start_at, dry_run=is_dry)).status_code in (200, 202, 422)
+    assert 200 == (await api.http.get("/v1/schedules/s1/backfills")).status_code
+
+
+async def test_an_interval_may_count_from_the_year_899(api: Serving) -> None:
+    assert 201 == (await put(api, {"every_seconds": 60, "anchor_at": "0899-01-01T00:00:00Z", "task": ADD})).status_code
 
 
 async def test_a_backfill_is_watched_and_aborted(api: Serving, store: Store) -> None:

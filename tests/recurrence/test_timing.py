@@ -98,6 +98,10 @@ WRONG = [
     ({"every_seconds": 60, "anchor_at": "x"}, "/anchor_at", "'x' is no time"),
     ({"cron": "0 3 * * *", "start_at": "2027-01-02T00:00", "end_at": "2027-01-01T00:00"}, "/end_at", "before start_at"),
     ({"cron": "0 3 * * *", "start_at": "2027-01-01T04:00", "end_at": "2027-01-01T12:00"}, "/end_at", "can never fire"),
+    ({"every_seconds": 60, "anchor_at": "0001-01-01T00:00:00+14:00"}, "/anchor_at", "needs one from 2 to 9000"),
+    ({"at": ["9999-12-31T23:59:59"], "timezone": "America/New_York"}, "/at/0", "is of the year 9999"),
+    ({"at": ["0001-01-01T00:00:00"], "timezone": "Asia/Shanghai"}, "/at/0", "is of the year 1:"),
+    ({"cron": "0 3 * * *", "start_at": "9999-12-31T23:59:59Z"}, "/start_at", "is of the year 9999"),
 ]  # fmt: skip
 
 
@@ -113,3 +117,11 @@ def test_every_fault_is_named():
     """Across fields."""
     wrong = {"cron": "61 * * * *", "timezone": "Nowhere", "calendar": {}, "at": ["x"], "start_at": "y"}
     assert {"/cron", "/timezone", "/calendar", "/at/0", "/start_at"} == {where for where, _ in faults(**wrong)}
+
+
+@pytest.mark.parametrize("fields", [{"cron": "0 0 29 2 *"}, {"every_seconds": 315_360_000}, {"calendar": {"years": 1}}])
+def test_occurrences_end_with_the_year_9000(fields):
+    """Looking far ahead comes to an end, and never to a fault."""
+    found = occurrences("8960-01-01T00:00:00+00:00", 1000, **fields)
+    assert found
+    assert "9001" > max(found)
