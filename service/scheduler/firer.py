@@ -144,7 +144,7 @@ class Firer:
                     later[schedule.member] = max(due_ms_of(timing, schedule.next_ms), now_ms + 1)
                     continue
                 made.append(shot if shot.kind == b"m" else self.builder.load(shot, timing, shard, now_ms))
-            except (InvalidTiming, ValueError, KeyError) as exc:
+            except Exception as exc:  # whatever is wrong with one must not hold up the others
                 log.error("the schedule %s cannot be fired: %s", schedule.member, exc)
                 later[schedule.member] = now_ms + STUCK_MS
         return made

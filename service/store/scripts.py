@@ -51,12 +51,13 @@ class Scripts:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self.patience_seconds = PATIENCE_SECONDS
         # The library refuses a command when its pool is used up; here it waits its turn instead.
         self.turns = asyncio.Semaphore(MOST_IN_FLIGHT)
 
-    async def call(self, shard: int, name: str, *args: Any, patience_seconds: float = PATIENCE_SECONDS) -> Any:
+    async def call(self, shard: int, name: str, *args: Any) -> Any:
         """
-        Run script *name* on *shard*; the same call is sent again, for *patience_seconds*, while Redis is away.
+        Run script *name* on *shard*; the same call is sent again, as long as our patience lasts, while Redis is away.
 
         Raises:
             StoreUnavailable: no answer came in that time; the call may have taken effect.
@@ -64,7 +65,7 @@ class Scripts:
         """
         script = SCRIPTS[name]
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + patience_seconds
+        deadline = loop.time() + self.patience_seconds
         pause = 0.02
         while True:
             try:
@@ -77,10 +78,10 @@ class Scripts:
                 await asyncio.sleep(nap)
                 pause = min(pause * 2, 0.5)
 
-    async def command(self, *args: Any, patience_seconds: float = PATIENCE_SECONDS) -> Any:
+    async def command(self, *args: Any) -> Any:
         """A plain command, sent once. Raises as `call` does."""
         try:
-            async with asyncio.timeout(patience_seconds), self.turns:
+            async with asyncio.timeout(self.patience_seconds), self.turns:
                 return await self.client.execute_command(*args)
         except FAILURES as exc:
             raise translated(exc) from exc

@@ -182,7 +182,6 @@ class Tasks:
         lease_ms: int,
         finished: Sequence[Sequence[bytes]] = (),
         wants: Iterable[tuple[str, str, int]] = (),
-        patience_seconds: float = 1.5,
     ) -> Stepped:
         """
         Record *finished* (reports of `endings.py`), promote what is due, lease up to *wants*: (queue, lane, how many).
@@ -200,7 +199,7 @@ class Tasks:
             args += report
         for want in wants:
             args += want
-        reply = await self.scripts.call(shard, "step", *args, patience_seconds=patience_seconds)
+        reply = await self.scripts.call(shard, "step", *args)
         self.clock.hear(reply[0])
         return Stepped(
             now_ms=reply[0],

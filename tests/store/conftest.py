@@ -14,6 +14,7 @@ from tests.store import deployments, invariants
 from tests.store.acting import Worker
 from tests.store.deployments import Deployment, Servers
 
+PATIENCE_SECONDS = 30.0  # a machine that stands still for two seconds is none of the store's faults
 CLUSTER, FULL = pytest.mark.cluster, pytest.mark.full
 NAMES = [
     "valkey-1",
@@ -64,6 +65,7 @@ def deployment(request: pytest.FixtureRequest, pool: Servers) -> Iterator[Deploy
 @pytest.fixture
 async def store(deployment: Deployment) -> AsyncIterator[Store]:
     opened = await deployment.open()
+    opened.scripts.patience_seconds = PATIENCE_SECONDS
     yield opened
     await opened.close()
 
