@@ -97,6 +97,17 @@ def run_wait(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
     return status
 
 
+def say_each(options: Namespace, screen: Screen, env: Mapping[str, str], act: Callable[[Taskpost, str], Task]) -> int:
+    """*act* with each task, and a line of how it stands then."""
+
+    def say(id_: str) -> None:
+        task = act(api, id_)
+        screen.json(task.raw) if options.json else screen.line(f"{screen.state(task.state)}  {task.id}")
+
+    with client(options, env) as api:
+        return for_each(options, screen, say)
+
+
 def define_cancel(parser: ArgumentParser) -> None:
     parser.description = "Cancel tasks. One that waits is cancelled at once, one that runs is told to stop."
     add_ids(parser)
@@ -104,12 +115,7 @@ def define_cancel(parser: ArgumentParser) -> None:
 
 
 def run_cancel(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
-    def cancel(id_: str) -> None:
-        task = api.cancel(id_)
-        screen.json(task.raw) if options.json else screen.line(f"{screen.state(task.state)}  {task.id}")
-
-    with client(options, env) as api:
-        return for_each(options, screen, cancel)
+    return say_each(options, screen, env, Taskpost.cancel)
 
 
 def define_replay(parser: ArgumentParser) -> None:
@@ -119,12 +125,7 @@ def define_replay(parser: ArgumentParser) -> None:
 
 
 def run_replay(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
-    def replay(id_: str) -> None:
-        task = api.replay(id_)
-        screen.json(task.raw) if options.json else screen.line(f"{screen.state(task.state)}  {task.id}")
-
-    with client(options, env) as api:
-        return for_each(options, screen, replay)
+    return say_each(options, screen, env, Taskpost.replay)
 
 
 def define_run(parser: ArgumentParser) -> None:
@@ -134,12 +135,7 @@ def define_run(parser: ArgumentParser) -> None:
 
 
 def run_run(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
-    def start(id_: str) -> None:
-        task = api.run(id_)
-        screen.json(task.raw) if options.json else screen.line(f"{screen.state(task.state)}  {task.id}")
-
-    with client(options, env) as api:
-        return for_each(options, screen, start)
+    return say_each(options, screen, env, Taskpost.run)
 
 
 def define_reschedule(parser: ArgumentParser) -> None:
