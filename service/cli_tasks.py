@@ -16,6 +16,7 @@ import orjson
 
 from service import cli_values as values
 from service.cli_screen import Screen, clean
+from service.cli_search import add_filters, filters
 from service.cli_show import show_handlers, show_queues, show_task, show_tasks
 from service.cli_wait import FAULT, wait
 from service.client.blocking import Taskpost
@@ -23,7 +24,6 @@ from service.client.errors import ApiError
 from service.client.types import Task, View
 from service.settings import ClientSettings
 
-STATES = ("scheduled", "queued", "running", "cancelling", "succeeded", "failed", "cancelled", "expired")
 PAGE = 50
 RETRIES = 2  # people see sooner than programs that nobody answers
 
@@ -196,17 +196,16 @@ def print_result(screen: Screen, task: Task) -> None:
 
 def define_list(parser: ArgumentParser) -> None:
     parser.description = (
-        "List tasks: queued ones by their place in the queue, scheduled ones by due time, all others newest first."
+        "List tasks: queued ones by their place in the queue, scheduled ones by due time, all others newest first. "
+        "States in which tasks have ended go by the time of their end."
     )
     parser.epilog = (
         "examples:\n  taskpost list --state failed --queue mail\n"
+        "  taskpost list --state failed --status 5xx --finished-after 2h\n"
+        "  taskpost list --name 'email:*' --error 'Http*' --created-after '2026-11-22 03:00'\n"
         "  taskpost list --tag customer-42 --all --json | jq -r .id"
     )
-    parser.add_argument("--state", metavar="STATE", choices=STATES, help=", ".join(STATES))
-    parser.add_argument("--queue", help="only tasks of this queue")
-    parser.add_argument("--name", help="only tasks for the handler of this name")
-    parser.add_argument("--tag", help="only tasks with this tag")
-    parser.add_argument("--parent", metavar="ID", help="only parts of this task")
+    add_filters(parser)
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--limit", metavar="N", type=int, default=PAGE, help=f"so many at the most ({PAGE})")
     amount.add_argument("--all", action="store_true", help="all of them")
@@ -215,10 +214,10 @@ def define_list(parser: ArgumentParser) -> None:
 
 def run_list(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
     limit = None if options.all else options.limit
-    filters = {name: getattr(options, name) for name in ("state", "queue", "name", "tag", "parent")}
+    wanted = filters(options)
     with client(options, env) as api:
         # One more than is shown tells whether there are more.
-        tasks = api.list(**filters, limit=None if limit is None else limit + 1)
+        tasks = api.list(**wanted, limit=None if limit is None else limit + 1)
         if options.json:
             for one in islice(tasks, limit):
                 screen.json(one.raw)
@@ -228,7 +227,7 @@ def run_list(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
         shown = list(islice(tasks, limit))
         has_more = next(tasks, None) is not None
     if not shown:
-        screen.note("no tasks" if not any(filters.values()) else "no tasks match")
+        screen.note("no tasks" if not wanted else "no tasks match")
         return 0
     show_tasks(screen, shown, datetime.now(UTC))
     if has_more:

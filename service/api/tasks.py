@@ -15,21 +15,21 @@ from service.api.waits import until_ended
 from service.attempts import log_of
 from service.called import CallsOfTask
 from service.errors import InvalidSubmission, StateConflict
+from service.search import Query
 from service.store.amendments import CHANGED, RUNS, TOO_OFTEN, UNKNOWN, Amendment, amend
 from service.store.attempts import History
 from service.store.outside import cancel
-from service.store.pages import Query
 from service.submission import counted, due_faults, due_of, together_faults
 from service.task import Snapshot, shard_of
+
+PAGING = ("limit", "cursor")
 
 
 async def list_tasks(asked: Asked) -> Response:
     """`GET /v1/tasks`"""
     runtime, given = asked.runtime, asked.query
-    filters = {name: given.get(name) for name in ("state", "queue", "name", "tag", "parent")}
-    paging = runtime.require_store().pages.page(
-        Query(runtime.namespace, **filters), given["limit"], given.get("cursor")
-    )
+    query = Query.of(runtime.namespace, {name: value for name, value in given.items() if name not in PAGING})
+    paging = runtime.require_store().pages.page(query, given["limit"], given.get("cursor"))
     found, cursor = await runtime.within(paging)
     return listed([runtime.show(one) for one in found], cursor)
 

@@ -39,6 +39,7 @@ from service.client.errors import (
     WaitTimedOut,
 )
 from service.client.schedules import Backfill, BackfillCount, Occurrence, Preview, Schedule, ScheduleRun
+from service.client.search import Filters
 from service.client.types import (
     Attempt,
     CallTimes,
@@ -74,6 +75,7 @@ __all__ = [
     "ConnectFailed",
     "Endpoint",
     "Explanation",
+    "Filters",
     "FiredBy",
     "Handler",
     "HttpCall",

@@ -15,6 +15,7 @@ from service.client.asynchronous_schedules import AsyncSchedules
 from service.client.calls import Answer, Pause, Steps
 from service.client.endpoints import Endpoint, EndpointCall, EndpointSettings
 from service.client.many import Listing, Window
+from service.client.search import Filters, filters_of
 from service.client.shell import id_of
 from service.client.submission import plain
 from service.client.types import (
@@ -152,19 +153,9 @@ class AsyncTaskpost(AsyncSchedules):
         """As `Taskpost.attempts`."""
         return await self._run(self._calls.attempts(id_of(task)))
 
-    async def list(
-        self,
-        *,
-        state: str | None = None,
-        queue: str | None = None,
-        name: str | None = None,
-        tag: str | None = None,
-        parent: str | Task | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[Task]:
+    async def list(self, *, limit: int | None = None, **filters: Unpack[Filters]) -> AsyncIterator[Task]:
         """As `Taskpost.list`, with `async for`."""
-        filters = {"state": state, "queue": queue, "name": name, "tag": tag, "parent": parent and id_of(parent)}
-        listing = Listing(self._calls, Task, "/v1/tasks", filters, limit)
+        listing = Listing(self._calls, Task, "/v1/tasks", filters_of(filters), limit)
         while not listing.is_over:
             for one in await self._run(listing.more()):
                 yield one

@@ -15,6 +15,7 @@ from service.client.blocking_schedules import Schedules
 from service.client.calls import Answer, Pause, Steps
 from service.client.endpoints import Endpoint, EndpointCall, EndpointSettings
 from service.client.many import Listing, Window
+from service.client.search import Filters, filters_of
 from service.client.shell import id_of
 from service.client.submission import plain
 from service.client.types import (
@@ -169,19 +170,9 @@ class Taskpost(Schedules):
         """The runs of the task, oldest first."""
         return self._run(self._calls.attempts(id_of(task)))
 
-    def list(
-        self,
-        *,
-        state: str | None = None,
-        queue: str | None = None,
-        name: str | None = None,
-        tag: str | None = None,
-        parent: str | Task | None = None,
-        limit: int | None = None,
-    ) -> Iterator[Task]:
+    def list(self, *, limit: int | None = None, **filters: Unpack[Filters]) -> Iterator[Task]:
         """The tasks that match all filters, at most *limit* (None: all); pages are read as they are needed."""
-        filters = {"state": state, "queue": queue, "name": name, "tag": tag, "parent": parent and id_of(parent)}
-        listing = Listing(self._calls, Task, "/v1/tasks", filters, limit)
+        listing = Listing(self._calls, Task, "/v1/tasks", filters_of(filters), limit)
         while not listing.is_over:
             yield from self._run(listing.more())
 

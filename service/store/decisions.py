@@ -99,7 +99,9 @@ def decide(
         why = f"the next retry would come later than its retry_for_seconds, {options['retry_for_seconds']:g}, allow"
     elif outcome.retry:
         why = f"its retries, {retries}, are spent" if retries else "it has no retries"
-    return Ending("failed", error=outcome.error, row=row_of(task, outcome, "failed", now_ms, worker, why=why))
+    row = row_of(task, outcome, "failed", now_ms, worker, why=why)
+    status = (outcome.http or {}).get("status")
+    return Ending("failed", error=outcome.error, row=row, http={"status": status} if status else None)
 
 
 def after_crash(task: Leased, outcome: Crashed, now_ms: int, worker: str) -> Decision:

@@ -5,7 +5,8 @@ Lists of tasks, a page at a time, in the natural order of what was asked for.
     scheduled                         due time, earliest first
     running, cancelling               newest first
     succeeded, cancelled, expired     newest end first; failed likewise
-    no state                          newest first, from the order of creation
+    several of those that have ended  newest end first
+    no state, or other mixtures       newest first, from the order of creation
 
 A walk finds candidates by a *source* (an async iterator of ids, each with the place behind it) and looks at them.
 A page looks at no more than 1,000 tasks; a cursor is such a place. Tasks that move during a walk may be seen
@@ -17,55 +18,26 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from service.errors import InvalidQuery
+from service.search import AHEAD_MS, LATE_MS, Query
 from service.store import keys
 from service.store.queues import Queues
 from service.store.tasks import Tasks
 from service.store.walks import CHUNK, MOST_ID, Walk, expanded, merged, newest_first, scored_pairs
-from service.task import LETTERS, Snapshot, created_ms, decode_id, encode_id, split_queue, stored_queue
+from service.task import ENDED, LETTERS, Snapshot, created_ms, decode_id, encode_id, split_queue, stored_queue
 
 MOST_EXAMINED = 1000
 MOST_BYTES = 4 << 20
-LATE_MS = 8000  # how much later than its id says a task may come in: its submission is sent again for seconds
-AHEAD_MS = 1000  # how much earlier: by how much a submitter's clock may be ahead of Redis'
 LISTS = [letter.decode() for letter in LETTERS.values()]
+LEASED = frozenset(("running", "cancelling"))
+HAVE_ENDED, FAILED = frozenset(ENDED), frozenset(("failed",))
 
 Place = list[Any]
 Candidates = AsyncIterator[tuple[bytes, Place]]
-
-
-@dataclass(slots=True)
-class Query:
-    """What is asked for; None asks for all."""
-
-    namespace: str
-    state: str | None = None
-    queue: str | None = None
-    name: str | None = None
-    tag: str | None = None
-    parent: str | None = None  # an id as users know it
-
-    def takes(self, task: Snapshot) -> bool:
-        """Whether a task belongs to the answer, as it is now."""
-        record = task.record
-        return (
-            record.namespace == self.namespace
-            and (self.state is None or task.state == self.state)
-            and (self.queue is None or record.queue == self.queue)
-            and (self.name is None or record.submission.get("name") == self.name)
-            and (self.tag is None or self.tag in record.submission.get("tags", ()))
-            and (self.parent is None or record.submission.get("parent") == self.parent)
-        )
-
-    @property
-    def oldest_ms(self) -> int:
-        """No task that is older belongs to the answer: a part is younger than its whole, as far as clocks agree."""
-        return created_ms(decode_id(self.parent)) - LATE_MS if self.parent else 0
 
 
 def pack_cursor(query: Query, place: Place) -> str:
@@ -95,7 +67,7 @@ def unpack_cursor(query: Query, cursor: str) -> Place:
 
 def is_left_behind(query: Query, place: Place, task: Snapshot) -> bool:
     """Whether an entry of a list is one that its task has left behind when it was amended."""
-    return query.state == "queued" and ord(place[-1][1]) != task.record.generation
+    return query.states == {"queued"} and ord(place[4][1]) != task.record.generation
 
 
 class Pages:
@@ -123,20 +95,21 @@ class Pages:
             ) from exc
 
     def source(self, query: Query, place: Place | None) -> Candidates:
-        if query.state is None:
-            return self.created(place, query.oldest_ms)
-        if query.state == "queued":
+        """What may belong to the answer, behind *place*."""
+        if query.states == {"queued"}:
             return self.queued(query, place)
-        if query.state == "scheduled":
+        if query.states == {"scheduled"}:
             return self.scheduled(query, place)
-        if query.state in ("running", "cancelling"):
+        if query.states <= LEASED:
             return self.running(place)
-        return self.ended(query.state == "failed", place)
+        if query.states <= HAVE_ENDED:
+            return self.ended(query, place)
+        return self.created(query, place)
 
     async def collect(self, query: Query, source: Candidates, limit: int) -> tuple[list[Snapshot], str | None]:
         """Look at candidates until the page is full, or enough was looked at."""
         found: list[Snapshot] = []
-        examined, size, more = 0, 0, True
+        examined, size, more = 0, 0, bool(query.states)
         while more:
             chunk: list[tuple[bytes, Place]] = []
             # Rarely more than needed: a page of 50 without filters reads 50 tasks.
@@ -156,9 +129,11 @@ class Pages:
 
     # ------------------------------------------------------------ sources
 
-    async def created(self, place: Place | None, oldest_ms: int) -> Candidates:
-        """All tasks back to *oldest_ms*, newest first: the order of creation, merged over the shards."""
-        bound = decode_id(place[0]) if place else MOST_ID
+    async def created(self, query: Query, place: Place | None) -> Candidates:
+        """All tasks that are old and young enough, newest first: the order of creation, merged over the shards."""
+        bound, oldest_ms = decode_id(place[0]) if place else MOST_ID, query.oldest_ms
+        if query.created_before is not None:
+            bound = min(bound, query.created_before.to_bytes(6, "big") + bytes(10))
         streams = [self.created_in(shard, bound) for shard in range(self.tasks.shards)]
         async for id_ in merged(streams, newest_first):
             if created_ms(id_) < oldest_ms:
@@ -204,11 +179,20 @@ class Pages:
         for id_ in sorted((id_ for id_ in held if id_ < bound), reverse=True):
             yield id_, [encode_id(id_)]
 
-    async def ended(self, failed: bool, place: Place | None) -> Candidates:
+    async def ended(self, query: Query, place: Place | None) -> Candidates:
         """Ended tasks, newest end first."""
         bound = (int(place[0]), decode_id(place[1])) if place else None
-        streams = [self.walk.scored(keys.ended(shard, failed), bound, True) for shard in range(self.tasks.shards)]
+        if bound is None and query.finished_before is not None:
+            bound = query.finished_before, b""
+        kinds = [failed for failed in (True, False) if query.states & (FAILED if failed else HAVE_ENDED - FAILED)]
+        streams = [
+            self.walk.scored(keys.ended(shard, failed), bound, True)
+            for failed in kinds
+            for shard in range(self.tasks.shards)
+        ]
         async for score, id_ in merged(streams, lambda pair: (-pair[0], newest_first(pair[1]))):
+            if score < query.first_end_ms:
+                return
             yield id_, [score, encode_id(id_)]
 
     async def scheduled(self, query: Query, place: Place | None) -> Candidates:
@@ -231,8 +215,9 @@ class Pages:
             for shard in range(self.tasks.shards)
             for letter in LISTS
         ]
-        seen = b""
+        seen, index = b"", 0
         if place:
+            index = max(0, int(place[5]))
             at = (place[0], int(place[1]), int(place[2]), place[3])
             seen = place[4].encode("latin-1")
             order = {letter: n for n, letter in enumerate(LISTS)}
@@ -241,10 +226,11 @@ class Pages:
             ]
         for one in lists:
             stored, priority, shard, letter = one
-            async for entry in self.walk.listed(
-                keys.ready(shard, stored, letter, priority), seen if place and one == at else b""
+            is_begun = place is not None and one == at
+            async for entry, index_of_entry in self.walk.listed(
+                keys.ready(shard, stored, letter, priority), *((seen, index) if is_begun else (b"", 0))
             ):
-                yield entry[2:], [*one, entry.decode("latin-1")]
+                yield entry[2:], [*one, entry.decode("latin-1"), index_of_entry]
 
     # ------------------------------------------------------------ reading Redis
 
@@ -256,3 +242,4 @@ class Pages:
         return sorted(
             name for name, counted in counts.items() if counted[state] and split_queue(name)[0] == query.namespace
         )
+

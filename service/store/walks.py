@@ -24,13 +24,12 @@ class Walk:
     def __init__(self, scripts: Scripts) -> None:
         self.scripts = scripts
 
-    async def listed(self, key: str, seen: bytes) -> AsyncIterator[bytes]:
-        """Entries of a list behind *seen*, in order."""
-        place = 0
+    async def listed(self, key: str, seen: bytes, place: int = 0) -> AsyncIterator[tuple[bytes, int]]:
+        """Entries of a list behind *seen*, which stood at *place*, in order, each with the place where it stood."""
         while True:
             entries, place = await self.entries_behind(key, seen, place)
-            for entry in entries:
-                yield entry
+            for number, entry in enumerate(entries):
+                yield entry, place + number
             if not entries:
                 return
             seen, place = entries[-1], place + len(entries) - 1

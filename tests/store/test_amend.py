@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from service.search import Query
 from service.store import Store
 from service.store.amendments import CHANGED, HAS_ENDED, RUNS, TOO_OFTEN, UNKNOWN, Amendment, amend
-from service.store.pages import Query
 from service.task import shard_of
 from tests.store.acting import Worker, ask_cancel, new, snapshot, state, submit, submit_everywhere
 

@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from service.errors import InvalidQuery
+from service.search import Query
 from service.store import Store
-from service.store.pages import Query
 from service.task import encode_id, new_ids, shard_of
 from tests.store.acting import ADD, Worker, ask_cancel, new, snapshot, submit, submit_everywhere
 from tests.store.deployments import Deployment

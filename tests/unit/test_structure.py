@@ -29,7 +29,7 @@ LAYERS = [
     (
         "errors task served plain outcome received completion showing attempts logs retry recurrence settings signing "
         "identity endpoint credentials egress children ports contract redaction submission passthrough templates "
-        "schedule backfill occurrences planning declared explaining request curl called"
+        "schedule backfill occurrences search bulk planning declared explaining request curl called"
     ),
     "client",
     "store",
