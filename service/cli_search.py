@@ -1,5 +1,6 @@
 """
-The options by which the command line says which tasks are meant: of `taskpost list`, and of `taskpost bulk`.
+The options by which the command line says which tasks are meant, of `taskpost list` and `taskpost bulk`, and what of
+their replays is to be other than it was.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 
 from service import cli_values as values
+from service.client.bulk import Edits
 from service.client.search import Filters
 from service.task import ENDED
 
@@ -39,6 +41,30 @@ def filters(options: Namespace) -> Filters:
     """The filters that are given."""
     given = {name: getattr(options, name) for name in FILTERS}
     found: Filters = {name: value for name, value in given.items() if value is not None}  # type: ignore[assignment]
+    return found
+
+
+def add_edits(parser: ArgumentParser) -> None:
+    changes = parser.add_argument_group("what of a replay is to be other than it was")
+    changes.add_argument("--arg", metavar="KEY=VALUE", type=values.pair, action="append", help="argument; repeatable")
+    changes.add_argument("--url", metavar="URL", help="the URL to call")
+    changes.add_argument("--header", metavar="'NAME: VALUE'", type=values.header, action="append", help="repeatable")
+    changes.add_argument("--body", metavar="JSON", type=values.body, help="the body of the call, @file or -")
+    changes.add_argument("--to-queue", metavar="QUEUE", help="the queue")
+    changes.add_argument("--priority", metavar="0-9", type=int, help="9 goes first, 0 last")
+
+
+def edits(options: Namespace) -> Edits:
+    """The edits that are given."""
+    given = {
+        "args": dict(options.arg) if options.arg else None,
+        "url": options.url,
+        "headers": dict(options.header) if options.header else None,
+        "body": options.body,
+        "queue": options.to_queue,
+        "priority": options.priority,
+    }
+    found: Edits = {name: value for name, value in given.items() if value is not None}  # type: ignore[assignment]
     return found
 
 

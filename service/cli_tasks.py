@@ -16,7 +16,7 @@ import orjson
 
 from service import cli_values as values
 from service.cli_screen import Screen, clean
-from service.cli_search import add_filters, filters
+from service.cli_search import add_edits, add_filters, edits, filters
 from service.cli_show import show_handlers, show_queues, show_task, show_tasks
 from service.cli_wait import FAULT, wait
 from service.client.blocking import Taskpost
@@ -120,12 +120,15 @@ def run_cancel(options: Namespace, screen: Screen, env: Mapping[str, str]) -> in
 
 def define_replay(parser: ArgumentParser) -> None:
     parser.description = "Do ended tasks once more, each as a new task; a callback is delivered again."
+    parser.epilog = "`taskpost bulk replay` does so with all that a filter means."
     add_ids(parser)
+    add_edits(parser)
     add_api(parser)
 
 
 def run_replay(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
-    return say_each(options, screen, env, Taskpost.replay)
+    given = edits(options)
+    return say_each(options, screen, env, lambda api, id_: api.replay(id_, **given))
 
 
 def define_run(parser: ArgumentParser) -> None:

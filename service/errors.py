@@ -18,11 +18,13 @@ Every error Taskpost raises on purpose.
         │   ├── TaskNotFound           404 task-not-found
         │   ├── ScheduleNotFound       404 schedule-not-found
         │   ├── BackfillNotFound       404 backfill-not-found
+        │   ├── BulkNotFound           404 bulk-not-found
         │   └── WorkerNotFound         404 worker-not-found
         ├── MethodNotAllowed           405 method-not-allowed
         ├── Conflict
         │   ├── StateConflict          409 state-conflict
         │   ├── TooManyBackfills       409 too-many-backfills
+        │   ├── TooManyBulks           409 too-many-bulks
         │   ├── WorkerStopping         409 worker-stopping
         │   ├── LeaseLost              409 lease-lost
         │   ├── AlreadyExists          409 already-exists
@@ -162,6 +164,10 @@ class BackfillNotFound(NotFound):
     type, title = "backfill-not-found", "No such backfill"
 
 
+class BulkNotFound(NotFound):
+    type, title = "bulk-not-found", "No such work on many tasks"
+
+
 class WorkerNotFound(NotFound):
     type, title = "worker-not-found", "No such worker"
 
@@ -184,6 +190,10 @@ class AlreadyExists(Conflict):
 
 class TooManyBackfills(Conflict):
     type, title = "too-many-backfills", "Too many backfills are under way"
+
+
+class TooManyBulks(Conflict):
+    type, title = "too-many-bulks", "Too much work on many tasks is under way"
 
 
 class WorkerStopping(Conflict):

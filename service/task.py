@@ -112,6 +112,7 @@ FORMAT = 1
 NAME_PART, ARGS_PART = b'{"name":"', b'","args":'
 HEADER_BYTES = 13  # up to and with the length of the queue's name
 TIME_FIELD = slice(5, 11)  # due while waiting (0: at once), finished once ended; ms, big-endian
+RUN_BYTES = 23  # of an entry of `run`, up to the worker's name
 RELATIVE = b"D"  # submit.lua reads: the time field is a delay from now
 
 
@@ -219,9 +220,6 @@ class Run:
     is_external: bool = False  # an endpoint holds it, and finishes it later
 
 
-RUN_BYTES = 23
-
-
 def parse_run(raw: bytes) -> Run:
     """Take an entry of `run` apart; record.lua writes it."""
     flags = raw[16]
@@ -250,6 +248,7 @@ class Snapshot:
     progress: dict[str, Any] | None
     now_ms: int
     size: int = 0  # bytes of the record and its outcome
+    raw: bytes = b""  # the record as stored
     checkpoint: dict[str, Any] | None = None  # that there is one
 
     @property

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import completion
 from service.api import (
     backfills,
+    bulk,
     completions,
     endpoint_auth,
     endpoints,
@@ -76,6 +77,9 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/v1/schedules/{name}/backfill": {"POST": backfills.backfill_schedule},
     "/v1/schedules/{name}/backfills": {"GET": backfills.list_backfills},
     "/v1/schedules/{name}/backfills/{id}": {"GET": backfills.get_backfill, "DELETE": backfills.abort_backfill},
+    "/v1/bulk": {"GET": bulk.list_bulk},
+    **{f"/v1/bulk/{action}": {"POST": bulk.begin(action)} for action in bulk.REQUESTS},
+    "/v1/bulk/{id}": {"GET": bulk.get_bulk, "DELETE": bulk.abort_bulk},
     "/v1/queues": {"GET": queues.list_queues},
     "/v1/queues/{queue}": {"GET": queues.get_queue, "PATCH": queues.update_queue},
     "/v1/workers": {"GET": workers.list_workers},

@@ -1,35 +1,38 @@
 """
 `POST /v1/tasks/{id}/replay`: what has ended is done once more, as a new task that names the old one.
 
-The fact to know: a callback that is delivered again keeps its `webhook-id`, so that a receiver knows the event.
+The fact to know: with edits it is checked as every submission is; as it was, it is as good as it was.
 """
 
 from __future__ import annotations
 
+from copy import deepcopy
+from typing import Any
+
 from starlette.responses import Response
 
 from service.api.answers import json_answer
+from service.api.given import body_of
+from service.api.intake import Intake
 from service.api.runtime import Asked, not_found
 from service.api.submit import merge_key
-from service.errors import IdempotencyMismatch, StateConflict
+from service.errors import IdempotencyMismatch, InvalidSubmission, StateConflict
+from service.replaying import can_have, replayed, with_origin
 from service.store.tasks import New, idempotency_of
-from service.submission import canonical, pack
-from service.task import encode_id
-
-ONCE = ("run_at", "delay_seconds", "idempotency_key", "schedule", "replay_of")  # what belongs to the old task alone
+from service.submission import canonical, counted, pack, with_whole_numbers
+from service.task import Snapshot, encode_id
 
 
 async def replay_task(asked: Asked) -> Response:
     """`POST /v1/tasks/{id}/replay`"""
     runtime = asked.runtime
+    edits = await body_of(asked, "ReplayEdits", "the replay", is_optional=True)
     before = await runtime.task(asked.path["id"])
-    record, old = before.record, encode_id(before.id)
-    if not record.has_ended:
+    if not before.record.has_ended:
         raise StateConflict(f"the task is {before.state}; only ended tasks can be replayed", state=before.state)
-    submission = {name: value for name, value in record.submission.items() if name not in ONCE}
-    submission |= {"replay_of": old, "queue": record.queue, "priority": record.priority}
-    if "callback_of" in submission:
-        submission.setdefault("webhook_id", old)
+    submission = replayed(before, edits)
+    lane = await checked(asked, before, edits, submission) if edits else before.record.lane
+    with_origin(submission, before)
     if key := asked.headers.get(b"idempotency-key"):
         merge_key(submission, [(b"idempotency-key", key)])
     store, hashed = runtime.require_store(), b""
@@ -38,9 +41,9 @@ async def replay_task(asked: Asked) -> Response:
     packed = pack(
         submission,
         runtime.namespace,
-        queue=record.queue,
-        lane=record.lane,
-        max_crashes=record.max_crashes,
+        queue=before.record.queue,
+        lane=lane,
+        max_crashes=before.record.max_crashes,
         now_ms=store.tasks.clock.now_ms(),
     )
     (taken,) = await runtime.within(store.tasks.submit([New(packed.record, hashed)]))
@@ -54,3 +57,15 @@ async def replay_task(asked: Asked) -> Response:
     if taken.is_earlier:
         answer.headers["idempotent-replayed"] = "true"
     return answer
+
+
+async def checked(asked: Asked, task: Snapshot, edits: dict[str, Any], submission: dict[str, Any]) -> str:
+    """The lane of the edited *submission*. Raises InvalidSubmission and the like, as a submission of it would."""
+    if not can_have(task, edits):
+        is_call = "url" in task.record.submission
+        kind = "calls a URL, and has no args" if is_call else "is for a handler, and has args only"
+        faults = [{"pointer": f"/{name}", "detail": f"the task {kind}"} for name in edits]
+        raise InvalidSubmission(counted(faults, "the replay"), errors=faults)
+    with_whole_numbers(submission)
+    ready = await Intake(asked.runtime).prepare_one(deepcopy(submission))
+    return ready.packed.lane

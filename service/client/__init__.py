@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from service.client.asynchronous import AsyncTaskpost
 from service.client.blocking import Taskpost
+from service.client.bulk import Bulk, BulkCount, Edits
 from service.client.completion import AsyncCompletion, Completion, later
 from service.client.endpoints import Endpoint
 from service.client.errors import (
@@ -68,11 +69,14 @@ __all__ = [
     "Attempt",
     "Backfill",
     "BackfillCount",
+    "Bulk",
+    "BulkCount",
     "CallTimes",
     "Checkpoint",
     "ClientError",
     "Completion",
     "ConnectFailed",
+    "Edits",
     "Endpoint",
     "Explanation",
     "Filters",

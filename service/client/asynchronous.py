@@ -11,7 +11,9 @@ from typing import Any, TypeVar, Unpack
 
 import httpx
 
+from service.client.asynchronous_bulk import AsyncBulks
 from service.client.asynchronous_schedules import AsyncSchedules
+from service.client.bulk import Edits
 from service.client.calls import Answer, Pause, Steps
 from service.client.endpoints import Endpoint, EndpointCall, EndpointSettings
 from service.client.many import Listing, Window
@@ -38,7 +40,7 @@ T = TypeVar("T")
 List = builtins.list  # in the class below `list` is a method
 
 
-class AsyncTaskpost(AsyncSchedules):
+class AsyncTaskpost(AsyncSchedules, AsyncBulks):
     """
     The API, for asyncio: the methods of `Taskpost`, to be awaited. Use it in one event loop, with `async with`.
 
@@ -133,9 +135,9 @@ class AsyncTaskpost(AsyncSchedules):
         """As `Taskpost.explain`."""
         return await self._run(self._calls.explain(id_of(task)))
 
-    async def replay(self, task: str | Task) -> Task:
+    async def replay(self, task: str | Task, **edits: Unpack[Edits]) -> Task:
         """As `Taskpost.replay`."""
-        return await self._run(self._calls.replay(id_of(task)))
+        return await self._run(self._calls.replay(id_of(task), edits))
 
     async def run(self, task: str | Task) -> Task:
         """As `Taskpost.run`."""

@@ -11,7 +11,9 @@ from typing import Any, TypeVar, Unpack
 
 import httpx
 
+from service.client.blocking_bulk import Bulks
 from service.client.blocking_schedules import Schedules
+from service.client.bulk import Edits
 from service.client.calls import Answer, Pause, Steps
 from service.client.endpoints import Endpoint, EndpointCall, EndpointSettings
 from service.client.many import Listing, Window
@@ -38,7 +40,7 @@ T = TypeVar("T")
 List = builtins.list  # in the class below `list` is a method
 
 
-class Taskpost(Schedules):
+class Taskpost(Schedules, Bulks):
     """
     The API, for synchronous code. Safe to share between threads; close it, or use it with `with`.
 
@@ -150,9 +152,9 @@ class Taskpost(Schedules):
         """Why the task stands where it stands."""
         return self._run(self._calls.explain(id_of(task)))
 
-    def replay(self, task: str | Task) -> Task:
+    def replay(self, task: str | Task, **edits: Unpack[Edits]) -> Task:
         """Do an ended task once more, as a new task, which this answers. Raises StateConflict when it has not ended."""
-        return self._run(self._calls.replay(id_of(task)))
+        return self._run(self._calls.replay(id_of(task), edits))
 
     def run(self, task: str | Task) -> Task:
         """Let a waiting task start now. Raises StateConflict when it does not wait."""

@@ -202,10 +202,12 @@ class Calls:
     def explain(self, id_: str) -> Steps[Explanation]:
         return (yield from self.read(Explanation, Request("GET", f"{task_path(id_)}/explain")))
 
-    def replay(self, id_: str) -> Steps[Task]:
+    def replay(self, id_: str, edits: Mapping[str, Any]) -> Steps[Task]:
         """Carries a key made up here, so that a repetition makes no second task."""
         headers = {"idempotency-key": f"{MADE_UP_KEY}{uuid4().hex}"}
-        return (yield from self.read(Task, Request("POST", f"{task_path(id_)}/replay", headers=headers)))
+        body = encode(given) if (given := document(edits)) else None
+        path, json = f"{task_path(id_)}/replay", JSON if body else {}
+        return (yield from self.read(Task, Request("POST", path, body, headers | json)))
 
     def run(self, id_: str) -> Steps[Task]:
         return (yield from self.read(Task, Request("POST", f"{task_path(id_)}/run")))

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from service.client.bulk import BulkCalls
 from service.client.calls import Calls, Request
 from service.client.errors import ConnectFailed, NoAnswer
 from service.client.schedule_calls import ScheduleCalls
@@ -26,6 +27,7 @@ class Shell:
     def __init__(self, url: str | None, api_key: str | None, timeout_seconds: float, retries: int) -> None:
         settings = ClientSettings.from_env(url=url, api_key=api_key)
         self._calls = Calls(settings.url, settings.api_key, retries)
+        self._bulks = BulkCalls(self._calls)
         self._schedules = ScheduleCalls(self._calls)
         self._timeout_seconds = timeout_seconds
 

@@ -18,6 +18,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from service.errors import InvalidSetting
 from service.logs import configure
+from service.scheduler.carrier import Carrier
 from service.scheduler.duty import Duty
 from service.scheduler.firer import LOOK_SECONDS, Firer
 from service.scheduler.forwarder import Forwarder
@@ -45,7 +46,8 @@ async def keep(settings: Settings) -> None:
         return
     store = opening.result()
     clock = AsyncIOScheduler()
-    duties: list[Duty] = [Recoverer(store, settings), Forwarder(store), Janitor(store, settings)]
+    carrier = Carrier(store)
+    duties: list[Duty | Carrier] = [Recoverer(store, settings), Forwarder(store), Janitor(store, settings), carrier]
     for duty in duties:
         trigger = IntervalTrigger(seconds=duty.every_seconds, jitter=duty.every_seconds * 0.2)
         clock.add_job(duty.run, trigger, max_instances=1, coalesce=True, misfire_grace_time=None)
@@ -59,6 +61,7 @@ async def keep(settings: Settings) -> None:
     await stopped
     watching.cancel()
     await firer.close()
+    await carrier.close()
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # it calls a duty that is broken off a failed one
     clock.shutdown(wait=False)
     with contextlib.suppress(TimeoutError):

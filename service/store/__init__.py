@@ -17,6 +17,7 @@ from service.settings import Settings
 from service.store import keys
 from service.store.attempts import Attempts
 from service.store.backfills import Backfills
+from service.store.bulks import Bulks
 from service.store.completions import Completions
 from service.store.connection import FAILURES, connect, servers_of, translated
 from service.store.declarations import Declarations
@@ -68,6 +69,7 @@ class Store:
         self.events = Events(connect(settings, wait_seconds=BLOCK_MS / 1000), 1)
         self.wakes = WakeReader(connect(settings, wait_seconds=BLOCK_SECONDS), self.scripts)
         self.pages = Pages(self.tasks, self.queues)
+        self.bulks = Bulks(self.tasks, self.handlers, self.pages)
         self.is_ready = False
 
     @property

@@ -1,5 +1,6 @@
 """
-Documents kept apart from tasks: secrets, settings of endpoints and of queues. JSON in the fields of a hash of shard 0.
+Documents kept apart from tasks: secrets, settings of endpoints and of queues, work on many tasks. JSON in the fields of
+a hash of shard 0.
 
 Owns how they are written (`sealed`, `opened`: encryption at rest has its place there and nowhere else), and that
 two who change one at once both do.
@@ -40,7 +41,7 @@ class Fields:
 
     def __init__(self, scripts: Scripts, letter: str) -> None:
         self.scripts, self.letter = scripts, letter
-        self.key = {"S": keys.SECRETS, "E": keys.ENDPOINTS, "Q": keys.QUEUE_SETTINGS}[letter]
+        self.key = {"S": keys.SECRETS, "E": keys.ENDPOINTS, "Q": keys.QUEUE_SETTINGS, "B": keys.BULKS}[letter]
 
     async def read(self, field: str) -> Document | None:
         """The document of *field*."""

@@ -43,6 +43,9 @@ names that depend on a task or a queue from that prefix; their headers list whic
     queues                    hash    namespace/queue -> its settings, see queue_settings.py; # -> changes (shard 0)
     calls  called             hash, zset   namespace/endpoint -> how its calls went, see calls.lua; by when (shard 0)
     circuits                  hash    namespace/endpoint -> its circuit, while that is not closed (shard 0)
+    bulks                     hash    id -> work on many tasks at once, see bulk.py; # -> changes (shard 0)
+    bulk:<id>.<part>          string  of such work that makes tasks: number of the last slice made in this shard, the
+                                      time in its ids, how many
 
 An *entry* of a list is a type byte (`T`, a task), the generation and the id; an entry of `due` has priority and
 lane behind it.
@@ -150,6 +153,7 @@ ENDPOINTS = prefix(0) + "endpoints"
 QUEUE_SETTINGS = prefix(0) + "queues"
 CALLS = prefix(0) + "calls"
 CIRCUITS = prefix(0) + "circuits"
+BULKS = prefix(0) + "bulks"
 
 
 def application(namespace: str, name: str) -> str:

@@ -71,18 +71,23 @@ async def cancel(tasks: Tasks, book: HandlerBook, settings: Settings, id_: bytes
     raw = await tasks.raw(id_)
     if raw is None:
         return None
-    record = parse_record(raw)
     packed = await tasks.packed_run(id_)
-    run = parse_run(packed) if packed else None
+    made = cancelling(tasks, book, settings, id_, raw, parse_record(raw), parse_run(packed) if packed else None)
+    status = await tasks.end(shard_of(id_), [made])
+    return {b"1": "ended", b"2": "stopping", b"3": "over", b"0": None}[status]
+
+
+def cancelling(
+    tasks: Tasks, book: HandlerBook, settings: Settings, id_: bytes, raw: bytes, record: Record, run: Run | None
+) -> list[bytes]:
+    """The report that cancels a task, as it was read."""
     origin = Origin(
         id_, raw, record.submission, NO_TOKEN, run.attempt if run else 0, run.crashes if run else 0,
         run.started_ms if run else 0, run.worker if run else "",
     )  # fmt: skip
     made = ending_report(tasks, book, settings, origin, record, Ending("cancelled"))
     attempt = (run.attempt if run else 0) + (0 if run and run.is_held else 1)
-    made = with_notice(made, origin, attempt, tasks.clock.now_ms())
-    status = await tasks.end(shard_of(id_), [made])
-    return {b"1": "ended", b"2": "stopping", b"3": "over", b"0": None}[status]
+    return with_notice(made, origin, attempt, tasks.clock.now_ms())
 
 
 def ending_report(

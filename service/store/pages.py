@@ -32,6 +32,7 @@ from service.task import ENDED, LETTERS, Snapshot, created_ms, decode_id, encode
 
 MOST_EXAMINED = 1000
 MOST_BYTES = 4 << 20
+MOST_PLACES = 1 << 32  # in one list
 LISTS = [letter.decode() for letter in LETTERS.values()]
 LEASED = frozenset(("running", "cancelling"))
 HAVE_ENDED, FAILED = frozenset(ENDED), frozenset(("failed",))
@@ -217,7 +218,7 @@ class Pages:
         ]
         seen, index = b"", 0
         if place:
-            index = max(0, int(place[5]))
+            index = min(max(0, int(place[5])), MOST_PLACES)
             at = (place[0], int(place[1]), int(place[2]), place[3])
             seen = place[4].encode("latin-1")
             order = {letter: n for n, letter in enumerate(LISTS)}

@@ -76,6 +76,7 @@ def snapshot_of(
         progress=orjson.loads(progress) if progress else None,
         now_ms=now_ms,
         size=len(raw) + len(outcome or b""),
+        raw=raw,
         checkpoint=shown_mark(checkpoint) if checkpoint else None,
     )
 

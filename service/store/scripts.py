@@ -23,11 +23,11 @@ FOLDER = Path(__file__).parent / "lua"
 NAMES = (
     "submit", "step", "amend", "extend", "beat", "reap", "end", "progress", "log", "checkpoint", "read", "attempts",
     "forget", "sweep", "retire", "prune", "replace", "tell", "save", "due", "fire",
-    "backfill", "fill", "abandon",
+    "backfill", "fill", "abandon", "spawn", "discard",
     "calls", "probe", "mend",
 )  # fmt: skip
 # Finishing needs memory too: only scripts that take in work may be refused for want of it.
-ADDS_WORK = ("submit", "fire", "fill")
+ADDS_WORK = ("submit", "fire", "fill", "spawn")
 MOST_IN_FLIGHT = 64
 PATIENCE_SECONDS = 1.5  # who asks is answered within two seconds, also while Redis hangs
 

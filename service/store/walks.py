@@ -15,6 +15,7 @@ from typing import Any
 from service.store.scripts import Scripts
 
 CHUNK = 100
+WIDTHS = (256, 2048, 16_384)
 MOST_ID = b"\xff" * 16
 
 
@@ -47,8 +48,25 @@ class Walk:
             entries = await command("LRANGE", key, found, found + CHUNK)
             if entries and entries[0] == seen:
                 return entries[1:], found + 1
-            found = await command("LPOS", key, seen)
+            found = await self.place_of(key, seen, found)
         return await command("LRANGE", key, 0, CHUNK - 1), 0
+
+    async def place_of(self, key: str, entry: bytes, place: int) -> int | None:
+        """
+        Where *entry* stands now that stood at *place*, None for nowhere: looked for nearby in front of it, since that
+        is where it has moved to, and only then in all of the list, which takes Redis milliseconds when it is long.
+        """
+        last = place
+        for width in WIDTHS:
+            first = max(0, last - width)
+            entries = await self.scripts.command("LRANGE", key, first, last)
+            if entry in entries:
+                return first + int(entries.index(entry))
+            last = first
+            if not first:
+                break
+        found = await self.scripts.command("LPOS", key, entry)
+        return None if found is None else int(found)
 
     async def scored(self, key: str, bound: tuple[int, bytes] | None, newest: bool) -> AsyncIterator[tuple[int, bytes]]:
         """(score, member) of a sorted set behind *bound*, by score and then member, upwards or (*newest*) downwards."""

@@ -26,7 +26,8 @@ SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback", "Rotation", "WorkerStop", "WorkerSizes",
             "EndpointAuth", "EndpointChange", "EndpointEnabling", "EndpointDisabling", "EndpointTest",
-            "Rescheduling", "QueueSettings", "ScheduleDefinition", "SchedulePreview", "BackfillRequest",
+            "Rescheduling", "BulkCancel", "BulkReplay", "BulkReschedule", "BulkPriority", "BulkDelete", "Canary",
+            "ReplayEdits", "TaskFilter", "QueueSettings", "ScheduleDefinition", "SchedulePreview", "BackfillRequest",
             "CalendarInterval",
             "CompletionFailure", "CompletionDeferral", "CompletionProgress", "CompletionLog",
             "CompletionLine")  # fmt: skip
@@ -46,6 +47,7 @@ OPERATION_IDS = {
     "createSchedule", "listSchedules", "getSchedule", "putSchedule", "updateSchedule", "deleteSchedule",
     "pauseSchedule", "resumeSchedule", "runSchedule", "previewSchedule", "previewNewSchedule", "listScheduleRuns",
     "listEndpoints", "getEndpoint", "updateEndpoint", "enableEndpoint", "disableEndpoint", "testEndpoint",
+    "listBulk", "getBulk", "abortBulk", "bulkCancel", "bulkReplay", "bulkReschedule", "bulkPriority", "bulkDelete",
     "backfillSchedule", "listBackfills", "getBackfill", "abortBackfill",
     "listSecrets", "rotateSecrets", "getEndpointAuth", "putEndpointAuth", "deleteEndpointAuth",
     "getOpenidConfiguration", "getKeySet", "getLiveness", "getReadiness", "getContractJson", "getContractYaml",

@@ -55,6 +55,7 @@ def walk(redis_url: str) -> None:
             assert 204 == running.api.delete(f"/v1/tasks/{id_}").status_code
             assert 404 == running.api.get(f"/v1/tasks/{id_}").status_code
         assert [] == all_pages(running)
+        work_on_many(running)
         look_around(running)
         look_after_the_worker(running)
 
@@ -99,6 +100,35 @@ def hold_and_cancel(running: System) -> list[str]:
     for id_ in later:
         assert "cancelled" == api.post(f"/v1/tasks/{id_}/cancel").json()["state"]
     return later
+
+
+def work_on_many(running: System) -> None:
+    """Found by a mix of filters; cancelled, replayed and deleted in all shards."""
+    api = running.api
+    delayed = [{**ADD, "delay_seconds": 1000, "tags": ["many"], "idempotency_key": f"many-{n}"} for n in range(99)]
+    ids = [receipt["task"]["id"] for receipt in api.post("/v1/tasks/batch", json=delayed).json()]
+    assert sorted(ids) == sorted(all_pages(running, state="scheduled,queued", name="demo.*", tag="many"))
+
+    def work(action: str, **asked: Any) -> dict[str, Any]:
+        asked = {"filter": {"tag": "many"}, **asked}
+        assert 99 == api.post(f"/v1/bulk/{action}", json={**asked, "dry_run": True}).json()["matched"]
+        id_ = api.post(f"/v1/bulk/{action}", json=asked).json()["id"]
+        until(lambda: api.get(f"/v1/bulk/{id_}").json()["state"] == "done", f"{action} is done")
+        found: dict[str, Any] = api.get(f"/v1/bulk/{id_}").json()
+        assert (99, 0) == (found["done"], found["skipped"])
+        return found
+
+    work("priority", priority=9)
+    work("reschedule", delay_seconds=2000)
+    work("cancel")
+    done = work("replay", filter={"tag": "many", "state": "cancelled"}, canary={"tasks": 20}, edits={"args": {"b": 7}})
+    assert (True, 0) == (done["canary"]["is_passed"], done["canary"]["failed"])
+    until(lambda: len(all_pages(running, state="succeeded", tag="many")) == 99, "all replays have run")
+    work("delete", filter={"tag": "many", "state": "cancelled"})
+    work("delete", filter={"tag": "many", "state": "succeeded"})
+    assert [] == all_pages(running, tag="many")
+    assert done["id"] in {one["id"] for one in api.get("/v1/bulk").json()["items"]}
+    assert "done" == api.delete(f"/v1/bulk/{done['id']}").json()["state"]
 
 
 def look_after_the_worker(running: System) -> None:

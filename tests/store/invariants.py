@@ -19,7 +19,9 @@ from service.task import DEFAULT_QUEUE, STATE_OF, created_ms, parse_run
 from tests.store.deployments import Deployment
 
 LEAST_TTL_MS = 60_000
-MAY_BE_LEFT = ("conf", "ev", "workers", "handlers", "gone", "secrets", "endpoints", "calls", "called", "circuits")
+MAY_BE_LEFT = ("conf", "ev", "workers", "handlers", "gone", "secrets", "endpoints", "calls", "called", "circuits",
+               "bulks")  # fmt: skip
+PASSING = (b"sess:", b"idem:", b"worker:", b"doing:", b"ctl:", b"bulk:")
 LASTING_MARKERS = (b"wake:@queues", b"wake:@schedules")
 WAITING_LETTERS = b"qwrk"
 
@@ -266,17 +268,17 @@ class Checker:
     def check_names(self) -> None:
         known = (
             b"t:", b"o:", b"a:", b"p:", b"c:", b"l:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"sess:",
-            b"worker:", b"doing:", b"ctl:", b"s:", b"sh:", b"sb:", b"app:",
+            b"worker:", b"doing:", b"ctl:", b"s:", b"sh:", b"sb:", b"app:", b"bulk:",
         )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"made", b"ev")
-        whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone",
+        whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone", b"bulks",
                  b"secrets", b"endpoints", b"queues", b"sched", b"schedules", b"calls", b"called",
                  b"circuits")  # fmt: skip
         shard = self.shard
         for name in (*shard.strings, *shard.lists, *shard.zsets, *shard.hashes):
             if name not in whole and not name.startswith(known):
                 self.fault(f"a key of no known kind: {name!r}")
-            if name.startswith((b"sess:", b"idem:", b"worker:", b"doing:", b"ctl:")) and name not in shard.ttl_ms:
+            if name.startswith(PASSING) and name not in shard.ttl_ms:
                 self.fault(f"{name!r} never expires")
             if name.startswith(b"wake:@") and name not in LASTING_MARKERS and name not in shard.ttl_ms:
                 self.fault(f"the marker {name!r} outlives its worker")

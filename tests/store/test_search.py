@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from service.search import Query, fits
-from service.store import Store
+from service.store import Store, keys
 from service.store.endings import Ending
 from tests.store.acting import ADD, Worker, ask_cancel, new, snapshot, submit, submit_everywhere
 from tests.store.test_pages import fill, walk
@@ -130,3 +130,14 @@ async def test_a_cursor_goes_on_deep_in_a_long_queue_while_workers_take(store: S
     await worker.lease_all(room=128)
     page, cursor = await store.pages.page(of(state="queued"), 50, cursor)
     assert ([], None) == (page, cursor)
+
+
+@pytest.mark.deployments("valkey-1", "redis-1")
+async def test_a_place_is_found_again_however_far_it_has_moved(store: Store, worker: Worker) -> None:
+    """Nearby, further away, and at the other end of a long list."""
+    ids = [id_ for _ in range(25) for id_ in await submit(store, *[new() for _ in range(1000)])]
+    key = keys.ready(0, "default", "a", 5)
+    entries = [b"T\0" + id_ for id_ in ids]
+    for stood, stands in ((24_000, 24_000), (24_000, 23_900), (24_000, 22_500), (24_000, 9_000), (24_000, 10), (5, 9)):
+        assert stands == await store.pages.walk.place_of(key, entries[stands], stood)
+    assert None is await store.pages.walk.place_of(key, b"T\0" + bytes(16), 24_000)

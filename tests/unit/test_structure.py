@@ -29,7 +29,7 @@ LAYERS = [
     (
         "errors task served plain outcome received completion showing attempts logs retry recurrence settings signing "
         "identity endpoint credentials egress children ports contract redaction submission passthrough templates "
-        "schedule backfill occurrences search bulk planning declared explaining request curl called"
+        "schedule backfill occurrences search bulk replaying planning declared explaining request curl called"
     ),
     "client",
     "store",
@@ -320,7 +320,7 @@ def test_every_transition_is_made_by_a_script() -> None:
 
 def test_only_scripts_that_add_work_may_be_refused_for_want_of_memory() -> None:
     """Finishing, cancelling and forgetting must always be possible."""
-    assert ("submit", "fire", "fill") == ADDS_WORK
+    assert ("submit", "fire", "fill", "spawn") == ADDS_WORK
 
 
 def test_every_lua_file_is_a_script_or_shared() -> None:
