@@ -40,6 +40,7 @@ def add_filters(parser: ArgumentParser) -> None:
 def filters(options: Namespace) -> Filters:
     """The filters that are given."""
     given = {name: getattr(options, name) for name in FILTERS}
+    # The names above are those of Filters, which mypy does not see.
     found: Filters = {name: value for name, value in given.items() if value is not None}  # type: ignore[assignment]
     return found
 
@@ -64,6 +65,7 @@ def edits(options: Namespace) -> Edits:
         "queue": options.to_queue,
         "priority": options.priority,
     }
+    # The names above are those of Edits, which mypy does not see.
     found: Edits = {name: value for name, value in given.items() if value is not None}  # type: ignore[assignment]
     return found
 

@@ -21,7 +21,8 @@ import orjson
 
 from service.contract import contract, resolve
 from service.errors import InvalidSubmission
-from service.submission import BODIES, OUR_HEADERS, Fault, counted, shortened
+from service.showing import BODIES
+from service.submission import OUR_HEADERS, Fault, counted, shortened
 
 PREFIX = "taskpost-"
 HEADER = "taskpost-header-"  # Taskpost-Header-X-Tenant: acme sets X-Tenant

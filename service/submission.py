@@ -25,6 +25,7 @@ from service.egress import Rules
 from service.received import is_json
 from service.redaction import HIDDEN
 from service.settings import Settings
+from service.showing import BODIES
 from service.task import (
     DEFAULT_PRIORITY,
     RELATIVE,
@@ -44,7 +45,6 @@ LONGEST_DETAIL = 400
 LONGEST_URL = 2048
 TEN_YEARS_MS = 3653 * 86_400_000
 ONLY_NAME = ("args", "soft_timeout_seconds")
-BODIES = ("body", "body_text", "body_base64")
 ONLY_URL = ("method", "headers", *BODIES, "envelope", "retry_4xx", "cancel_url")
 NO_BODY = ("GET", "HEAD")
 WHOLE_NUMBERS = ("priority", "retries", "max_crashes")

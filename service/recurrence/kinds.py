@@ -9,7 +9,7 @@ from __future__ import annotations
 import calendar
 from bisect import bisect_right
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from service.recurrence.zones import instant_of
@@ -122,8 +122,3 @@ def plural(number: float, unit: str) -> str:
 def clock(moment: datetime) -> str:
     """`09:00`, with seconds where there are some."""
     return f"{moment:%H:%M:%S}" if moment.second else f"{moment:%H:%M}"
-
-
-def utc(moment: datetime) -> datetime:
-    """*moment*, which has a zone, in UTC."""
-    return moment.astimezone(UTC)
