@@ -13,8 +13,9 @@ from typing import Any
 
 import orjson
 
+from service.ids import encode_id
 from service.schedule import NO_TASK, Schedule, split48
-from service.task import encode_id, rfc3339
+from service.task import rfc3339
 
 FORMAT = 1
 # format, state, last occurrence, how many were fired, last task, when it ended; scripts read the same bytes

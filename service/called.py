@@ -17,9 +17,10 @@ from typing import Any
 import orjson
 
 from service.curl import curl_of
+from service.ids import encode_id
 from service.redaction import HIDDEN, Redaction, shown_url
 from service.request import Delivery, UnusableRequest, request_body, request_headers
-from service.task import Snapshot, encode_id
+from service.task import Snapshot
 
 MOST_BODY_BYTES = 2048
 MOST_HEADERS_BYTES = 2048

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from service.task import Run, Snapshot, encode_id, rfc3339
+from service.ids import encode_id
+from service.task import Run, Snapshot, rfc3339
 
 Worker = Mapping[str, Any]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from service.task import Snapshot, encode_id
+from service.ids import encode_id
+from service.task import Snapshot
 
 ONCE = ("run_at", "delay_seconds", "idempotency_key", "schedule", "replay_of")  # what belongs to the old task alone
 OF_URLS = ("url", "headers", "body")  # edits of what is sent to a URL

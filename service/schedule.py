@@ -15,8 +15,9 @@ from typing import Any
 
 import orjson
 
+from service.ids import encode_id
 from service.recurrence.timing import InvalidTiming, Timing, timing_of
-from service.task import encode_id, rfc3339
+from service.task import rfc3339
 
 FORMAT = 1
 # format, state, version, next and last occurrence (ms in 2 + 4 bytes), runs, one that waits for its turn, last task

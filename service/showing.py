@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from service.ids import created_ms, encode_id
 from service.redaction import Redaction, shown_url
-from service.task import ENDED, Snapshot, created_ms, encode_id, first_due_ms, rfc3339
+from service.task import ENDED, Snapshot, first_due_ms, rfc3339
 
 BODIES = ("body", "body_text", "body_base64")
 KEPT = ("cancel_url", "parent", "traceparent", "schedule", "replay_of")  # shown as submitted

@@ -8,7 +8,6 @@ once the task has ended and is small, a newline and the outcome as JSON.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +16,9 @@ from typing import Any
 
 import orjson
 
+from service.ids import created_ms
 from service.retry import CALLBACK_DELAYS
+from service.ties import NO_TIES, Ties
 
 LANES = {"url": b"u", "async": b"a", "thread": b"t", "process": b"p", "pull": b"l"}
 ALONE = {"async alone": b"A", "thread alone": b"T"}  # where suspects wait, which run alone: see reap.lua
@@ -45,52 +46,6 @@ DEFAULT_QUEUE = "default"
 CALLBACK_QUEUE = "callbacks"
 DEFAULT_NAMESPACE = "default"
 DEFAULT_PRIORITY = 5
-
-# ---------------------------------------------------------------- ids
-
-ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, U
-DIGIT_OF = {digit: value for value, digit in enumerate(ALPHABET)}
-PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
-
-
-def new_ids(shard: int, many: int, now_ms: int) -> list[bytes]:
-    """
-    *many* fresh ids of 16 bytes: 6 of time, 1 of shard, 7 random, 2 counting up from 0.
-
-    Ids of one call differ in their last two bytes only, so that the store can note all of them as one run.
-    """
-    stem = now_ms.to_bytes(6, "big") + bytes((shard,)) + os.urandom(7)
-    return [stem + count.to_bytes(2, "big") for count in range(many)]
-
-
-def encode_id(id_: bytes) -> str:
-    """The 26 characters by which users know a task."""
-    number = int.from_bytes(id_, "big")
-    return "".join([PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
-
-
-def decode_id(text: str) -> bytes:
-    """The 16 bytes of a 26 character id. Raises ValueError for anything that `encode_id` never writes."""
-    number = 0
-    try:
-        for digit in text.upper():
-            number = number << 5 | DIGIT_OF[digit]
-    except KeyError as exc:
-        raise ValueError(f"{text!r} is not a task id: {exc.args[0]!r} is not a digit of Crockford base 32") from None
-    if len(text) != 26 or number >> 128:
-        raise ValueError(f"{text!r} is not a task id: needs 26 characters, the first 0 to 7")
-    return number.to_bytes(16, "big")
-
-
-def shard_of(id_: bytes) -> int:
-    """The shard that holds everything about this task."""
-    return id_[6]
-
-
-def created_ms(id_: bytes) -> int:
-    """When the task was submitted, ms since the epoch."""
-    return int.from_bytes(id_[:6], "big")
-
 
 # ---------------------------------------------------------------- queues and namespaces
 
@@ -130,6 +85,7 @@ class Record:
     namespace: str
     submission: dict[str, Any]
     outcome: dict[str, Any] | None
+    ties: Ties = NO_TIES
 
     @property
     def has_ended(self) -> bool:
@@ -137,10 +93,20 @@ class Record:
 
 
 def pack_header(
-    *, state: bytes, priority: int, lane: str, time_ms: int, max_crashes: int, queue: str, generation: int = 0
+    *,
+    state: bytes,
+    priority: int,
+    lane: str,
+    time_ms: int,
+    max_crashes: int,
+    queue: str,
+    generation: int = 0,
+    ties: Ties = NO_TIES,
 ) -> bytes:
-    """The header of a record; *queue* is the stored name (at most 255 bytes of ASCII); `default` is left out."""
+    """The header of a record; *queue* is the stored name (with *ties* at most 255 bytes); `default` is left out."""
     name = b"" if queue == DEFAULT_QUEUE else queue.encode()
+    if ties is not NO_TIES and (tied := ties.packed()):
+        name += b"\0" + tied
     return b"%c%b%c%d%b%b%c%c%b" % (
         FORMAT, state, generation, priority, LANES[lane], time_ms.to_bytes(6, "big"), max_crashes, len(name), name,
     )  # fmt: skip
@@ -188,7 +154,8 @@ def parse_record(raw: bytes, large_outcome: bytes | None = None) -> Record:
     start, submission = submission_of(raw)
     end = start + len(submission)
     outcome = large_outcome if large_outcome is not None else raw[end + 1 :]
-    namespace, queue = split_queue(raw[HEADER_BYTES:start].decode() or DEFAULT_QUEUE)
+    name, _, tied = raw[HEADER_BYTES:start].partition(b"\0")
+    namespace, queue = split_queue(name.decode() or DEFAULT_QUEUE)
     return Record(
         state=raw[1:2],
         generation=raw[2],
@@ -200,6 +167,7 @@ def parse_record(raw: bytes, large_outcome: bytes | None = None) -> Record:
         namespace=namespace,
         submission=unpack_submission(submission),
         outcome=orjson.loads(outcome) if outcome else None,
+        ties=Ties.parsed(tied) if tied else NO_TIES,
     )
 
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
-from service.task import Snapshot, encode_id
+from service.ids import encode_id
+from service.task import Snapshot
 
 PYTHON_WORDS = {
     "integer": "int",

@@ -12,9 +12,9 @@ import logging
 import random
 
 from service.errors import TaskpostError
+from service.ids import encode_id, shard_of
 from service.settings import Settings
 from service.store import Store
-from service.task import encode_id, shard_of
 from workers import frames
 from workers.held import monotonic_ms
 from workers.process import Process

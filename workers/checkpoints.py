@@ -17,9 +17,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from service.errors import StoreFull, StoreUnavailable, TaskpostError
+from service.ids import encode_id
 from service.outcome import LOST
 from service.store.tasks import MOST_A_CALL, MOST_BYTES_A_CALL, Tasks
-from service.task import Leased, encode_id
+from service.task import Leased
 
 if TYPE_CHECKING:
     from workers.context import KeepCheckpoint

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from itertools import count
 
 from service.errors import TaskpostError
+from service.ids import encode_id, shard_of
 from service.settings import Settings
 from service.store import Store
 from service.store.outside import reap
-from service.task import encode_id, shard_of
 from workers import frames
 from workers.deaths import how_it_ended
 from workers.held import Held, Wanted

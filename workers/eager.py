@@ -21,20 +21,13 @@ import orjson
 from service.client import StateConflict, Task
 from service.client.submission import document, encode
 from service.client.types import view
+from service.ids import new_ids
 from service.redaction import Redaction
 from service.settings import Settings
 from service.showing import show
 from service.store.decisions import Again
 from service.store.endings import Ending
-from service.task import (
-    DEFAULT_NAMESPACE,
-    DEFAULT_PRIORITY,
-    Leased,
-    Record,
-    Run,
-    Snapshot,
-    new_ids,
-)
+from service.task import DEFAULT_NAMESPACE, DEFAULT_PRIORITY, Leased, Record, Run, Snapshot
 from workers import doors
 from workers.around import call_sync
 from workers.outcome import Outcome

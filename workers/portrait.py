@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from service import __version__
+from service.ids import encode_id
 from service.settings import Settings
-from service.task import encode_id
 from workers.blocked import BlockWatch
 from workers.crew import Crew
 from workers.held import SIZED, Running, monotonic_ms

@@ -17,13 +17,14 @@ import orjson
 
 from service.completion import token_of, url_of
 from service.errors import InvalidArguments, TaskpostError
+from service.ids import encode_id
 from service.outcome import Accepted, PutOff
 from service.settings import Settings
 from service.store import Store
 from service.store.decisions import Again, Decision, HandOver, decide, report_of, row_of
 from service.store.endings import Ending
 from service.store.gone import without_query
-from service.task import Leased, encode_id, options_of
+from service.task import Leased, options_of
 from workers.context import Context, KeepCheckpoint, ReportProgress
 from workers.handler import Handler
 from workers.log_sender import Unsent

@@ -15,13 +15,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from service.errors import StoreFull, StoreUnavailable
+from service.ids import encode_id
 from service.served import served
 from service.settings import Settings
 from service.store import Store
 from service.store.decisions import Again, Decision
 from service.store.endings import HANDED_OVER, Ending
 from service.store.tasks import MOST_A_CALL, MOST_BYTES_A_CALL, Stepped
-from service.task import ALONE, LETTERS, Leased, encode_id
+from service.task import ALONE, LETTERS, Leased
 from workers.alone import Isolation
 from workers.capture import error_of
 from workers.checkpoints import CheckpointKeeper

@@ -136,7 +136,7 @@ def waiting(submission: Mapping[str, Any], handler: Handler[..., Any]) -> Task:
     """The task of a submission that nobody runs."""
     from service.client import Task
     from service.client.types import view
-    from service.task import encode_id, new_ids
+    from service.ids import encode_id, new_ids
     from workers.eager import EagerRun
 
     run = EagerRun(submission, handler)

@@ -16,10 +16,11 @@ from service.api.given import body_of
 from service.api.runtime import Asked
 from service.bulk import ABORTED, STATES, Bulk, query_of, shown
 from service.errors import BulkNotFound, InvalidSubmission, TooManyBulks
+from service.ids import encode_id, new_ids
 from service.search import Query
 from service.store.bulks import MOST_RUNNING
 from service.submission import Fault, counted, due_faults, due_of, together_faults, url_faults
-from service.task import Snapshot, encode_id, new_ids
+from service.task import Snapshot
 
 log = logging.getLogger("taskpost.api")
 

@@ -19,11 +19,12 @@ from service.api.runtime import Asked
 from service.attempts import NEXT, pack_line
 from service.completion import read_token
 from service.errors import LeaseLost, NotFound
+from service.ids import shard_of
 from service.outcome import Deferred, Failed, Outcome, Succeeded
 from service.received import MAX_MESSAGE_CHARS, clip, is_json, result_of, told_error
 from service.store.attempts import LogNote
 from service.store.completions import ANSWERED, Completions
-from service.task import rfc3339, shard_of
+from service.task import rfc3339
 
 CANCELLING, LOST = b"2", b"0"
 FAILED = {"type": "Failed", "message": "the endpoint said that it failed", "traceback": None}

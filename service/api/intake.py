@@ -23,10 +23,11 @@ from service.errors import (
     StoreUnavailable,
     UnknownHandler,
 )
+from service.ids import PAIRS, created_ms, encode_id
 from service.showing import kept_of, show_callback, target_of
 from service.store.tasks import New, Taken, idempotency_of
 from service.submission import PLAIN, Packed, canonical, counted, faults_of, pack, with_whole_numbers
-from service.task import PAIRS, Snapshot, created_ms, encode_id, options_of, rfc3339
+from service.task import Snapshot, options_of, rfc3339
 
 OPTIONS = frozenset((
     "retries", "timeout_seconds", "soft_timeout_seconds", "retry_for_seconds", "max_crashes", "backoff",

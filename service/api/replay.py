@@ -17,10 +17,11 @@ from service.api.intake import Intake
 from service.api.runtime import Asked, not_found
 from service.api.submit import merge_key
 from service.errors import IdempotencyMismatch, InvalidSubmission, StateConflict
+from service.ids import encode_id
 from service.replaying import can_have, replayed, with_origin
 from service.store.tasks import New, idempotency_of
 from service.submission import canonical, counted, pack, with_whole_numbers
-from service.task import Snapshot, encode_id
+from service.task import Snapshot
 
 
 async def replay_task(asked: Asked) -> Response:

@@ -18,11 +18,12 @@ from service.api.known import Handlers
 from service.called import CallsOfTask
 from service.egress import Egress
 from service.errors import StoreUnavailable, TaskNotFound, TaskpostError
+from service.ids import decode_id
 from service.redaction import redaction_of
 from service.settings import Settings
 from service.showing import show
 from service.store import Store
-from service.task import DEFAULT_NAMESPACE, Snapshot, decode_id
+from service.task import DEFAULT_NAMESPACE, Snapshot
 
 log = logging.getLogger("taskpost.api")
 

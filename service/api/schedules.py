@@ -17,13 +17,14 @@ from service.api.definitions import WHAT, defined, read_timing, refuse, visible
 from service.api.given import body_of, faults_of, merge_patch
 from service.api.runtime import Asked, Runtime
 from service.errors import AlreadyExists, InvalidQuery, PreconditionFailed, ScheduleNotFound
+from service.ids import encode_id
 from service.occurrences import due_ms_of
 from service.recurrence.timing import Timing
 from service.schedule import NO_TASK, PAUSED, Happened, Schedule, local_text, moment, ms_of, shown
 from service.scheduler.firing import Builder
 from service.showing import without_secrets
 from service.store.schedules import NEW, Shot
-from service.task import Snapshot, encode_id, rfc3339
+from service.task import Snapshot, rfc3339
 
 MOST_TRIES = 8
 DEFINITION = "ScheduleDefinition"

@@ -15,12 +15,13 @@ from service.api.waits import until_ended
 from service.attempts import log_of
 from service.called import CallsOfTask
 from service.errors import InvalidSubmission, StateConflict
+from service.ids import shard_of
 from service.search import Query
 from service.store.amendments import CHANGED, RUNS, TOO_OFTEN, UNKNOWN, Amendment, amend
 from service.store.attempts import History
 from service.store.outside import cancel
 from service.submission import counted, due_faults, due_of, together_faults
-from service.task import Snapshot, shard_of
+from service.task import Snapshot
 
 PAGING = ("limit", "cursor")
 

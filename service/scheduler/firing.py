@@ -11,6 +11,7 @@ import hashlib
 import logging
 from datetime import datetime
 
+from service.ids import new_ids
 from service.occurrences import counted_between, due_ms_of, first_not_late, newest_due, next_ms_after
 from service.recurrence.timing import Timing
 from service.schedule import Schedule, moment, ms_of
@@ -18,7 +19,7 @@ from service.settings import Settings
 from service.store import Store
 from service.store.schedules import Shot
 from service.submission import pack, with_whole_numbers
-from service.task import DEFAULT_QUEUE, new_ids, options_of, rfc3339
+from service.task import DEFAULT_QUEUE, options_of, rfc3339
 from service.templates import Firing, filled
 
 log = logging.getLogger("taskpost.scheduler")

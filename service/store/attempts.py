@@ -14,9 +14,10 @@ from typing import Any
 import orjson
 
 from service.attempts import pack_lines
+from service.ids import shard_of
 from service.store.replies import snapshot_of
 from service.store.tasks import Tasks
-from service.task import Snapshot, shard_of
+from service.task import Snapshot
 
 KEPT_MS = 7 * 86_400_000  # the log of an attempt that runs, since its last line
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from service.bulk import Bulk, pack, parse
+from service.ids import shard_of
 from service.search import Query
 from service.store import keys
 from service.store.amendments import CHANGED, Amendment, amend
@@ -23,7 +24,7 @@ from service.store.outside import cancelling
 from service.store.pages import FAILED, HAVE_ENDED, LEASED, Pages
 from service.store.tasks import MOST_BYTES_A_CALL, Tasks, idempotency_of
 from service.store.workers import HandlerBook
-from service.task import Snapshot, shard_of, split_queue
+from service.task import Snapshot, split_queue
 
 MOST_RUNNING, MOST_KEPT = 10, 100
 MOST_A_CALL = 64  # half of what a call may have: nobody waits long behind one

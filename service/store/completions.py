@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from service.errors import TaskpostError
+from service.ids import shard_of
 from service.outcome import Cancelled, Deferred, Failed, Outcome, failed
 from service.settings import Settings
 from service.store import keys
@@ -28,7 +29,7 @@ from service.store.replies import leased_of
 from service.store.scripts import Scripts
 from service.store.tasks import Tasks
 from service.store.workers import HandlerBook
-from service.task import Leased, Run, options_of, parse_run, rfc3339, shard_of
+from service.task import Leased, Run, options_of, parse_run, rfc3339
 
 FRESH_SECONDS = 60.0
 RETRY_SECONDS = 1.0

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from service.ids import created_ms, encode_id
 from service.redaction import redaction_of
 from service.settings import Settings
 from service.showing import show
@@ -23,8 +24,6 @@ from service.task import (
     Leased,
     Record,
     Snapshot,
-    created_ms,
-    encode_id,
     pack_header,
     pack_submission,
     parse_record,

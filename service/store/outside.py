@@ -13,12 +13,13 @@ from typing import Any
 
 import orjson
 
+from service.ids import shard_of
 from service.settings import Settings
 from service.store.completions import Completions
 from service.store.endings import NO_TOKEN, Ending, Origin, crashed_too_often, report, with_notice, worker_lost
 from service.store.tasks import Tasks
 from service.store.workers import HandlerBook
-from service.task import Record, Run, options_of, parse_record, parse_run, shard_of
+from service.task import Record, Run, options_of, parse_record, parse_run
 
 log = logging.getLogger("taskpost.store")
 

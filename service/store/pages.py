@@ -23,12 +23,13 @@ from typing import Any
 import orjson
 
 from service.errors import InvalidQuery
+from service.ids import created_ms, decode_id, encode_id
 from service.search import AHEAD_MS, LATE_MS, Query
 from service.store import keys
 from service.store.queues import Queues
 from service.store.tasks import Tasks
 from service.store.walks import CHUNK, MOST_ID, Walk, expanded, merged, newest_first, scored_pairs
-from service.task import ENDED, LETTERS, Snapshot, created_ms, decode_id, encode_id, split_queue, stored_queue
+from service.task import ENDED, LETTERS, Snapshot, split_queue, stored_queue
 
 MOST_EXAMINED = 1000
 MOST_BYTES = 4 << 20

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from service.ids import created_ms, shard_of
 from service.store import keys
 from service.store.tasks import Tasks
 from service.task import (
@@ -15,8 +16,6 @@ from service.task import (
     LANES,
     LETTERS,
     Snapshot,
-    created_ms,
-    shard_of,
     split_queue,
     stored_queue,
 )

@@ -22,7 +22,7 @@ from service.task import (
 )
 
 HAS_CHECKPOINT = 64  # a flag of a run
-QUEUES: dict[bytes, tuple[str, str]] = {}  # stored name -> (namespace, queue); a worker meets few
+QUEUES: dict[bytes, tuple[str, str]] = {}  # stored name without ties -> (namespace, queue); a worker meets few
 
 
 def all_leased_of(reply: Sequence[bytes], token: bytes, now_ms: int, has_checkpoints: bool) -> list[Leased]:
@@ -47,7 +47,10 @@ def leased_of(packed: bytes, token: bytes, now_ms: int) -> Leased:
     stored = raw[13:start]
     named = QUEUES.get(stored)
     if named is None:
-        named = QUEUES[stored] = split_queue(stored.decode() or DEFAULT_QUEUE)
+        name = stored.partition(b"\0")[0]
+        named = split_queue(name.decode() or DEFAULT_QUEUE)
+        if name == stored:
+            QUEUES[stored] = named
     return Leased(
         packed[:16], token, raw, unpack_submission(submission), named[1], named[0], raw[3] - 48, LANE[raw[4]],
         packed[16] << 8 | packed[17], packed[18], now_ms, bool(packed[20] & 32),

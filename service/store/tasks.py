@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from service.ids import new_ids, shard_of
 from service.settings import Settings
 from service.store import keys
 from service.store.collector import Collector
@@ -23,13 +24,7 @@ from service.store.endings import worker_lost
 from service.store.memory import MemoryWatch
 from service.store.replies import all_leased_of, snapshot_of
 from service.store.scripts import Scripts
-from service.task import (
-    Leased,
-    Record,
-    Snapshot,
-    new_ids,
-    shard_of,
-)
+from service.task import Leased, Record, Snapshot
 
 MOST_A_CALL = 128
 MOST_BYTES_A_CALL = 1 << 20

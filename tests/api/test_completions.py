@@ -11,9 +11,10 @@ import pytest
 
 from service.client import AsyncCompletion, Completion, StateConflict, later
 from service.completion import token_of
+from service.ids import decode_id, encode_id
 from service.store import Store
 from service.store.decisions import HandOver, report_of
-from service.task import Leased, decode_id, encode_id, options_of
+from service.task import Leased, options_of
 from tests.api.serving import Serving, serving
 from tests.store.acting import Worker
 

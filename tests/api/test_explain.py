@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
+from service.ids import decode_id
 from service.store import Store
 from service.store.traffic import Report
-from service.task import decode_id
 from tests.api.serving import ADD, Serving
 from tests.store.acting import Worker, ask_cancel
 

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from service.completion import token_of
+from service.ids import encode_id
 from service.settings import Settings
 from service.store import Store
-from service.task import encode_id
 from tests.api.serving import ADD, Serving, publish, serving
 from tests.servers import Server
 from tests.store.acting import Worker

@@ -11,9 +11,9 @@ import yaml
 from service.attempts import pack_line
 from service.contract import contract_path, contract_text
 from service.errors import TaskpostError
+from service.ids import decode_id, shard_of
 from service.store import Store
 from service.store.attempts import LogNote
-from service.task import decode_id, shard_of
 from tests.api.serving import ADD, Serving, serving
 from tests.servers import Server
 from tests.store.acting import Worker, ask_cancel

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from service.api.waits import preferred_wait
+from service.ids import decode_id
 from service.store import Store
-from service.task import decode_id
 from tests.api.serving import ADD, Serving, handler, publish
 from tests.store.acting import Worker, snapshot
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from service.ids import decode_id
 from service.store import Store
-from service.task import decode_id
 from tests.api.serving import ADD, Serving
 from tests.store.acting import Worker, ask_cancel
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from service.ids import shard_of
 from service.store import Store, keys
-from service.task import shard_of
 from tests.faults.acting import Part, eventually, outcome, until_ended
 from tests.faults.import_handlers import STEPS
 from tests.store.acting import new, snapshot, submit

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import orjson
 
+from service.ids import shard_of
 from service.store import Store
-from service.task import shard_of
 from tests.faults.acting import (
     Part,
     eventually,

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from service.ids import decode_id
 from service.settings import Settings
 from service.store import Store
-from service.task import decode_id
 from tests.faults.acting import eventually
 from tests.journey.receiver import Receiver, receiver
 from tests.parts import System, system

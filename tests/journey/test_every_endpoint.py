@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from service.task import decode_id, shard_of
+from service.ids import decode_id, shard_of
 from tests.journey.receiver import receiver
 from tests.parts import System, system
 from tests.servers import until

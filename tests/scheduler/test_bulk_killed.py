@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from service.bulk import Bulk
+from service.ids import encode_id, new_ids
 from service.store import Store
-from service.task import encode_id, new_ids
 from tests.faults.acting import Part, eventually, given, submit
 from tests.store.acting import Worker
 from tests.store.deployments import Deployment

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from service.ids import shard_of
 from service.settings import Settings
 from service.store import Store
 from service.store.endings import Ending, Origin, again, report
@@ -29,9 +30,9 @@ from service.task import (
     options_of,
     pack_header,
     pack_submission,
-    shard_of,
     stored_queue,
 )
+from service.ties import NO_TIES, Ties
 
 LEASE_MS = 15_000
 ADD = {"name": "demo.add", "args": {"a": 2, "b": 3}}
@@ -48,6 +49,7 @@ def new(
     due_ms: int = 0,
     max_crashes: int = 3,
     key: str = "",
+    ties: Ties = NO_TIES,
 ) -> New:
     """A task to submit. *delay_ms* counts from Redis' now, *due_ms* is a time."""
     given = ADD if submission is None else submission
@@ -61,6 +63,7 @@ def new(
         time_ms=delay_ms or due_ms,
         max_crashes=max_crashes,
         queue=stored_queue(namespace, queue),
+        ties=ties,
     )
     return New(header + pack_submission(given), idempotency_of(namespace, key, text) if key else b"")
 

@@ -15,7 +15,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.task import DEFAULT_QUEUE, STATE_OF, created_ms, parse_run
+from service.ids import created_ms
+from service.task import DEFAULT_QUEUE, STATE_OF, parse_run
 from tests.store.deployments import Deployment
 
 LEAST_TTL_MS = 60_000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from service.ids import shard_of
 from service.search import Query
 from service.store import Store
 from service.store.amendments import CHANGED, HAS_ENDED, RUNS, TOO_OFTEN, UNKNOWN, Amendment, amend
-from service.task import shard_of
 from tests.store.acting import Worker, ask_cancel, new, snapshot, state, submit, submit_everywhere
 
 HOUR_MS = 3_600_000

@@ -8,11 +8,12 @@ import orjson
 import pytest
 
 from service.attempts import MOST_BYTES, MOST_LINES, NEXT, pack_line, pack_lines
+from service.ids import shard_of
 from service.store import Store
 from service.store.attempts import History, LogNote
 from service.store.endings import Ending, again
 from service.store.outside import reap
-from service.task import Leased, shard_of
+from service.task import Leased
 from tests.store.acting import Worker, ask_cancel, new, submit
 from tests.store.deployments import Deployment
 

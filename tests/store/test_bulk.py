@@ -12,11 +12,11 @@ import pytest
 
 from service.bulk import Bulk
 from service.errors import StoreUnavailable
+from service.ids import encode_id, new_ids
 from service.scheduler.carrier import Carrier
 from service.search import Query
 from service.store import Store
 from service.store.bulks import MOST_RUNNING, HeldByAnother
-from service.task import encode_id, new_ids
 from tests.store.acting import Worker, new, snapshot, state, submit, submit_everywhere
 from tests.store.deployments import Deployment
 

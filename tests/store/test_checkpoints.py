@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from service.ids import shard_of
 from service.redaction import Redaction
 from service.showing import show
 from service.store import Store
 from service.store.endings import Ending, again
 from service.store.outside import reap
-from service.task import Leased, epoch_ms, options_of, shard_of
+from service.task import Leased, epoch_ms, options_of
 from tests.store.acting import LEASE_MS, Worker, ask_cancel, new, snapshot, state, submit, submit_everywhere
 from tests.store.deployments import Deployment
 

@@ -10,11 +10,11 @@ import pytest
 from redis.exceptions import AskError, TryAgainError
 
 from service.errors import StoreUnavailable
+from service.ids import shard_of
 from service.settings import Settings
 from service.store import Store, keys
 from service.store.endings import Ending
 from service.store.scripts import SCRIPTS
-from service.task import shard_of
 from tests import servers
 from tests.servers import Migration, until
 from tests.store.acting import Worker, new, state, submit, submit_everywhere

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from service.ids import encode_id, shard_of
 from service.outcome import Deferred, Failed, Succeeded, failed
 from service.store import Store
 from service.store.decisions import HandOver, report_of
 from service.store.endings import HANDED_OVER
 from service.store.outside import reap
-from service.task import Leased, encode_id, options_of, shard_of
+from service.task import Leased, options_of
 from tests.store.acting import Worker, ask_cancel, snapshot, state, submit_everywhere
 from tests.store.deployments import Deployment
 from tests.store.test_reap import arrange

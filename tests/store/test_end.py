@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from service.ids import encode_id, shard_of
 from service.redaction import Redaction
 from service.showing import show
 from service.store import Store
 from service.store.endings import NO_TOKEN, Ending, Origin
 from service.store.outside import ending_report
-from service.task import encode_id, options_of, shard_of
+from service.task import options_of
 from tests.store.acting import (
     ADD,
     LEASE_MS,

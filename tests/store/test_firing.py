@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from service.errors import StoreFull
+from service.ids import shard_of
 from service.schedule import ACTIVE, OVER, moment
 from service.scheduler.firer import Firer
 from service.store import Store, keys
-from service.task import Leased, shard_of
+from service.task import Leased
 from tests.store.acting import Worker
 from tests.store.deployments import Deployment
 from tests.store.scheduling import (

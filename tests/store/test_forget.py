@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
+from service.ids import shard_of
 from service.store import Store
 from service.store.endings import Ending, Origin, report
 from service.store.queues import Queues
 from service.store.upkeep import promote, prune, sweep
-from service.task import options_of, shard_of
+from service.task import options_of
 from tests.store.acting import ADD, Worker, ask_cancel, new, snapshot, state, submit, submit_everywhere
 from tests.store.deployments import Deployment
 

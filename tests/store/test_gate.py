@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from service.errors import StoreUnavailable
+from service.ids import created_ms, new_ids
 from service.outcome import Deferred, Failed, Outcome, PutOff, Succeeded, failed
 from service.store import Store
-from service.task import Leased, created_ms, new_ids
+from service.task import Leased
 from workers.push.gate import Gate, Visit
 from workers.push.spot import LONGEST_SECONDS, Spot
 

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
+from service.ids import shard_of
 from service.store import Store
 from service.store.endings import Ending, again
-from service.task import shard_of
+from service.ties import Ties
 from tests.store.acting import LEASE_MS, Worker, ask_cancel, new, snapshot, state, submit, submit_everywhere
 from tests.store.deployments import Deployment
 
@@ -234,3 +235,21 @@ async def test_a_call_that_is_full_says_that_it_did_not_look_everywhere(store: S
     rest = await worker.step(0, wants=[("a", "async", 50), ("b", "async", 50)])
     assert ["a", "a", "b", "b", "b", "b"] == [task.queue for task in rest.leased]
     assert (False, False) == (rest.is_work_left, rest.is_cut_short)
+
+
+async def test_what_ties_a_task_to_others_leaves_its_queue_as_it_is(store: Store, worker: Worker) -> None:
+    """Counted, retried and ended in its own queue, small or large, whatever stands behind the queue's name."""
+    ties = Ties(b"\0F" * 8, b"\n" * 16, "acme")
+    for queue in ("default", "mail"):
+        for text in ("x", "x" * 600):
+            [id_] = await submit(store, new({"name": "n", "args": {"x": text}}, queue=queue, ties=ties))
+            shard = shard_of(id_)
+            [task] = (await worker.step(shard, wants=[(queue, "async", 1)])).leased
+            assert (queue, {"x": text}) == (task.queue, task.submission["args"])
+            await worker.step(shard, [again(task, b"R", 0, None)])
+            [task] = (await worker.step(shard, wants=[(queue, "async", 1)])).leased
+            await worker.step(shard, [worker.ending(task, Ending("succeeded", b"5"))])
+            ended = await snapshot(store, id_)
+            assert ("succeeded", queue, ties, 2) == (
+                ended.state, ended.record.queue, ended.record.ties, ended.record.outcome["attempt"])  # type: ignore[index]
+        assert {"queued": 0, "scheduled": 0, "running": 0} == (await store.queues.counts())[queue]

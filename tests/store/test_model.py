@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from service.attempts import pack_line
+from service.ids import shard_of
 from service.outcome import Deferred, Failed, Succeeded
 from service.store import Store
 from service.store.attempts import LogNote
 from service.store.endings import Ending, again, hand_over
 from service.store.outside import reap
-from service.task import Leased, shard_of
+from service.task import Leased
 from tests.store import deployments, invariants
 from tests.store.acting import LEASE_MS, Worker, ask_cancel, new, state
 from tests.store.deployments import Deployment, Servers

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from service.errors import InvalidQuery
+from service.ids import encode_id, new_ids, shard_of
 from service.search import Query
 from service.store import Store
-from service.task import encode_id, new_ids, shard_of
 from tests.store.acting import ADD, Worker, ask_cancel, new, snapshot, submit, submit_everywhere
 from tests.store.deployments import Deployment
 

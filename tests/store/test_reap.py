@@ -6,9 +6,10 @@ from typing import Any
 
 import orjson
 
+from service.ids import shard_of
 from service.store import Store
 from service.store.outside import lost_report, reap
-from service.task import Leased, shard_of
+from service.task import Leased
 from tests.store.acting import ADD, LEASE_MS, Worker, ask_cancel, new, snapshot, state, submit, submit_everywhere
 from tests.store.deployments import Deployment
 

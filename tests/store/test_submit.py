@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from service.ids import shard_of
 from service.store import Store
 from service.store.tasks import IDEMPOTENCY_MS
-from service.task import shard_of
 from tests.store.acting import ADD, Worker, new, snapshot, state, submit, submit_everywhere
 from tests.store.deployments import Deployment
 

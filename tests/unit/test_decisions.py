@@ -8,11 +8,12 @@ from typing import Any
 import orjson
 import pytest
 
+from service.ids import new_ids
 from service.outcome import SHUTDOWN, Accepted, Cancelled, Deferred, Failed, Outcome, Succeeded, failed
 from service.settings import Settings
 from service.store.decisions import Again, Decision, HandOver, decide
 from service.store.endings import Ending
-from service.task import Leased, new_ids, options_of
+from service.task import Leased, options_of
 
 NOW_MS = 1_800_000_000_000
 ERROR = {"type": "ValueError", "message": "no", "traceback": "…"}

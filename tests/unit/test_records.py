@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.task import pack_header, pack_submission, parse_record, unpack_submission
+from service.ties import NO_TIES, Ties
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
@@ -38,6 +39,22 @@ def test_a_record_with_its_outcome_is_taken_apart(submission: dict[str, Any], re
         record.namespace, record.queue, record.priority, record.lane, record.time_ms, record.max_crashes,
         record.has_ended,
     )  # fmt: skip
+
+
+HASHES = st.sampled_from([b"", b"\0" * 16, b"\n" * 16, b"FUG\0" * 4]) | st.binary(min_size=16, max_size=16)
+TIES = st.builds(Ties, HASHES, HASHES, st.text("aZ09._:@/-", max_size=64))
+
+
+@given(TIES, st.sampled_from(["default", "mail", "shop/mail", "n" * 64 + "/" + "q" * 64]))
+def test_ties_stand_behind_the_queue(ties: Ties, queue: str) -> None:
+    """Whatever bytes the hashes have; a task without ties has no byte for them."""
+    given_ = {"state": b"W", "priority": 5, "lane": "async", "time_ms": 0, "max_crashes": 3, "queue": queue}
+    header = pack_header(**given_, ties=ties)  # type: ignore[arg-type]
+    record = parse_record(header + pack_submission({"name": "n"}))
+    assert (ties, {"name": "n"}) == (record.ties, record.submission)
+    assert queue.rpartition("/")[2] == record.queue
+    if ties == NO_TIES:
+        assert pack_header(**given_) == header  # type: ignore[arg-type]
 
 
 def test_the_commonest_submission_is_short() -> None:

@@ -15,8 +15,9 @@ import orjson
 import pytest
 import respx
 
+from service.ids import encode_id
 from service.outcome import Accepted
-from service.task import Leased, encode_id
+from service.task import Leased
 from workers import Context
 from workers.outcome import Cancelled, Deferred, Failed, Outcome, Succeeded
 from workers.push.answer import Answer, outcome_of

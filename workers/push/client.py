@@ -21,11 +21,12 @@ import httpx
 
 from service.egress import Egress, EgressDenied, Rules
 from service.errors import StoreFull, StoreUnavailable
+from service.ids import encode_id
 from service.outcome import Accepted
 from service.received import clip
 from service.redaction import Redaction, redaction_of
 from service.request import Delivery, UnusableRequest, child_of, place_of, request_body, request_headers
-from service.task import Leased, encode_id
+from service.task import Leased
 from workers.capture import error_of
 from workers.context import Context
 from workers.outcome import Deferred, Failed, Outcome, TimeLimitExceeded, failed

@@ -39,7 +39,8 @@ for i, report in ipairs(reports) do
   end
   if report.from then
     met[report.id] = true
-    report.queue, report.run, report.ran, report.progressed = head.queue, run, run and true, true
+    report.queue, report.ties = head.queue, head.ties
+    report.run, report.ran, report.progressed = run, run and true, true
     report.checkpointed = run and run.checkpointed
     endings[#endings + 1] = report
   end

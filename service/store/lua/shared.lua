@@ -26,12 +26,23 @@ end
 
 local now48 = pack48(now)
 
--- A record's header; the queue's name is read from the same bytes.
+-- The queue's name, and what ties the task to others ('' for most; ties.py writes and describes it), of the field that
+-- starts with its length at *at*.
+local function names(text, at)
+  local length = text:byte(at)
+  if length == 0 then return 'default', '' end
+  local field = text:sub(at + 1, at + length)
+  local zero = field:find('\0', 1, true)
+  if not zero then return field, '' end
+  return zero > 1 and field:sub(1, zero - 1) or 'default', field:sub(zero + 1)
+end
+
+-- A record's header; its names are read from the same bytes.
 local function header(record)
-  local length = record:byte(13)
+  local queue, ties = names(record, 13)
   return {
     state = record:sub(2, 2), generation = record:sub(3, 3), priority = record:sub(4, 4), lane = record:sub(5, 5),
-    due = read48(record, 6), max_crashes = record:byte(12), queue = length > 0 and record:sub(14, 13 + length) or 'default',
+    due = read48(record, 6), max_crashes = record:byte(12), queue = queue, ties = ties,
   }
 end
 
@@ -211,15 +222,10 @@ local function read_report(at)
   return report, at
 end
 
--- The queue of a task that a report ends.
-local function queue_of(report)
-  local named
-  if report.kind == 'E' then
-    named = report.value:sub(2, 257)
-  else
-    named = redis.call('GETRANGE', prefix .. 't:' .. report.id, 12, 267)
-  end
-  return named:byte(1) > 0 and named:sub(2, 1 + named:byte(1)) or 'default'
+-- The queue of a task that a report ends, and what ties it to others.
+local function names_of(report)
+  if report.kind == 'E' then return names(report.value, 2) end
+  return names(redis.call('GETRANGE', prefix .. 't:' .. report.id, 12, 267), 1)
 end
 
 -- Lines that an attempt has logged go to `l:<id>`: how many it said (4) .. bytes kept (4), then the last of them.

@@ -71,7 +71,8 @@ for i, report in ipairs(reports) do
     statuses[i] = '0'
   elseif report.kind == 'E' or report.kind == 'L' then
     statuses[i] = '1'
-    report.queue, report.from = queue_of(report), 'r'
+    report.queue, report.ties = names_of(report)
+    report.from = 'r'
     report.run, report.ran = run, run.ran
     report.progressed = report.progressed or run.progressed
     report.checkpointed = run.checkpointed
