@@ -314,4 +314,4 @@ class Checker:
 
 
 def queue_of(record: bytes) -> bytes:
-    return record[13 : 13 + record[12]] or DEFAULT_QUEUE.encode()
+    return record[13 : 13 + record[12]].partition(b"\0")[0] or DEFAULT_QUEUE.encode()

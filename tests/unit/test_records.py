@@ -42,7 +42,8 @@ def test_a_record_with_its_outcome_is_taken_apart(submission: dict[str, Any], re
 
 
 HASHES = st.sampled_from([b"", b"\0" * 16, b"\n" * 16, b"FUG\0" * 4]) | st.binary(min_size=16, max_size=16)
-TIES = st.builds(Ties, HASHES, HASHES, st.text("aZ09._:@/-", max_size=64))
+CLAIMS = st.just(b"") | st.binary(min_size=14, max_size=14)
+TIES = st.builds(Ties, HASHES, HASHES, st.text("aZ09._:@/-", max_size=64), CLAIMS, st.integers(0, 2**48 - 1))
 
 
 @given(TIES, st.sampled_from(["default", "mail", "shop/mail", "n" * 64 + "/" + "q" * 64]))

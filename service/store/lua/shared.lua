@@ -37,6 +37,18 @@ local function names(text, at)
   return zero > 1 and field:sub(1, zero - 1) or 'default', field:sub(zero + 1)
 end
 
+-- What ties a task to others, by letter, of what `names` answers of it; see ties.py.
+local TIE_BYTES = { F = 16, U = 16, C = 14, E = 6 }
+local function ties_of(packed)
+  local ties, at = {}, 1
+  while at <= #packed do
+    local letter = packed:sub(at, at)
+    local last = at + (TIE_BYTES[letter] or #packed)
+    ties[letter], at = packed:sub(at + 1, last), last + 1
+  end
+  return ties
+end
+
 -- A record's header; its names are read from the same bytes.
 local function header(record)
   local queue, ties = names(record, 13)
