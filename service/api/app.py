@@ -32,10 +32,10 @@ from service.api import (
     tasks,
     workers,
 )
-from service.api.auth import Gate
+from service.api.auth import OPERATOR, Gate
 from service.api.echo import PLACE as ECHO
 from service.api.echo import Echo
-from service.api.intake import Intake
+from service.api.intake import Intakes
 from service.api.problems import response_of, send_problem, unexpected
 from service.api.queries import check_query
 from service.api.runtime import Asked, Runtime
@@ -126,13 +126,13 @@ class Api:
 
     def __init__(self, settings: Settings) -> None:
         self.runtime = Runtime(settings)
-        gate, intake = Gate(settings), Intake(self.runtime)
-        submit = Submit(intake, gate)
+        gate, intakes = Gate(settings), Intakes(self.runtime)
+        submit = Submit(intakes, gate)
         self.echo = Echo(settings.max_body_bytes) if settings.dev else None
         self.raw: dict[tuple[str, str], ASGIApp] = {
             ("POST", "/v1/tasks"): submit.one,
             ("POST", "/v1/tasks/batch"): submit.batch,
-            ("POST", "/v1/tasks/stream"): Stream(intake, gate),
+            ("POST", "/v1/tasks/stream"): Stream(intakes, gate),
             **dict.fromkeys(((method, PATH) for method in METHODS), Passthrough(submit, gate)),
         }
         routes = [
@@ -199,10 +199,10 @@ class Resource:
             )
         raw = request.scope["headers"]
         headers = dict(raw)
-        if self.path not in OPEN:
-            self.gate.check(raw, headers)
+        caller = OPERATOR if self.path in OPEN else self.gate.check(raw, headers)
         query = check_query(request.scope, self.path, method)
-        return await endpoint(Asked(self.runtime, request.path_params, query, request.receive, headers))
+        runtime = self.runtime.of(caller.namespace)
+        return await endpoint(Asked(runtime, request.path_params, query, request.receive, headers, caller))
 
 
 def pattern_of(path: str) -> str:

@@ -7,12 +7,24 @@ The fact to know: keys are compared in constant time, and a service without a ke
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from hmac import compare_digest
 
 from service.errors import HeadersTooLarge, Unauthorized
 from service.settings import Settings
+from service.task import DEFAULT_NAMESPACE
 
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: what is in *namespace* is there for them, and nothing else."""
+
+    namespace: str
+
+
+OPERATOR = Caller(DEFAULT_NAMESPACE)  # who runs the service: brings its key, or is asked for none
 
 
 class Gate:
@@ -22,9 +34,9 @@ class Gate:
         self.key = settings.api_key.encode()
         self.most_bytes = settings.max_headers_bytes
 
-    def check(self, raw: Iterable[tuple[bytes, bytes]], headers: Mapping[bytes, bytes]) -> None:
+    def check(self, raw: Iterable[tuple[bytes, bytes]], headers: Mapping[bytes, bytes]) -> Caller:
         """
-        *raw* are the request's headers as ASGI gives them, *headers* the same by name.
+        Who asks. *raw* are the request's headers as ASGI gives them, *headers* the same by name.
 
         Raises:
             Unauthorized: no key, or a wrong one.
@@ -37,6 +49,7 @@ class Gate:
             size += len(name) + len(value) + 4
         if size > self.most_bytes:
             raise HeadersTooLarge(f"the headers have {size} bytes; at most {self.most_bytes} are read")
+        return OPERATOR
 
     def authorize(self, given: bytes) -> None:
         scheme, _, key = given.partition(b" ")

@@ -55,6 +55,18 @@ class Receipt:
     has_ended: bool = False
 
 
+class Intakes(dict[str, "Intake"]):
+    """The intake of each namespace, made when it is first asked for."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__()
+        self.runtime = runtime
+
+    def __missing__(self, namespace: str) -> Intake:
+        made = self[namespace] = Intake(self.runtime.of(namespace))
+        return made
+
+
 class Intake:
     """Takes submissions in. One for each `Runtime`."""
 

@@ -2,6 +2,7 @@
 What every endpoint of one API process shares: settings, store, the handlers it knows, and whether it is stopping.
 
 Owns the bound on waiting for the store: whoever asks is answered within two seconds, with 503 when need be.
+The fact to know: a `Runtime` is the process as one namespace sees it, and what it reads of another is not there.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from starlette.types import Receive
 
+from service.api.auth import Caller
 from service.api.known import Handlers
 from service.called import CallsOfTask
 from service.egress import Egress
@@ -39,13 +42,17 @@ NOT_IN_TIME = (
 
 @dataclass(slots=True)
 class Asked:
-    """A request that may be answered: what it named in the path, its query, checked, and its headers by name."""
+    """
+    A request that may be answered: what it named in the path, its query, checked, its headers by name, and who asks.
+    *runtime* is the process as the caller's namespace sees it.
+    """
 
     runtime: Runtime
     path: Mapping[str, str]
     query: dict[str, Any]
     receive: Receive
     headers: Mapping[bytes, bytes]
+    caller: Caller
 
 
 class Runtime:
@@ -54,11 +61,13 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.namespace = DEFAULT_NAMESPACE
-        self.rules = Egress.of_settings(settings).rules(self.namespace)  # for every URL that a user gives
+        self.egress = Egress.of_settings(settings)
+        self.rules = self.egress.rules(self.namespace)  # for every URL that a user gives
         self.redaction = redaction_of(settings.redact_headers)
         self.when_broken: Callable[[], None] | None = None  # the store turned out to be of another deployment
         self.stopping = asyncio.Event()
         self.broken: TaskpostError | None = None
+        self.by_namespace = {self.namespace: self}
 
     async def start(self) -> None:
         """Begin to connect. Call it on the event loop that serves."""
@@ -76,6 +85,15 @@ class Runtime:
             self.broken = exc
             if self.when_broken is not None:
                 self.when_broken()
+
+    def of(self, namespace: str) -> Runtime:
+        """The same process as *namespace* sees it. Only once it has started."""
+        seen = self.by_namespace.get(namespace)
+        if seen is None:
+            seen = self.by_namespace[namespace] = copy(self)
+            seen.namespace, seen.rules = namespace, self.egress.rules(namespace)
+            seen.handlers = Handlers(self.store.handlers, self.settings, namespace)
+        return seen
 
     def stop(self) -> None:
         """From now on nobody waits: long-polls answer, streams end, /readyz says 503."""

@@ -33,13 +33,14 @@ class Passthrough:
             raw, query = scope["headers"], scope["query_string"]
             headers = dict(raw)
             key = key_of(query)
-            self.gate.check(raw, headers if key is None else {b"authorization": b"Bearer " + key})
+            caller = self.gate.check(raw, headers if key is None else {b"authorization": b"Bearer " + key})
             body = await bodies.read_body(receive, headers, self.most_bytes, "body")
             submission = submission_of(
                 scope["method"], scope["raw_path"].partition(PLACE.encode())[2], query, raw, body,
                 is_authorization_ours=bool(self.gate.key) and key is None,
             )  # fmt: skip
-            await self.submit.take(scope, receive, send, headers, submission)
+            intake = self.submit.intakes[caller.namespace]
+            await self.submit.take(intake, scope, receive, send, headers, submission)
         except Problem as problem:
             await send_problem(send, problem, scope)
         except ClientDisconnect:

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.api import bodies
 from service.api.auth import Gate
-from service.api.intake import Intake
+from service.api.intake import Intake, Intakes
 from service.api.lines import Lines
 from service.api.problems import send_problem, unexpected
 from service.api.protocol import ABORT
@@ -38,21 +38,21 @@ START: Message = {"type": "http.response.start", "status": 200, "headers": [LINE
 class Stream:
     """The endpoint."""
 
-    def __init__(self, intake: Intake, gate: Gate) -> None:
-        self.intake, self.gate, self.runtime = intake, gate, intake.runtime
-        self.settings = intake.settings
+    def __init__(self, intakes: Intakes, gate: Gate) -> None:
+        self.intakes, self.gate, self.runtime = intakes, gate, intakes.runtime
+        self.settings = self.runtime.settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             headers = dict(scope["headers"])
-            self.gate.check(scope["headers"], headers)
+            intake = self.intakes[self.gate.check(scope["headers"], headers).namespace]
             bodies.check_media_type(headers, is_lines=True)
             self.runtime.require_store()
         except Problem as problem:
             await send_problem(send, problem, scope)
             return
         try:
-            await self.run(receive, send)
+            await self.run(intake, receive, send)
         except TimeoutError:
             log.warning("a client did not read the receipts of its stream; the connection is closed")
             # A mere close would wait for the client to read what was written.
@@ -61,7 +61,7 @@ class Stream:
             unexpected(exc, scope)
             raise  # the answer has begun: the server can only break the connection
 
-    async def run(self, receive: Receive, send: Send) -> None:
+    async def run(self, intake: Intake, receive: Receive, send: Send) -> None:
         """Receipts until the client has sent all, is gone, or this process stops."""
         lines, index = Lines(self.settings.max_line_bytes), 0
         reading: asyncio.Future[Any] = asyncio.ensure_future(receive())
@@ -82,7 +82,7 @@ class Stream:
                 if not more:
                     arrived += lines.end()
                 for group in groups(arrived):
-                    await self.answer(send, index, group)
+                    await self.answer(intake, send, index, group)
                     index += len(group)
                 if more:
                     reading = asyncio.ensure_future(receive())
@@ -90,10 +90,10 @@ class Stream:
             reading.cancel()
         await send({"type": "http.response.body", "body": b""})
 
-    async def answer(self, send: Send, index: int, group: list[bytes | None]) -> None:
+    async def answer(self, intake: Intake, send: Send, index: int, group: list[bytes | None]) -> None:
         """Store a group and send its receipts."""
         submissions = [self.parse(line) for line in group]
-        receipts = await self.intake.submit_all(await self.intake.prepare_all(submissions))
+        receipts = await intake.submit_all(await intake.prepare_all(submissions))
         text = b"".join([orjson.dumps(shown_receipt(index + n, one)) + b"\n" for n, one in enumerate(receipts)])
         await self.hand_over(send, text)
 

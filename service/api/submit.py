@@ -15,10 +15,11 @@ from starlette.types import Receive, Scope, Send
 
 from service.api import bodies
 from service.api.auth import Gate
-from service.api.intake import Intake, Receipt
+from service.api.intake import Intake, Intakes, Receipt
 from service.api.problems import RawHeaders, send_body, send_problem, unexpected
 from service.api.protocol import ANSWER
 from service.api.queries import check_query
+from service.api.runtime import Runtime
 from service.api.waits import preferred_wait, until_ended
 from service.contract import validator_of
 from service.errors import InvalidRequest, InvalidSubmission, Problem
@@ -31,21 +32,21 @@ NONE: dict[str, Any] = {}
 class Submit:
     """The two endpoints."""
 
-    def __init__(self, intake: Intake, gate: Gate) -> None:
-        self.intake, self.gate, self.runtime = intake, gate, intake.runtime
-        self.settings = intake.settings
+    def __init__(self, intakes: Intakes, gate: Gate) -> None:
+        self.intakes, self.gate = intakes, gate
+        self.settings = intakes.runtime.settings
 
     async def one(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /v1/tasks`"""
         try:
             headers = dict(scope["headers"])
-            self.gate.check(scope["headers"], headers)
+            intake = self.intakes[self.gate.check(scope["headers"], headers).namespace]
             bodies.check_media_type(headers)
             body = await bodies.read_body(receive, headers, self.settings.max_body_bytes, "body")
             if scope["query_string"]:
                 check_query(scope, "/v1/tasks", "POST")
             submission = bodies.parse(body, self.settings.max_depth)
-            await self.take(scope, receive, send, headers, submission)
+            await self.take(intake, scope, receive, send, headers, submission)
         except Problem as problem:
             await send_problem(send, problem, scope)
         except ClientDisconnect:
@@ -54,17 +55,17 @@ class Submit:
             await send_problem(send, unexpected(exc, scope), scope)
 
     async def take(
-        self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], submission: Any
+        self, intake: Intake, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], submission: Any
     ) -> None:
-        """Submit *submission* with what the request's *headers* add to it, and answer."""
+        """Submit *submission* to *intake* with what the request's *headers* add to it, and answer."""
         if b"idempotency-key" in headers:
             merge_key(submission, scope["headers"])
         if b"traceparent" in headers:
             merge_trace(submission, headers[b"traceparent"])
-        self.runtime.require_store()
-        receipt = await self.intake.submit_one(await self.intake.prepare_one(submission))
+        intake.runtime.require_store()
+        receipt = await intake.submit_one(await intake.prepare_one(submission))
         if b"prefer" in headers and (seconds := preferred_wait(all_of(scope["headers"], b"prefer"))):
-            await self.answer_later(send, receive, receipt, seconds)
+            await self.answer_later(intake.runtime, send, receive, receipt, seconds)
         else:
             await self.answer(scope, send, receipt, orjson.dumps(receipt.task))
 
@@ -75,32 +76,34 @@ class Submit:
             return
         await send_body(send, receipt.status, answer_headers(receipt), body)
 
-    async def answer_later(self, send: Send, receive: Receive, receipt: Receipt, seconds: int) -> None:
+    async def answer_later(
+        self, runtime: Runtime, send: Send, receive: Receive, receipt: Receipt, seconds: int
+    ) -> None:
         """Answer when the task has ended, or has not within *seconds*."""
         headers = answer_headers(receipt)
         headers.append((b"preference-applied", b"wait=%d" % seconds))
         ended = receipt.has_ended
         if not ended:
             try:
-                snapshot = await until_ended(self.runtime, receipt.id, seconds, receive)
+                snapshot = await until_ended(runtime, receipt.id, seconds, receive)
             except Problem:
                 snapshot = None  # it is stored, and that is what the user must know
             if snapshot is not None:
-                receipt.task, ended = self.runtime.show(snapshot), snapshot.record.has_ended
+                receipt.task, ended = runtime.show(snapshot), snapshot.record.has_ended
         await send_body(send, 200 if ended else 202, headers, orjson.dumps(receipt.task))
 
     async def batch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /v1/tasks/batch`"""
         try:
             headers = dict(scope["headers"])
-            self.gate.check(scope["headers"], headers)
+            intake = self.intakes[self.gate.check(scope["headers"], headers).namespace]
             bodies.check_media_type(headers)
             body = await bodies.read_body(receive, headers, self.settings.max_batch_bytes, "batch")
             if scope["query_string"]:
                 check_query(scope, "/v1/tasks/batch", "POST")
             submissions = self.parse_batch(body)
-            self.runtime.require_store()
-            receipts = await self.intake.submit_all(await self.intake.prepare_all(submissions))
+            intake.runtime.require_store()
+            receipts = await intake.submit_all(await intake.prepare_all(submissions))
             shown = [shown_receipt(index, one) for index, one in enumerate(receipts)]
             await send_body(send, 200, [JSON], orjson.dumps(shown))
         except Problem as problem:
