@@ -30,7 +30,7 @@ REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback", "Rotation", "
             "ReplayEdits", "TaskFilter", "QueueSettings", "ScheduleDefinition", "SchedulePreview", "BackfillRequest",
             "CalendarInterval",
             "CompletionFailure", "CompletionDeferral", "CompletionProgress", "CompletionLog",
-            "CompletionLine")  # fmt: skip
+            "CompletionLine", "ReadTokenRequest")  # fmt: skip
 LENIENT = ("CompletionFailure",)  # an error is taken as it was thrown
 SCHEMA_WORDS = {
     "$ref", "type", "format", "description", "properties", "required", "additionalProperties", "items",
@@ -50,6 +50,7 @@ OPERATION_IDS = {
     "listBulk", "getBulk", "abortBulk", "bulkCancel", "bulkReplay", "bulkReschedule", "bulkPriority", "bulkDelete",
     "backfillSchedule", "listBackfills", "getBackfill", "abortBackfill",
     "listSecrets", "rotateSecrets", "getEndpointAuth", "putEndpointAuth", "deleteEndpointAuth",
+    "streamEvents", "streamTaskEvents", "createReadToken",
     "getOpenidConfiguration", "getKeySet", "getLiveness", "getReadiness", "getContractJson", "getContractYaml",
 }  # fmt: skip
 
