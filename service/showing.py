@@ -12,7 +12,7 @@ from service.redaction import Redaction, shown_url
 from service.task import ENDED, Snapshot, first_due_ms, rfc3339
 
 BODIES = ("body", "body_text", "body_base64")
-KEPT = ("cancel_url", "parent", "traceparent", "schedule", "replay_of")  # shown as submitted
+KEPT = ("flow", "group", "cancel_url", "parent", "traceparent", "schedule", "replay_of")  # shown as submitted
 
 
 def show(snapshot: Snapshot, options: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:

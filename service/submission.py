@@ -1,9 +1,9 @@
 """
-What a submission must be beyond its schema, and how it becomes a record.
+What a submission must be beyond its schema.
 
 Pure: no Redis, no HTTP, no clock; the time is given. The schema of the contract is asked first; here stand the
-rules for fields that go together, which a schema of flat optional fields cannot say.
-The fact to know: a stored submission is the user's own object without `queue` and `priority`, which the header holds.
+rules for fields that go together, which a schema of flat optional fields cannot say. packing.py makes records of what
+has no faults.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -22,20 +20,12 @@ import orjson
 
 from service.contract import contract, validator_of
 from service.egress import Rules
+from service.flow import limit_faults
 from service.received import is_json
 from service.redaction import HIDDEN
 from service.settings import Settings
 from service.showing import BODIES
-from service.task import (
-    DEFAULT_PRIORITY,
-    RELATIVE,
-    WAITING,
-    epoch_ms,
-    pack_header,
-    pack_submission,
-    rfc3339,
-    stored_queue,
-)
+from service.task import epoch_ms, rfc3339
 
 Fault = dict[str, Any]
 Submission = dict[str, Any]
@@ -47,11 +37,10 @@ TEN_YEARS_MS = 3653 * 86_400_000
 ONLY_NAME = ("args", "soft_timeout_seconds")
 ONLY_URL = ("method", "headers", *BODIES, "envelope", "retry_4xx", "cancel_url")
 NO_BODY = ("GET", "HEAD")
-WHOLE_NUMBERS = ("priority", "retries", "max_crashes")
 # Fields that need no look beyond the schema, when `name` is among them and `url` is not.
 PLAIN = frozenset((
     "name", "args", "queue", "priority", "delay_seconds", "timeout_seconds", "retries", "retry_for_seconds",
-    "max_crashes", "idempotency_key", "tags", "metadata", "result_ttl_seconds",
+    "max_crashes", "idempotency_key", "flow", "group", "tags", "metadata", "result_ttl_seconds",
     "parent", "traceparent",
 ))  # fmt: skip
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -179,6 +168,8 @@ def value_faults(submission: Submission, now_ms: int, settings: Settings) -> Ite
         }
     yield from call_faults(submission, "", settings)
     yield from envelope_faults(submission)
+    if isinstance(flow := submission.get("flow"), dict):
+        yield from limit_faults(flow, "/flow")
     if "body_base64" in submission and (wrong := base64_fault(submission["body_base64"])):
         yield {"pointer": "/body_base64", "detail": wrong}
     if isinstance(callback := submission.get("callback"), dict):
@@ -232,71 +223,7 @@ def call_faults(call: Mapping[str, Any], place: str, settings: Settings) -> Iter
         yield {"pointer": f"{place}/headers", "detail": detail}
 
 
-# ---------------------------------------------------------------- packing
-
-
-@dataclass(slots=True)
-class Packed:
-    """
-    A submission ready to be stored. *submission* is what the record holds; *delay_ms* counts from when it is stored,
-    *due_ms* is absolute and 0 for at once, *first_ms* is the time that `run_at` named, or 0.
-    """
-
-    record: bytes
-    submission: Submission
-    queue: str
-    priority: int
-    lane: str
-    delay_ms: int = 0
-    due_ms: int = 0
-    first_ms: int = 0
-
-
-@lru_cache(4096)
-def waiting_header(priority: int, lane: str, max_crashes: int, queue: str) -> bytes:
-    """The header of a task that may run at once; the same for most."""
-    return pack_header(state=WAITING, priority=priority, lane=lane, time_ms=0, max_crashes=max_crashes, queue=queue)
-
-
-def with_whole_numbers(submission: Submission) -> None:
-    """JSON has one kind of number: 5.0 is the integer 5."""
-    for name in WHOLE_NUMBERS:
-        if type(submission.get(name)) is float:
-            submission[name] = int(submission[name])
-
-
-def canonical(submission: Submission) -> bytes:
-    """The submission in one way of writing it, to tell whether two are the same."""
-    if "traceparent" in submission:  # a submission that is sent again may be part of another trace
-        submission = {name: value for name, value in submission.items() if name != "traceparent"}
-    return orjson.dumps(submission, option=orjson.OPT_SORT_KEYS)
-
-
-def pack(submission: Submission, namespace: str, *, queue: str, lane: str, max_crashes: int, now_ms: int) -> Packed:
-    """
-    *submission*, which has no faults, as a record; it is changed. *queue* and *max_crashes* are those that apply
-    when it names none.
-    """
-    queue = submission.pop("queue", queue)
-    priority = submission.pop("priority", DEFAULT_PRIORITY)
-    max_crashes = submission.get("max_crashes", max_crashes)
-    stored = stored_queue(namespace, queue)
-    delay = submission.get("delay_seconds")
-    run_at = submission.get("run_at")
-    if not delay and run_at is None:
-        head = waiting_header(priority, lane, max_crashes, stored)
-        return Packed(head + pack_submission(submission), submission, queue, priority, lane)
-    delay_ms = due_ms = first_ms = 0
-    if delay:
-        delay_ms = int(delay * 1000)
-    else:
-        first_ms, submission["run_at"] = due_of(run_at)
-        due_ms = first_ms if first_ms > now_ms else 0
-    head = pack_header(
-        state=RELATIVE if delay_ms else WAITING, priority=priority, lane=lane, time_ms=delay_ms or due_ms,
-        max_crashes=max_crashes, queue=stored,
-    )  # fmt: skip
-    return Packed(head + pack_submission(submission), submission, queue, priority, lane, delay_ms, due_ms, first_ms)
+# ---------------------------------------------------------------- times
 
 
 def due_of(run_at: Any) -> tuple[int, str]:

@@ -18,10 +18,11 @@ from service.api.given import body_of
 from service.api.runtime import Asked, Runtime
 from service.endpoint import endpoint_of
 from service.errors import InvalidSubmission, NotFound
+from service.packing import pack, with_whole_numbers
 from service.store.fields import field_of
 from service.store.tasks import New
 from service.store.traffic import Circuit, Health
-from service.submission import Fault, counted, faults_of, pack, with_whole_numbers
+from service.submission import Fault, counted, faults_of
 from service.task import CALLBACK_QUEUE, rfc3339
 
 WHAT = "the change"

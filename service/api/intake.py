@@ -23,17 +23,19 @@ from service.errors import (
     StoreUnavailable,
     UnknownHandler,
 )
+from service.flow import limit_faults
 from service.ids import PAIRS, created_ms, encode_id
+from service.packing import Packed, canonical, pack, with_whole_numbers
 from service.showing import kept_of, show_callback, target_of
 from service.store.tasks import New, Taken, idempotency_of
-from service.submission import PLAIN, Packed, canonical, counted, faults_of, pack, with_whole_numbers
+from service.submission import PLAIN, counted, faults_of
 from service.task import Snapshot, options_of, rfc3339
 
 OPTIONS = frozenset((
     "retries", "timeout_seconds", "soft_timeout_seconds", "retry_for_seconds", "max_crashes", "backoff",
     "result_ttl_seconds",
 ))  # fmt: skip
-WHOLE = frozenset(("priority", "retries", "max_crashes"))
+WHOLE = frozenset(("priority", "retries", "max_crashes", "flow"))
 
 
 @dataclass(slots=True)
@@ -92,6 +94,8 @@ class Intake:
         if not self.is_valid(submission):
             raise self.refusal(submission, now_ms)
         is_plain = PLAIN.issuperset(submission) and "name" in submission
+        if is_plain and "flow" in submission:
+            is_plain = not any(limit_faults(submission["flow"]))
         if not is_plain and faults_of(submission, now_ms, self.settings, self.rules):
             raise self.refusal(submission, now_ms)
         known = self.target(submission)
@@ -103,7 +107,7 @@ class Intake:
         packed = pack(
             submission, self.namespace, queue=known.queue, lane=known.lane, max_crashes=known.max_crashes, now_ms=now_ms
         )
-        return Ready(New(packed.record, idempotency), packed, known)
+        return Ready(New(packed.record, idempotency, packed.flow), packed, known)
 
     def refusal(self, submission: Any, now_ms: int) -> InvalidSubmission:
         faults = faults_of(submission, now_ms, self.settings, self.rules)

@@ -18,9 +18,10 @@ from service.api.runtime import Asked, not_found
 from service.api.submit import merge_key
 from service.errors import IdempotencyMismatch, InvalidSubmission, StateConflict
 from service.ids import encode_id
+from service.packing import canonical, pack, with_whole_numbers
 from service.replaying import can_have, replayed, with_origin
 from service.store.tasks import New, idempotency_of
-from service.submission import canonical, counted, pack, with_whole_numbers
+from service.submission import counted
 from service.task import Snapshot
 
 
@@ -47,7 +48,7 @@ async def replay_task(asked: Asked) -> Response:
         max_crashes=before.record.max_crashes,
         now_ms=store.tasks.clock.now_ms(),
     )
-    (taken,) = await runtime.within(store.tasks.submit([New(packed.record, hashed)]))
+    (taken,) = await runtime.within(store.tasks.submit([New(packed.record, hashed, packed.flow)]))
     if taken.is_mismatch:
         raise IdempotencyMismatch(f'the key "{name}" belongs to another submission; give each its own key')
     snapshot = await runtime.read(taken.id)

@@ -13,12 +13,12 @@ from datetime import datetime
 
 from service.ids import new_ids
 from service.occurrences import counted_between, due_ms_of, first_not_late, newest_due, next_ms_after
+from service.packing import pack, with_whole_numbers
 from service.recurrence.timing import Timing
 from service.schedule import Schedule, moment, ms_of
 from service.settings import Settings
 from service.store import Store
 from service.store.schedules import Shot
-from service.submission import pack, with_whole_numbers
 from service.task import DEFAULT_QUEUE, options_of, rfc3339
 from service.templates import Firing, filled
 

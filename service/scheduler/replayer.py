@@ -11,10 +11,10 @@ import jsonschema_rs
 
 from service.bulk import Bulk
 from service.ids import decode_id, encode_id, shard_of
+from service.packing import pack, with_whole_numbers
 from service.replaying import can_have, replayed, with_origin
 from service.store import Store
 from service.store.tasks import MOST_BYTES_A_CALL
-from service.submission import pack, with_whole_numbers
 from service.task import Snapshot
 
 LOOK_SECONDS = 0.5

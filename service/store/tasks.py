@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from service.flow import Flow
 from service.ids import new_ids, shard_of
 from service.settings import Settings
 from service.store import keys
@@ -47,10 +48,18 @@ class Clock:
 
 @dataclass(slots=True)
 class New:
-    """A task to take in: its record, and for an idempotency key its hash (16 bytes) and fingerprint (8)."""
+    """
+    A task to take in: its record, for an idempotency key its hash (16 bytes) and fingerprint (8), and its flow key.
+    """
 
     record: bytes
     idempotency: bytes = b""
+    flow: Flow | None = None
+
+    @property
+    def home(self) -> bytes:
+        """What decides its shard; nothing when it may be any."""
+        return self.flow.hash if self.flow else self.idempotency
 
 
 @dataclass(slots=True)
@@ -99,7 +108,7 @@ class Tasks:
         """
         Take in *tasks*, in order; all that arrive while a call is in flight share the next one.
 
-        When this returns, they are in Redis. A key's shard is its own; other tasks go to any.
+        When this returns, they are in Redis. A flow key decides the shard, else an idempotency key; others go to any.
 
         Raises:
             StoreUnavailable: no answer; the tasks may or may not be there.
@@ -118,8 +127,8 @@ class Tasks:
         return [taken[i] for i in range(len(tasks))]
 
     def shard_for(self, task: New) -> int:
-        if task.idempotency:
-            return int.from_bytes(task.idempotency[:4], "big") % self.shards
+        if home := task.home:
+            return int.from_bytes(home[:4], "big") % self.shards
         self.next_shard = (self.next_shard + 1) % self.shards
         return self.next_shard
 
@@ -129,7 +138,7 @@ class Tasks:
         open_: dict[int, tuple[list[int], int]] = {}
         free_shard = self.shard_for(New(b""))
         for i, task in enumerate(tasks):
-            shard = self.shard_for(task) if task.idempotency else free_shard
+            shard = self.shard_for(task) if task.home else free_shard
             places, size = open_.get(shard, ([], 0))
             if not places or len(places) >= MOST_A_CALL or size + len(task.record) > MOST_BYTES_A_CALL:
                 places, size = [], 0

@@ -1,0 +1,95 @@
+"""
+How a submission that has no faults becomes a record. Pure.
+
+The fact to know: a stored submission is the user's own object without `queue` and `priority`, which the header holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import orjson
+
+from service.flow import Flow, flow_of, with_whole_limits
+from service.submission import Submission, due_of
+from service.task import DEFAULT_PRIORITY, RELATIVE, WAITING, pack_header, pack_submission, stored_queue
+from service.ties import NO_TIES, Ties
+
+WHOLE_NUMBERS = ("priority", "retries", "max_crashes")
+
+
+@dataclass(slots=True)
+class Packed:
+    """
+    A submission ready to be stored. *submission* is what the record holds; *delay_ms* counts from when it is stored,
+    *due_ms* is absolute and 0 for at once, *first_ms* is the time that `run_at` named, or 0. *flow* is its flow key.
+    """
+
+    record: bytes
+    submission: Submission
+    queue: str
+    priority: int
+    lane: str
+    delay_ms: int = 0
+    due_ms: int = 0
+    first_ms: int = 0
+    flow: Flow | None = None
+
+
+@lru_cache(4096)
+def waiting_header(priority: int, lane: str, max_crashes: int, queue: str) -> bytes:
+    """The header of a task that may run at once; the same for most."""
+    return pack_header(state=WAITING, priority=priority, lane=lane, time_ms=0, max_crashes=max_crashes, queue=queue)
+
+
+def with_whole_numbers(submission: Submission) -> None:
+    """JSON has one kind of number: 5.0 is the integer 5."""
+    for name in WHOLE_NUMBERS:
+        if type(submission.get(name)) is float:
+            submission[name] = int(submission[name])
+    if isinstance(flow := submission.get("flow"), dict):
+        with_whole_limits(flow)
+
+
+def canonical(submission: Submission) -> bytes:
+    """The submission in one way of writing it, to tell whether two are the same."""
+    if "traceparent" in submission:  # a submission that is sent again may be part of another trace
+        submission = {name: value for name, value in submission.items() if name != "traceparent"}
+    return orjson.dumps(submission, option=orjson.OPT_SORT_KEYS)
+
+
+def ties_of(submission: Submission, flow: Flow | None) -> Ties:
+    """What ties the task of *submission* to others."""
+    group = submission.get("group", "")
+    return Ties(flow=flow.hash if flow else b"", group=group) if flow or group else NO_TIES
+
+
+def pack(submission: Submission, namespace: str, *, queue: str, lane: str, max_crashes: int, now_ms: int) -> Packed:
+    """
+    *submission*, which has no faults, as a record; it is changed. *queue* and *max_crashes* are those that apply
+    when it names none.
+    """
+    queue = submission.pop("queue", queue)
+    priority = submission.pop("priority", DEFAULT_PRIORITY)
+    max_crashes = submission.get("max_crashes", max_crashes)
+    stored = stored_queue(namespace, queue)
+    delay = submission.get("delay_seconds")
+    run_at = submission.get("run_at")
+    flow = flow_of(submission, namespace) if "flow" in submission else None
+    ties = ties_of(submission, flow)
+    if not delay and run_at is None and ties is NO_TIES:
+        head = waiting_header(priority, lane, max_crashes, stored)
+        return Packed(head + pack_submission(submission), submission, queue, priority, lane)
+    delay_ms = due_ms = first_ms = 0
+    if delay:
+        delay_ms = int(delay * 1000)
+    elif run_at is not None:
+        first_ms, submission["run_at"] = due_of(run_at)
+        due_ms = first_ms if first_ms > now_ms else 0
+    head = pack_header(
+        state=RELATIVE if delay_ms else WAITING, priority=priority, lane=lane, time_ms=delay_ms or due_ms,
+        max_crashes=max_crashes, queue=stored, ties=ties,
+    )  # fmt: skip
+    record = head + pack_submission(submission)
+    return Packed(record, submission, queue, priority, lane, delay_ms, due_ms, first_ms, flow)
