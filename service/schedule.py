@@ -169,10 +169,11 @@ def shown(schedule: Schedule, zone: str, last_state: str | None) -> dict[str, An
         next_run = timing.due_at(moment(schedule.next_ms)) if is_coming else None
     except InvalidTiming as exc:  # a zone that this machine does not know any more; the others fire all the same
         explanation, zone = f"Cannot fire: {exc}", definition.get("timezone", zone)
-    last = None
     if schedule.last_id != NO_TASK:
         last = {"fire_time": rfc3339(schedule.last_ms), "task_id": encode_id(schedule.last_id)}
-        last |= {"state": last_state} if last_state else {}
+        kept["last_run"] = last | ({"state": last_state} if last_state else {})
+    if owner := owner_of(definition):
+        kept["owner"] = owner
     return {
         "name": schedule.name,
         **kept,
@@ -185,9 +186,7 @@ def shown(schedule: Schedule, zone: str, last_state: str | None) -> dict[str, An
         "explanation": explanation,
         "next_run_at": rfc3339(ms_of(next_run)) if next_run else None,
         "next_run_local": local_text(next_run, timing) if next_run else None,
-        "last_run": last,
         "runs": schedule.runs,
-        "owner": owner_of(definition),
         "version": schedule.version,
         "created_at": rfc3339(definition["created_ms"]),
         "updated_at": rfc3339(definition["updated_ms"]),

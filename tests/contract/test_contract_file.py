@@ -261,6 +261,20 @@ def test_schemas_use_only_words_that_generators_understand() -> None:
     assert "webhooks" not in DOCUMENT
 
 
+def test_every_shape_has_a_name() -> None:
+    """A generated client has no model called InlineObject3, and none that stands for null."""
+    for where, schema in schema_nodes():
+        is_component = re.fullmatch(r"#/components/schemas/\w+", where) is not None
+        assert is_component or "properties" not in schema, where
+        assert {"object", "null"} - {*kinds_of(schema)}, where
+
+
+def kinds_of(schema: dict[str, Any]) -> list[str]:
+    """The types that *schema* takes, as a list."""
+    kinds = schema.get("type", [])
+    return [kinds] if isinstance(kinds, str) else kinds
+
+
 def test_numbers_are_doubles() -> None:
     """Go and Java clients keep milliseconds of ten years, which 32-bit floats lose."""
     for where, schema in schema_nodes():
