@@ -19,6 +19,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from service.errors import InvalidSetting
 from service.logs import configure
 from service.scheduler.carrier import Carrier
+from service.scheduler.dealer import Dealer
 from service.scheduler.duty import Duty
 from service.scheduler.firer import LOOK_SECONDS, Firer
 from service.scheduler.forwarder import Forwarder
@@ -47,7 +48,9 @@ async def keep(settings: Settings) -> None:
     store = opening.result()
     clock = AsyncIOScheduler()
     carrier = Carrier(store)
-    duties: list[Duty | Carrier] = [Recoverer(store, settings), Forwarder(store), Janitor(store, settings), carrier]
+    duties: list[Duty | Carrier | Dealer] = [
+        Recoverer(store, settings), Forwarder(store), Janitor(store, settings), carrier, Dealer(store),
+    ]  # fmt: skip
     for duty in duties:
         trigger = IntervalTrigger(seconds=duty.every_seconds, jitter=duty.every_seconds * 0.2)
         clock.add_job(duty.run, trigger, max_instances=1, coalesce=True, misfire_grace_time=None)

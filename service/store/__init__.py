@@ -24,6 +24,7 @@ from service.store.declarations import Declarations
 from service.store.endpoints import EndpointBook, EndpointSettings
 from service.store.events import BLOCK_MS, Events
 from service.store.gone import GoneUrls
+from service.store.limits import Limits
 from service.store.memory import MemoryWatch
 from service.store.pages import Pages
 from service.store.queue_settings import QueueBook, QueueSettings
@@ -61,6 +62,7 @@ class Store:
         self.endpoint_book = EndpointBook(self.endpoint_settings)
         self.queue_settings = QueueSettings(self.scripts)
         self.queue_book = QueueBook(self.queue_settings)
+        self.limits = Limits(self.tasks)
         self.schedules = Schedules(self.tasks)
         self.backfills = Backfills(self.schedules)
         self.declarations = Declarations(self.schedules)

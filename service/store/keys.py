@@ -14,6 +14,8 @@ names that depend on a task or a queue from that prefix; their headers list whic
     q:<queue>:<lane>:<prio>   list    ready entries, first in first out; a capital lane holds suspects, which run alone
     due:<queue>               zset    entries of delayed and retrying tasks, by due time
     count                     hash    q|s|r:<queue> -> how many tasks are queued, scheduled, running
+    limits                    hash    queue -> what holds back its tasks in this shard, see limits.py; #queue -> its
+                                      rate as a whole, where that is dealt to several shards (shard 0)
     lease                     zset    task -> deadline: the only truth for "running"
     ext                       hash    task that an endpoint holds -> how often that is to be heard from, by when next,
                                       and when it must be done; ms, 6 bytes each
@@ -73,6 +75,10 @@ def events(shard: int) -> str:
 
 def count(shard: int) -> str:
     return prefix(shard) + "count"
+
+
+def limits(shard: int) -> str:
+    return prefix(shard) + "limits"
 
 
 def lease(shard: int) -> str:

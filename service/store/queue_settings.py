@@ -8,6 +8,7 @@ from typing import Any
 
 from service.store.fields import NamedSettings, SettingsBook
 from service.store.scripts import Scripts
+from service.task import stored_queue
 
 
 class QueueSettings(NamedSettings):
@@ -19,6 +20,10 @@ class QueueSettings(NamedSettings):
 
 class QueueBook(SettingsBook):
     """Every queue's settings as this process read them."""
+
+    def by_stored_name(self) -> dict[str, dict[str, Any]]:
+        """All of them, by the names that queues have in Redis."""
+        return {stored_queue(*field.rsplit("/", 1)): settings for field, settings in self.documents.items()}
 
     def complete(self, submission: dict[str, Any], namespace: str, queue: str) -> None:
         """Give *submission*, which goes to *queue* unless it names another, what the settings of its queue say."""

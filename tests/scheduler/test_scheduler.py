@@ -10,7 +10,7 @@ import pytest
 from service.store import Store, keys
 from tests.faults.acting import Part, eventually, given, state, submit, until_state
 from tests.servers import Server
-from tests.store.acting import Worker
+from tests.store.acting import Worker, new
 from tests.store.deployments import Deployment
 
 Start = Callable[..., Part]
@@ -132,3 +132,34 @@ async def test_another_number_of_shards_is_refused(store: Store, start: Start) -
     worker = start(shards="7")
     assert 2 == await worker.ended()
     assert "TASKPOST_SHARDS=7" in worker.text
+
+
+@pytest.mark.parametrize("deployment", [16], indirect=True)
+async def test_limits_of_queues_follow_the_work(
+    store: Store, start: Start, redis_server: Server, deployment: Deployment
+) -> None:
+    """Of two that may run at once, both go where tasks wait, and on to where others wait when they have ended."""
+    await store.queue_settings.put("default", "q", "concurrency", 2)
+    await start("scheduler", shards="16").ready()
+    worker, done = Worker(store), 0
+
+    async def portions() -> list[int | None]:
+        gates = [(await store.limits.read(shard)).get("q") for shard in range(store.shards)]
+        return [gate and gate.concurrency for gate in gates]
+
+    async def are_limited() -> bool:
+        return None not in await portions()
+
+    async def all_ran() -> bool:
+        nonlocal done
+        leased = await worker.lease(queue="q")
+        assert len(leased) <= 2
+        await worker.succeed(*leased)
+        done += len(leased)
+        return done == 8
+
+    await eventually(are_limited)
+    for shard in (3, 9):
+        await store.tasks.submit_call(shard, [new(queue="q") for _ in range(4)])
+    await eventually(all_ran)
+    assert 2 >= sum(one or 0 for one in await portions())

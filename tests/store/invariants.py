@@ -2,7 +2,7 @@
 What must hold of the whole keyspace after every test: each task in exactly one state, counters equal to recounts,
 nothing left over.
 
-Reads everything, on every node, without any of Taskpost's own reading code but the record's and the run's layout.
+Reads everything, on every node, without any of Taskpost's own reading code but the layout of records, runs and gates.
 A test that moves clocks on purpose names what it breaks: `expired` (records may be gone before lists say so),
 `unlisted` (ended records may have left their list), `untold` (events may be trimmed).
 """
@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.ids import created_ms
+from service.store.limits import FORM, OPEN, parse_gate
 from service.task import DEFAULT_QUEUE, STATE_OF, parse_run
 from tests.store.deployments import Deployment
 
 LEAST_TTL_MS = 60_000
 MAY_BE_LEFT = ("conf", "ev", "workers", "handlers", "gone", "secrets", "endpoints", "calls", "called", "circuits",
-               "bulks")  # fmt: skip
+               "bulks", "limits")  # fmt: skip
 PASSING = (b"sess:", b"idem:", b"worker:", b"doing:", b"ctl:", b"bulk:")
 LASTING_MARKERS = (b"wake:@queues", b"wake:@schedules")
 WAITING_LETTERS = b"qwrk"
@@ -103,6 +104,7 @@ class Checker:
                 self.check_ended(id_, record)
         self.check_orphans()
         self.check_counts()
+        self.check_gates()
         self.check_creation_order()
         self.check_names()
         self.check_events()
@@ -251,6 +253,17 @@ class Checker:
             if recount[name] != counted.get(name, 0):
                 self.fault(f"count {name!r} is {counted.get(name, 0)}, there are {recount[name]}")
 
+    def check_gates(self) -> None:
+        for queue, text in self.shard.hashes.get(b"limits", {}).items():
+            if len(text) != FORM.size + 19 or not text[FORM.size :].isdigit():
+                self.fault(f"the gate of {queue!r} cannot be read: {text!r}")
+                continue
+            gate = parse_gate(text)
+            if gate == OPEN:
+                self.fault(f"the gate of {queue!r} holds nothing back, and is kept")
+            if gate.every_ms is not None and gate.at_ms > self.now_ms + gate.every_ms * gate.burst + 1000:
+                self.fault(f"starts of {queue!r} are paid for until {gate.at_ms}: more than its burst")
+
     def check_creation_order(self) -> None:
         covered: Counter[bytes] = Counter()
         buckets = {name[5:]: runs for name, runs in self.shard.lists.items() if name.startswith(b"made:")}
@@ -274,7 +287,7 @@ class Checker:
         lists = (b"done", b"dead", b"exp", b"made", b"ev")
         whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone", b"bulks",
                  b"secrets", b"endpoints", b"queues", b"sched", b"schedules", b"calls", b"called",
-                 b"circuits")  # fmt: skip
+                 b"circuits", b"limits")  # fmt: skip
         shard = self.shard
         for name in (*shard.strings, *shard.lists, *shard.zsets, *shard.hashes):
             if name not in whole and not name.startswith(known):

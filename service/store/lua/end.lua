@@ -4,7 +4,7 @@
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
 -- ARGV[2+] reports, see shared.lua. A token of zeros asks for cancellation; another ends the task if that lease has expired
--- Touches  t: run lease due: wake: and, through shared.lua, o: a: p: c: l: ext done dead exp q: count made made: ev
+-- Touches  t: run lease due: wake: limits and, through shared.lua, o: a: p: c: l: ext done dead exp q: count made made: ev
 -- Returns  a status a task: 1 ended | 2 asked to stop | 3 had ended before | 0 no such task, or the lease is alive or another's
 
 local at, reports = 2, {}
@@ -61,5 +61,6 @@ end
 if #notices > 0 then create(notices, notice_records) end
 finish(endings)
 for _, pair in ipairs(unscheduled) do redis.call('ZREM', pair[1], pair[2]) end
+wake_freed()
 write_collected()
 return table.concat(statuses)

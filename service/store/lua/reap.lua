@@ -8,7 +8,7 @@
 --          negative when its worker ended it, which clears them
 -- ARGV[4]  why they were lost, as the rest of a row: ,"error":{…}; empty when it is not known
 -- ARGV[5+] id (16) .. token (12) of each
--- Touches  conf t: run lease ext a: and, through shared.lua, l: q: due: count wake: ev
+-- Touches  conf t: run lease ext a: limits and, through shared.lua, l: q: due: count wake: ev
 -- Returns  {how many were given back, id .. token of each task that must end: its crashes are used up, or it was to be cancelled,
 --           or an endpoint holds it and has not been heard from in its time}
 -- Who crashed is decided fairly: a task that was lost alone did; of several lost together with a worker any may have, so none
@@ -91,5 +91,6 @@ for _, task in ipairs(doomed) do -- their leases end now, so that whoever is fir
     run.token, run.attempt, run.crashes, run.undelivered, flags, run.started, run.worker))
   redis.call('ZADD', prefix .. 'lease', now, task.id)
 end
+wake_freed()
 write_collected()
 return {#given_back, unpack(ending)}

@@ -77,6 +77,40 @@ local function pack_run(token, attempt, crashes, undelivered, flags, started, wo
     math.floor(started / 4294967296), started % 4294967296) .. worker
 end
 
+-- What holds back the tasks of a queue in this shard, an entry of `limits`; limits.py reads the same bytes. Behind what is
+-- packed stands the number of the change that it came by.
+local PAUSED, CONCURRENCY, RATE, DEALT, LENGTH, DROPS, CLOSED = 1, 2, 4, 8, 16, 32, 64
+local GATE = '>BI4dI4dI4dI4'
+local function read_gate(text)
+  local flags, concurrency, every, burst, at, dealt, till, length, rest = struct.unpack(GATE, text)
+  local function has(flag) return flags % (2 * flag) >= flag end
+  return {
+    flags = flags, paused = has(PAUSED), concurrency = has(CONCURRENCY) and concurrency,
+    every = has(RATE) and every, burst = burst, at = at, -- ms from one start to the next; by which the last is paid for
+    dealt = has(DEALT) and dealt, till = till, -- starts that were dealt to this shard, until when
+    length = has(LENGTH) and length, drops = has(DROPS), closed = has(CLOSED), number = text:sub(rest),
+  }
+end
+
+local function pack_gate(gate)
+  return struct.pack(GATE, gate.flags, gate.concurrency or 0, gate.every or 0, gate.burst, gate.at, gate.dealt or 0,
+    gate.till, gate.length or 0) .. gate.number
+end
+
+-- How many tasks of a queue may start now, of which *running* run; and when the next may, if only time decides that (GCRA).
+local function room_of(gate, running)
+  if gate.paused then return 0 end
+  local room, next_ms = gate.concurrency and gate.concurrency - running or math.huge, nil
+  if room > 0 and gate.every then
+    local at = math.max(gate.at, now)
+    room = math.min(room, math.floor((now - at) / gate.every + gate.burst + 1e-6))
+    if room < 1 then next_ms = math.ceil(at + (1 - gate.burst) * gate.every) end
+  elseif gate.dealt then
+    room = math.min(room, gate.till > now and gate.dealt or 0)
+  end
+  return math.max(room, 0), next_ms
+end
+
 -- The flags that a task keeps from one lease to the next.
 local function lasting(run)
   return (run.suspect and SUSPECT or 0) + (run.checkpointed and HAS_CHECKPOINT or 0)
@@ -136,6 +170,27 @@ local function enqueue(id, head, due_ms, in_front)
   woken[prefix .. 'wake:' .. head.queue .. ':' .. head.lane] = true
   tally('q:' .. head.queue, 1)
   emit('q', id)
+end
+
+-- Whoever waits for tasks of *queue* looks again, in each lane that has any.
+local function wake_lanes(queue)
+  for lane in ('uatplAT'):gmatch('.') do
+    local lists = {}
+    for priority = 0, 9 do lists[#lists + 1] = prefix .. 'q:' .. queue .. ':' .. lane .. ':' .. priority end
+    if redis.call('EXISTS', unpack(lists)) > 0 then woken[prefix .. 'wake:' .. queue .. ':' .. lane] = true end
+  end
+end
+
+-- Fewer tasks run than before this call: in queues where only so many may, those that wait come closer.
+local function wake_freed()
+  local queues = {}
+  for field, change in pairs(counts) do
+    if change < 0 and field:sub(1, 2) == 'r:' then queues[#queues + 1] = field:sub(3) end
+  end
+  if #queues == 0 then return end
+  for i, gate in ipairs(redis.call('HMGET', prefix .. 'limits', unpack(queues))) do
+    if gate and read_gate(gate).concurrency then wake_lanes(queues[i]) end
+  end
 end
 
 -- New tasks, in their order: *ids* and *records* are parallel. The caller has checked that none exists.

@@ -16,7 +16,8 @@
 --          first come; 128 tasks altogether. The same queue and lane may come twice: first its share, then, behind the
 --          shares of the others, all the room there is. A want of a capital lane brings one suspect (see reap.lua),
 --          and nothing beside it
--- Touches  t: run lease ext a: c: sess: q: due: wake: and, through shared.lua, l: o: p: done dead exp count made made: ev
+--          A queue that is paused, or may start no more tasks now, gives none; see limit.lua
+-- Touches  t: run lease ext a: c: sess: q: due: wake: limits count and, through shared.lua, l: o: p: done dead exp made made: ev
 -- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind + 2 when suspects were + 4 when
 --           a leased task has a checkpoint + 8 when the call was full before every want had been looked at,
 --           id .. attempt (2 bytes) .. crashes, undelivered, flags (1 byte each) .. record of each
@@ -110,6 +111,36 @@ for i = at, #ARGV, 3 do
   end
 end
 
+-- Queues that are held back, each with the room it has now. What ends or goes back in this call makes room.
+local gates = {}
+local function read_gates()
+  local queues, known, freed = {}, {}, {}
+  local function note(queue)
+    if not known[queue] then
+      known[queue], queues[#queues + 1] = true, queue
+    end
+  end
+  for _, want in ipairs(wants) do note(want.queue) end
+  for _, list in ipairs({ endings, again }) do
+    for _, report in ipairs(list) do
+      local queue = report.queue or report.head.queue
+      freed[queue] = (freed[queue] or 0) + 1
+      note(queue)
+    end
+  end
+  for i, text in ipairs(#queues > 0 and redis.call('HMGET', prefix .. 'limits', unpack(queues)) or {}) do
+    if text then
+      local queue, gate = queues[i], read_gate(text)
+      local running = gate.concurrency and redis.call('HGET', prefix .. 'count', 'r:' .. queue) or 0
+      gate.running, gate.taken = running - (freed[queue] or 0), 0
+      gate.room = room_of(gate, gate.running)
+      gates[queue] = gate
+      if freed[queue] and not promoted[queue] then left = 1 end -- a worker that looks for none yet
+    end
+  end
+end
+read_gates()
+
 -- Candidates of a want, best priority first. An entry whose task moved on is skipped and taken off the list.
 -- Few are read at first, so that large records are not read for nothing.
 local leased, taken, runs_to_set, leases, trims, bytes, examined = {}, {}, {}, {}, {}, 0, 0
@@ -181,13 +212,22 @@ for _, want in ipairs(wants) do
   -- Most lists are empty: one look for all priorities.
   for priority = 9, 0, -1 do lists[#lists + 1] = prefix .. 'q:' .. name .. ':' .. priority end
   if not dry[name] and redis.call('EXISTS', unpack(lists)) > 0 then
-    if is_full() then
+    local gate = gates[want.queue]
+    if gate and gate.room == 0 then
+      gate.has_waiting = true
+    elseif is_full() then
       leave(want)
       has_more = true
     else
+      local before = #leased
+      if gate then want.room = math.min(want.room, gate.room) end
       for priority = 9, 0, -1 do
         has_more = take(want, priority)
         if has_more then break end
+      end
+      if gate then
+        gate.taken, gate.room = gate.taken + #leased - before, gate.room - (#leased - before)
+        gate.has_waiting = gate.has_waiting or (has_more and gate.room == 0)
       end
     end
   end
@@ -235,6 +275,17 @@ for queue, entries in pairs(promoted) do
     end
   end
 end
+for queue, gate in pairs(gates) do
+  if gate.taken > 0 and (gate.every or gate.dealt) then
+    if gate.every then gate.at = math.max(gate.at, now) + gate.taken * gate.every end
+    if gate.dealt then gate.dealt = gate.dealt - gate.taken end
+    redis.call('HSET', prefix .. 'limits', queue, pack_gate(gate))
+  end
+  if gate.has_waiting then
+    local _, next_ms = room_of(gate, gate.running + gate.taken)
+    next_due = math.min(next_due, next_ms or math.huge)
+  end
+end
 if #leased > 0 then
   redis.call('HSET', prefix .. 'run', unpack(runs_to_set))
   redis.call('ZADD', prefix .. 'lease', unpack(leases))
@@ -244,6 +295,7 @@ local status = table.concat(statuses)
 if #leased > 0 or #reports > 0 then
   redis.call('SET', session_key, ARGV[2] .. struct.pack('>I2', #status) .. status .. table.concat(leased), 'PX', 120000)
 end
+wake_freed()
 write_collected()
 for queue, entries in pairs(promoted) do
   if #entries > 0 then redis.call('ZREM', prefix .. 'due:' .. queue, unpack(entries)) end
