@@ -58,6 +58,8 @@ def how_it_goes(task: Task, now: datetime) -> list[tuple[str, str]]:
         rows.append(("submitted", f"{clock(task.created_at)} ({relative(task.created_at, now)})"))
     if task.state == "scheduled" and task.run_at is not None:
         rows.append(("due", f"{clock(task.run_at)} ({relative(task.run_at, now)})"))
+    if task.expires_at is not None and not task.is_ended:
+        rows.append(("expires", f"{clock(task.expires_at)} ({relative(task.expires_at, now)})"))
     if task.started_at is not None:
         late = (task.started_at - task.run_at).total_seconds() if task.run_at else -1.0
         waited = f", {span(late)} after it was due" if late >= 0 else ""

@@ -41,6 +41,9 @@ def define(parser: ArgumentParser) -> None:
     how = define_effort(parser)
     how.add_argument("--delay", metavar="TIME", type=values.duration, help="start no earlier than in this time")
     how.add_argument("--at", metavar="TIME", type=values.moment, help="start no earlier than at this time")
+    how.add_argument(
+        "--expires", metavar="TIME", type=values.duration, help="do not start it later than in this time: it expires"
+    )
     labels = define_labels(parser)
     labels.add_argument("--key", help="idempotency key: the same key answers the same task")
     after = parser.add_argument_group("what to show")
@@ -120,8 +123,9 @@ def submission_of(options: Namespace) -> dict[str, Any]:
         ArgumentTypeError: the words are not a handler and its arguments, or a URL.
     """
     name, url, args = target(options)
-    times = {"delay_seconds": options.delay, "run_at": options.at, "idempotency_key": options.key}
-    return {"name": name, "args": args or None, "url": url, **task_options(options), **times}
+    times = {"delay_seconds": options.delay, "run_at": options.at, "expires_in_seconds": options.expires}
+    target_of = {"name": name, "args": args or None, "url": url}
+    return {**target_of, **task_options(options), **times, "idempotency_key": options.key}
 
 
 def task_options(options: Namespace) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from functools import lru_cache
 
 import orjson
 
+from service.due import due_of, expires_ms_of
 from service.flow import Flow, flow_of, with_whole_limits
-from service.submission import Submission, due_of
+from service.submission import Submission
 from service.task import DEFAULT_PRIORITY, RELATIVE, WAITING, pack_header, pack_submission, stored_queue
 from service.ties import NO_TIES, Ties
 
@@ -35,6 +36,7 @@ class Packed:
     due_ms: int = 0
     first_ms: int = 0
     flow: Flow | None = None
+    ties: Ties = NO_TIES
 
 
 @lru_cache(4096)
@@ -59,10 +61,16 @@ def canonical(submission: Submission) -> bytes:
     return orjson.dumps(submission, option=orjson.OPT_SORT_KEYS)
 
 
-def ties_of(submission: Submission, flow: Flow | None) -> Ties:
-    """What ties the task of *submission* to others."""
-    group = submission.get("group", "")
-    return Ties(flow=flow.hash if flow else b"", group=group) if flow or group else NO_TIES
+TIED = frozenset(("flow", "group", "expires_in_seconds", "expires_at"))  # fields of which ties are made
+
+
+def ties_of(submission: Submission, flow: Flow | None, now_ms: int) -> Ties:
+    """What ties the task of *submission*, which comes in now, to others and to a time."""
+    return Ties(
+        flow=flow.hash if flow else b"",
+        group=submission.get("group", ""),
+        expires_ms=expires_ms_of(submission, now_ms),
+    )
 
 
 def pack(submission: Submission, namespace: str, *, queue: str, lane: str, max_crashes: int, now_ms: int) -> Packed:
@@ -77,7 +85,7 @@ def pack(submission: Submission, namespace: str, *, queue: str, lane: str, max_c
     delay = submission.get("delay_seconds")
     run_at = submission.get("run_at")
     flow = flow_of(submission, namespace) if "flow" in submission else None
-    ties = ties_of(submission, flow)
+    ties = NO_TIES if TIED.isdisjoint(submission) else ties_of(submission, flow, now_ms)
     if not delay and run_at is None and ties is NO_TIES:
         head = waiting_header(priority, lane, max_crashes, stored)
         return Packed(head + pack_submission(submission), submission, queue, priority, lane)
@@ -92,4 +100,4 @@ def pack(submission: Submission, namespace: str, *, queue: str, lane: str, max_c
         max_crashes=max_crashes, queue=stored, ties=ties,
     )  # fmt: skip
     record = head + pack_submission(submission)
-    return Packed(record, submission, queue, priority, lane, delay_ms, due_ms, first_ms, flow)
+    return Packed(record, submission, queue, priority, lane, delay_ms, due_ms, first_ms, flow, ties)

@@ -12,7 +12,8 @@ from typing import Any
 from service.ids import encode_id
 from service.task import Snapshot
 
-ONCE = ("run_at", "delay_seconds", "idempotency_key", "schedule", "replay_of")  # what belongs to the old task alone
+# What belongs to the old task alone.
+ONCE = ("run_at", "delay_seconds", "expires_at", "idempotency_key", "schedule", "replay_of")
 OF_URLS = ("url", "headers", "body")  # edits of what is sent to a URL
 OURS = ("callback_of", "webhook_id")  # what no submission of a user has
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from service.due import due_of
 from service.ids import created_ms, decode_id
-from service.submission import due_of
 from service.task import ENDED, Snapshot
 
 LATE_MS = 8000  # how much later than its id says a task may come in: its submission is sent again for seconds

@@ -52,6 +52,7 @@ def show(snapshot: Snapshot, options: Mapping[str, Any], redaction: Redaction) -
         "callback": show_callback(submission.get("callback"), outcome.get("callback"), redaction),
         "callback_of": submission.get("callback_of"),
         **kept_of(submission),
+        "expires_at": rfc3339(record.ties.expires_ms) if record.ties.expires_ms else None,
         "worker": outcome.get("worker") or (run.worker if run else None),
     }
     shown.update({name: value for name, value in optional.items() if value is not None})

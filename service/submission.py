@@ -19,13 +19,13 @@ import jsonschema_rs
 import orjson
 
 from service.contract import contract, validator_of
+from service.due import PAIRS, time_faults
 from service.egress import Rules
 from service.flow import limit_faults
 from service.received import is_json
 from service.redaction import HIDDEN
 from service.settings import Settings
 from service.showing import BODIES
-from service.task import epoch_ms, rfc3339
 
 Fault = dict[str, Any]
 Submission = dict[str, Any]
@@ -33,7 +33,6 @@ Submission = dict[str, Any]
 MOST_FAULTS = 200
 LONGEST_DETAIL = 400
 LONGEST_URL = 2048
-TEN_YEARS_MS = 3653 * 86_400_000
 ONLY_NAME = ("args", "soft_timeout_seconds")
 ONLY_URL = ("method", "headers", *BODIES, "envelope", "retry_4xx", "cancel_url")
 NO_BODY = ("GET", "HEAD")
@@ -149,8 +148,9 @@ def together_faults(submission: Submission) -> Iterator[Fault]:
     given_bodies = [name for name in BODIES if name in submission]
     for other in given_bodies[1:]:
         yield {"pointer": f"/{other}", "detail": f"not together with `{given_bodies[0]}`: send one of the two"}
-    if "delay_seconds" in submission and "run_at" in submission:
-        yield {"pointer": "/run_at", "detail": "not together with `delay_seconds`: send one of the two"}
+    for one, other in PAIRS:
+        if one in submission and other in submission:
+            yield {"pointer": f"/{other}", "detail": f"not together with `{one}`: send one of the two"}
     backoff = submission.get("backoff")
     if isinstance(backoff, dict) and "delays_seconds" in backoff and len(backoff) > 1:
         others = ", ".join(sorted(name for name in backoff if name != "delays_seconds"))
@@ -159,7 +159,7 @@ def together_faults(submission: Submission) -> Iterator[Fault]:
 
 def value_faults(submission: Submission, now_ms: int, settings: Settings) -> Iterator[Fault]:
     """Values that fit the schema and still cannot be used. Fields that do not fit it are not in *submission*."""
-    yield from due_faults(submission, now_ms)
+    yield from time_faults(submission, now_ms)
     soft, hard = submission.get("soft_timeout_seconds"), submission.get("timeout_seconds")
     if soft is not None and hard is not None and soft >= hard:
         yield {
@@ -183,12 +183,6 @@ def base64_fault(text: str) -> str | None:
     except ValueError as exc:
         return f"not base64 (RFC 4648, 4, with padding): {exc}"
     return None
-
-
-def due_faults(submission: Submission, now_ms: int) -> Iterator[Fault]:
-    """A `run_at` too far ahead."""
-    if (run_at := submission.get("run_at")) is not None and due_of(run_at)[0] > now_ms + TEN_YEARS_MS:
-        yield {"pointer": "/run_at", "detail": f"{run_at} is more than ten years ahead; at most ten are taken"}
 
 
 def envelope_faults(submission: Submission) -> Iterator[Fault]:
@@ -221,25 +215,6 @@ def call_faults(call: Mapping[str, Any], place: str, settings: Settings) -> Iter
     if size > settings.max_headers_bytes:
         detail = f"the headers have {size} bytes altogether; at most {settings.max_headers_bytes} are taken"
         yield {"pointer": f"{place}/headers", "detail": detail}
-
-
-# ---------------------------------------------------------------- times
-
-
-def due_of(run_at: Any) -> tuple[int, str]:
-    """
-    (ms since the epoch, text to store) of a `run_at` that the schema takes. What RFC 3339 allows and Python does not
-    read (a leap second, a small z, the year 0) is stored in a form that it does; nothing is due before 1970.
-    """
-    text = run_at.upper()
-    try:
-        due_ms = epoch_ms(text)
-    except (ValueError, OverflowError):
-        # 23:59:60 is the second before midnight as well as Python can tell; the year 0 has long passed.
-        leap = re.sub(r":60(?=[.Z+-])", ":59", text, count=1)
-        due_ms = 0 if text.startswith("0000") else epoch_ms(leap)
-        return max(0, due_ms), rfc3339(max(0, due_ms))
-    return (due_ms, text) if due_ms >= 0 else (0, rfc3339(0))
 
 
 # ---------------------------------------------------------------- words

@@ -34,7 +34,7 @@ TRANSITIONS: dict[str, tuple[str, ...]] = {
     "submitted": ("scheduled", "queued"),
     "scheduled": ("queued", "cancelled", "expired"),
     "queued": ("running", "scheduled", "cancelled", "expired"),
-    "running": ("scheduled", "queued", "cancelling", "succeeded", "failed", "cancelled"),
+    "running": ("scheduled", "queued", "cancelling", "succeeded", "failed", "cancelled", "expired"),
     "cancelling": ("succeeded", "failed", "cancelled"),
 }
 # What an entry of the event stream says of a task: the state it now has, or that it made progress.
@@ -251,6 +251,12 @@ class Leased:
     def max_crashes(self) -> int:
         """How many crashes it may outlive; 0: none."""
         return self.raw[11]
+
+    @property
+    def expires_ms(self) -> int:
+        """From when on it may not start any more; 0 for never."""
+        zero = self.raw.find(b"\0", HEADER_BYTES, HEADER_BYTES + self.raw[12]) if self.raw else -1
+        return Ties.parsed(self.raw[zero + 1 : HEADER_BYTES + self.raw[12]]).expires_ms if zero >= 0 else 0
 
     @property
     def due_ms(self) -> int:

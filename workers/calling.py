@@ -20,7 +20,7 @@ from workers.handles import Handle, SyncHandle
 from workers.options import hint_for
 
 if TYPE_CHECKING:
-    from service.client.types import Seconds
+    from service.client.options import Seconds
     from workers.handler import Handler
 
 P = ParamSpec("P")
@@ -33,6 +33,8 @@ class SubmitOptions(TypedDict, total=False):
 
     delay: Seconds | None
     run_at: datetime | str | None
+    expires_in: Seconds | None
+    expires_at: datetime | str | None
     queue: str | None
     priority: int | None
     timeout: Seconds | None
@@ -52,6 +54,7 @@ class SubmitOptions(TypedDict, total=False):
 # The contract's names, where they differ: there a number says its unit.
 CONTRACT_NAMES = {
     "delay": "delay_seconds",
+    "expires_in": "expires_in_seconds",
     "timeout": "timeout_seconds",
     "soft_timeout": "soft_timeout_seconds",
     "retry_for": "retry_for_seconds",

@@ -137,7 +137,9 @@ class Pipeline:
         return Attempt(task, handler, options, slot)
 
     async def run_attempt(self, attempt: Attempt, ears: Ears, now_ms: Callable[[], int]) -> Decision:
-        """Run *attempt* to its end, and decide."""
+        """Run *attempt* to its end, and decide. What is past its time does not start."""
+        if 0 < attempt.task.expires_ms <= now_ms():
+            return Ending("expired")
         if attempt.task.lane == "url":
             outcome = await self.call_url(attempt, now_ms)
         elif attempt.handler is None:

@@ -16,12 +16,12 @@ from service.api.given import body_of
 from service.api.runtime import Asked
 from service.api.schedules import known, timing_of
 from service.backfill import Backfill, shown
+from service.due import due_of
 from service.errors import BackfillNotFound, TooManyBackfills
 from service.occurrences import next_ms_after
 from service.recurrence.timing import Timing
 from service.schedule import Schedule, moment, ms_of
 from service.store.backfills import MOST_RUNNING
-from service.submission import due_of
 from service.task import rfc3339
 
 MOST_OCCURRENCES = 100_000

@@ -15,11 +15,12 @@ from service.api.answers import json_answer, listed
 from service.api.given import body_of
 from service.api.runtime import Asked
 from service.bulk import ABORTED, STATES, Bulk, query_of, shown
+from service.due import due_of, time_faults
 from service.errors import BulkNotFound, InvalidSubmission, TooManyBulks
 from service.ids import encode_id, new_ids
 from service.search import Query
 from service.store.bulks import MOST_RUNNING
-from service.submission import Fault, counted, due_faults, due_of, together_faults, url_faults
+from service.submission import Fault, counted, together_faults, url_faults
 from service.task import Snapshot
 
 log = logging.getLogger("taskpost.api")
@@ -79,7 +80,7 @@ def faults_of(action: str, given: dict[str, Any], now_ms: int, asked: Asked) -> 
         if "run_at" not in given and "delay_seconds" not in given:
             faults.append({"pointer": "", "detail": "needs run_at or delay_seconds"})
         else:
-            faults += [*together_faults({"name": "", **given}), *due_faults(given, now_ms)]
+            faults += [*together_faults({"name": "", **given}), *time_faults(given, now_ms)]
     if "url" in edits:
         faults += url_faults(edits["url"], "/edits/url", asked.runtime.rules)
     if "url" in edits and "args" in edits:

@@ -276,6 +276,8 @@ class Intake:
             shown["idempotency_key"] = submission["idempotency_key"]
         if "callback" in submission:
             shown["callback"] = show_callback(submission["callback"], None, self.runtime.redaction)
+        if packed.ties.expires_ms:
+            shown["expires_at"] = rfc3339(packed.ties.expires_ms)
         return shown | kept_of(submission)
 
 

@@ -14,14 +14,15 @@ from service.api.runtime import Asked, not_found, task_id
 from service.api.waits import until_ended
 from service.attempts import log_of
 from service.called import CallsOfTask
+from service.due import start_ms_of, time_faults
 from service.errors import InvalidSubmission, StateConflict
 from service.ids import shard_of
 from service.search import Query
 from service.store.amendments import CHANGED, RUNS, TOO_OFTEN, UNKNOWN, Amendment, amend
 from service.store.attempts import History
 from service.store.outside import cancel
-from service.submission import counted, due_faults, due_of, together_faults
-from service.task import Snapshot
+from service.submission import counted, together_faults
+from service.task import Snapshot, rfc3339
 
 PAGING = ("limit", "cursor")
 
@@ -121,11 +122,10 @@ async def reschedule_task(asked: Asked) -> Response:
     if not given:
         detail = "needs at least one of run_at, delay_seconds and priority"
         raise InvalidSubmission(detail, errors=[{"pointer": "", "detail": detail}])
-    if faults := [*together_faults({"name": "", **given}), *due_faults(given, now_ms)]:
+    if faults := [*together_faults({"name": "", **given}), *time_faults(given, now_ms)]:
         raise InvalidSubmission(counted(faults, "the change"), errors=faults)
-    due_ms = due_of(given["run_at"])[0] if "run_at" in given else None
-    if "delay_seconds" in given:
-        due_ms = now_ms + int(given["delay_seconds"] * 1000)
+    names_time = "run_at" in given or "delay_seconds" in given
+    due_ms = start_ms_of(given, now_ms) if names_time else None
     priority = given.get("priority")
     return await amended(asked, due_ms, None if priority is None else int(priority))
 
@@ -135,6 +135,9 @@ async def amended(asked: Asked, due_ms: int | None, priority: int | None = None)
     runtime, text = asked.runtime, asked.path["id"]
     before = await runtime.task(text)
     tasks = runtime.require_store().tasks
+    if due_ms and 0 < (expires_ms := before.record.ties.expires_ms) <= due_ms:
+        fault = {"pointer": "", "detail": f"the task expires at {rfc3339(expires_ms)}, before it would start"}
+        raise InvalidSubmission(counted([fault], "the change"), errors=[fault])
     change = Amendment(before.id, due_ms, priority)
     status = await runtime.within(amend(tasks, shard_of(before.id), [change]))
     if status == UNKNOWN:

@@ -39,6 +39,7 @@ from service.client.errors import (
     VersionConflict,
     WaitTimedOut,
 )
+from service.client.options import Options, Submission
 from service.client.schedules import Backfill, BackfillCount, Occurrence, Preview, Schedule, ScheduleRun
 from service.client.search import Filters
 from service.client.types import (
@@ -50,12 +51,10 @@ from service.client.types import (
     Handler,
     HttpCall,
     LogLine,
-    Options,
     Progress,
     Queue,
     Receipt,
     Secret,
-    Submission,
     Task,
     TaskError,
     Worker,

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from service.client.bulk import Bulk, BulkCount, Edits
 from service.client.calls import Steps
+from service.client.options import Seconds
 from service.client.search import Filters
 from service.client.shell import Shell
-from service.client.types import Seconds
 
 T = TypeVar("T")
 

@@ -17,6 +17,7 @@ from service.client.bulk import Edits
 from service.client.calls import Answer, Pause, Steps
 from service.client.endpoints import Endpoint, EndpointCall, EndpointSettings
 from service.client.many import Listing, Window
+from service.client.options import Options, Seconds, Submission
 from service.client.search import Filters, filters_of
 from service.client.shell import id_of
 from service.client.submission import plain
@@ -24,13 +25,10 @@ from service.client.types import (
     Attempt,
     Explanation,
     Handler,
-    Options,
     Queue,
     Receipt,
     Rescheduling,
-    Seconds,
     Secret,
-    Submission,
     Task,
     Worker,
 )

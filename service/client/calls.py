@@ -33,7 +33,7 @@ from service.client.errors import (
     Unavailable,
     WaitTimedOut,
     read_problem,
-)
+)  # fmt: skip
 from service.client.submission import document, encode, plain
 from service.client.types import Attempt, Explanation, Page, Queue, Seconds, Secret, Task, View, view
 from service.client.workers import WorkerCommand, WorkerDetail

@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from service.client.options import Seconds, Submission
 from service.client.submission import document, in_utc
-from service.client.types import Seconds, Submission, View
+from service.client.types import View
 
 Misfire = Literal["skip", "once", "all"]
 Overlap = Literal["allow", "skip", "queue_one", "cancel_running"]

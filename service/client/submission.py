@@ -20,7 +20,7 @@ def document(submission: Mapping[str, Any]) -> dict[str, Any]:
     The contract's submission; what is None is left out.
 
     Raises:
-        ValueError: a `run_at` without a zone.
+        ValueError: a `run_at` or `expires_at` without a zone.
     """
     return {key: plain(key, value) for key, value in submission.items() if value is not None}
 
@@ -30,7 +30,7 @@ def plain(key: str, value: Any) -> Any:
     match value:
         case timedelta() if key.endswith("_seconds"):
             return value.total_seconds()
-        case datetime() if key == "run_at":
+        case datetime() if key in ("run_at", "expires_at"):
             return in_utc(key, value)
         case str() if key == "callback":
             return {"url": value}

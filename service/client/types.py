@@ -7,60 +7,16 @@ The fact to know: each keeps its JSON in `raw`, so that a field which a later ve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal, TypedDict, TypeVar
 
 import msgspec
 
 from service.client.errors import ApiError, ClientError
+from service.client.options import Seconds as Seconds
 from service.task import ENDED
 
 Ending = Literal["succeeded", "failed", "cancelled", "expired"]
-Seconds = float | timedelta
-
-
-class Options(TypedDict, total=False):
-    """
-    The options of a submission, with the contract's own names; None is the same as left out.
-
-    Where the contract says seconds a timedelta will do, and for `run_at` a datetime with a zone; a `callback` may be
-    just its URL, a `backoff` just its list of delays.
-    """
-
-    url: str | None
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"] | None
-    headers: Mapping[str, str] | None
-    body: Any
-    body_text: str | None
-    body_base64: str | None
-    envelope: bool | None
-    retry_4xx: bool | None
-    cancel_url: str | None
-    queue: str | None
-    priority: int | None
-    delay_seconds: Seconds | None
-    run_at: datetime | str | None
-    timeout_seconds: Seconds | None
-    soft_timeout_seconds: Seconds | None
-    retries: int | None
-    retry_for_seconds: Seconds | None
-    max_crashes: int | None
-    backoff: Mapping[str, Any] | Iterable[Seconds] | None
-    idempotency_key: str | None
-    tags: Iterable[str] | None
-    metadata: Mapping[str, Any] | None
-    result_ttl_seconds: Seconds | None
-    callback: str | Mapping[str, Any] | None
-    parent: str | None
-    traceparent: str | None
-
-
-class Submission(Options, total=False):
-    """One submission of `submit_many` or `stream`: `{"name": "demo.add", "args": {"a": 2, "b": 3}}`."""
-
-    name: str | None
-    args: Mapping[str, Any] | None
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +83,7 @@ class Task(View, frozen=True, kw_only=True):
     run_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    expires_at: datetime | None = None
     timeout_seconds: float | None = None
     soft_timeout_seconds: float | None = None
     retry_for_seconds: float | None = None

@@ -21,6 +21,7 @@ from service.logs import configure
 from service.scheduler.carrier import Carrier
 from service.scheduler.dealer import Dealer
 from service.scheduler.duty import Duty
+from service.scheduler.expirer import Expirer
 from service.scheduler.firer import LOOK_SECONDS, Firer
 from service.scheduler.forwarder import Forwarder
 from service.scheduler.janitor import Janitor
@@ -49,7 +50,8 @@ async def keep(settings: Settings) -> None:
     clock = AsyncIOScheduler()
     carrier = Carrier(store)
     duties: list[Duty | Carrier | Dealer] = [
-        Recoverer(store, settings), Forwarder(store), Janitor(store, settings), carrier, Dealer(store),
+        Recoverer(store, settings), Forwarder(store), Janitor(store, settings), Expirer(store, settings), carrier,
+        Dealer(store),
     ]  # fmt: skip
     for duty in duties:
         trigger = IntervalTrigger(seconds=duty.every_seconds, jitter=duty.every_seconds * 0.2)

@@ -28,7 +28,7 @@ from service.outcome import (
 from service.retry import delay_seconds
 from service.settings import Settings
 from service.store.endings import WORKER_LOST, Ending, Origin, again, crashed_too_often, hand_over, report
-from service.task import Leased
+from service.task import Leased, rfc3339
 
 
 @dataclass(slots=True)
@@ -82,21 +82,21 @@ def decide(
         return HandOver(int(outcome.heartbeat_seconds * 1000), last_ms)
     if isinstance(outcome, Deferred):
         delay_ms = int(outcome.after_seconds * 1000)
-        if now_ms + delay_ms <= last_ms:
+        if now_ms + delay_ms <= last_ms and not expires_by(task, now_ms + delay_ms):
             why = f"put off for {delay_ms / 1000:g} s, which spends no retry"
             row = row_of(task, outcome, "deferred", now_ms, worker, now_ms + delay_ms, why)
             return Again(b"D", delay_ms, row, is_repeated=bool(outcome.kind))
-        outcome = Failed(too_late(options, outcome.reason), retry=False, http=outcome.http)
+        outcome = Failed(too_late(task, options, outcome.reason), retry=False, http=outcome.http)
     retries, why = options["retries"], "a failure that is not tried again"
     if outcome.retry and task.attempt <= retries:
         after, asked = outcome.after_seconds, "as asked"
         if after is None:
             after, asked = delay_seconds(options["backoff"], task.attempt, chance), "by its backoff"
         delay_ms = int(after * 1000)
-        if now_ms + delay_ms <= last_ms:
+        if now_ms + delay_ms <= last_ms and not expires_by(task, now_ms + delay_ms):
             why = f"retry {task.attempt} of {retries}, after {delay_ms / 1000:g} s {asked}"
             return Again(b"R", delay_ms, row_of(task, outcome, "retried", now_ms, worker, now_ms + delay_ms, why))
-        why = f"the next retry would come later than its retry_for_seconds, {options['retry_for_seconds']:g}, allow"
+        why = f"the next retry would come later than {limit_of(task, options)}"
     elif outcome.retry:
         why = f"its retries, {retries}, are spent" if retries else "it has no retries"
     row = row_of(task, outcome, "failed", now_ms, worker, why=why)
@@ -112,10 +112,20 @@ def after_crash(task: Leased, outcome: Crashed, now_ms: int, worker: str) -> Dec
     return Ending("failed", error=crashed_too_often(outcome.reason, task.crashes + 1, task.max_crashes), row=row)
 
 
-def too_late(options: Mapping[str, Any], reason: str) -> dict[str, Any]:
+def expires_by(task: Leased, at_ms: int) -> bool:
+    """Whether the task may not start any more at *at_ms*."""
+    return 0 < task.expires_ms <= at_ms
+
+
+def limit_of(task: Leased, options: Mapping[str, Any]) -> str:
+    """What keeps the task from coming back, in words."""
+    allowed = f"its retry_for_seconds, {options['retry_for_seconds']:g}, allow"
+    return f"{allowed}, or it expires, at {rfc3339(task.expires_ms)}" if task.expires_ms else allowed
+
+
+def too_late(task: Leased, options: Mapping[str, Any], reason: str) -> dict[str, Any]:
     """The error of a task that would be deferred beyond its time."""
-    seconds = options["retry_for_seconds"]
-    message = f"it was to come back later than its retry_for_seconds, {seconds:g}, allow"
+    message = f"it was to come back later than {limit_of(task, options)}"
     return {"type": "RetryTimeExceeded", "message": f"{message}: {reason}" if reason else message, "traceback": None}
 
 
@@ -161,4 +171,7 @@ def report_of(
     origin = Origin.of_leased(task, worker)
     if decision.error is not None and decision.error["type"] == WORKER_LOST:
         origin.crashes += 1
+    if decision.state == "expired":  # this attempt has not begun
+        origin.attempt -= 1
+        origin.started_ms = 0
     return report(origin, decision, options, now_ms=now_ms, settings=settings)

@@ -26,6 +26,7 @@ names that depend on a task or a queue from that prefix; their headers list whic
     done  dead  exp           zset    ended tasks by time; failed ones; ended ones with a time to live of their own
     made  made:<opened>       zset, list   all tasks in order of creation, in buckets of runs of ids
     idem:<hash>               string  idempotency key -> task and fingerprint
+    expiring                  zset    tasks that have not ended and expire, by from when on they may not start any more
     ev                        stream  transitions, one entry a script call
     worker:<id>  workers      string, zset   what a live worker says of itself (shard 0)
     doing:<worker>            string  the rest of it: its processes and tasks, for who looks at it alone (shard 0)
@@ -87,6 +88,10 @@ def lease(shard: int) -> str:
 
 def run(shard: int) -> str:
     return prefix(shard) + "run"
+
+
+def expiring(shard: int) -> str:
+    return prefix(shard) + "expiring"
 
 
 def external(shard: int) -> str:

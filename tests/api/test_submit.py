@@ -38,6 +38,8 @@ SOON = (datetime.now(UTC) + timedelta(days=30)).isoformat()
         {**ADD, "run_at": "0000-01-01T00:00:00Z"},
         {**ADD, "run_at": "2016-12-31T23:59:60Z"},
         {**ADD, "run_at": "2020-02-02t02:02:02.123456789z"},
+        {**ADD, "expires_in_seconds": 60},
+        {**ADD, "expires_at": SOON, "delay_seconds": 10},
         {**ADD, "timeout_seconds": 0.25, "soft_timeout_seconds": 0.2, "retry_for_seconds": 0, "retries": 0},
         {**ADD, "backoff": {"delays_seconds": [1, 5, 30]}},
         {**ADD, "backoff": {"kind": "linear", "base_seconds": 2, "jitter": "none"}},

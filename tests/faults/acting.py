@@ -21,6 +21,7 @@ from service.errors import StoreUnavailable
 from service.store import Store
 from service.store.outside import cancel
 from service.task import Snapshot
+from service.ties import NO_TIES
 from tests.store.acting import new, snapshot, state, submit
 
 ROOT = Path(__file__).parents[2]
@@ -33,9 +34,9 @@ __all__ = ["snapshot", "state", "submit"]
 
 def given(name: str, *, lane: str = "async", queue: str = "default", delay_ms: int = 0, **options: Any) -> Any:
     """A task for handler `faults.<name>`; `args` and the options of a submission by name."""
-    crashes = options.get("max_crashes", 3)
+    crashes, ties = options.get("max_crashes", 3), options.pop("ties", NO_TIES)
     submission = {"name": f"faults.{name}", **options}
-    return new(submission, lane=lane, queue=queue, delay_ms=delay_ms, max_crashes=crashes)
+    return new(submission, lane=lane, queue=queue, delay_ms=delay_ms, max_crashes=crashes, ties=ties)
 
 
 async def eventually(claim: Callable[[], Any | Awaitable[Any]], what: str = "") -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from service.store import Store
+from service.ties import Ties
 from tests.faults.acting import (
     Part,
     cancel_task,
@@ -114,3 +115,13 @@ async def test_large_results_do_not_pile_up(store: Store, start: Start) -> None:
     ids = [id_ for _ in range(4) for id_ in await submit(store, *tasks)]
     assert {"succeeded"} == {one.state for one in await until_ended(store, *ids)}
     assert "ended with exit code" not in worker.text
+
+
+async def test_a_worker_does_not_start_what_has_expired(store: Store, start: Start) -> None:
+    """Whoever comes first ends it, here the worker: no handler ran, and others do."""
+    await start().ready()
+    [late] = await submit(store, given("add", args={}, ties=Ties(expires_ms=1000)))
+    ended = await until_state(store, late, "expired")
+    assert (0, None) == (ended.record.outcome["attempt"], ended.record.outcome.get("started_ms"))  # type: ignore[index]
+    [soon] = await submit(store, given("add", args={"a": 1, "b": 2}, ties=Ties(expires_ms=4_000_000_000_000)))
+    await until_state(store, soon, "succeeded")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.store import Store, keys
+from service.ties import Ties
 from tests.faults.acting import Part, eventually, given, state, submit, until_state
 from tests.servers import Server
 from tests.store.acting import Worker, new
@@ -163,3 +164,14 @@ async def test_limits_of_queues_follow_the_work(
         await store.tasks.submit_call(shard, [new(queue="q") for _ in range(4)])
     await eventually(all_ran)
     assert 2 >= sum(one or 0 for one in await portions())
+
+
+@many
+async def test_tasks_expire_without_a_worker(store: Store, start: Start, deployment: Deployment) -> None:
+    """The scheduler alone ends them; those with more time wait on."""
+    await start("scheduler", shards=str(deployment.shards)).ready()
+    late = [await submit(store, given("add", args={}, ties=Ties(expires_ms=1000))) for _ in range(20)]
+    [waits] = await submit(store, given("add", args={}, ties=Ties(expires_ms=4_000_000_000_000)))
+    for [id_] in late:
+        await until_state(store, id_, "expired")
+    assert "queued" == await state(store, waits)

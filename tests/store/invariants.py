@@ -18,6 +18,7 @@ from typing import Any
 from service.ids import created_ms
 from service.store.limits import FORM, OPEN, parse_gate
 from service.task import DEFAULT_QUEUE, STATE_OF, parse_run
+from service.ties import Ties
 from tests.store.deployments import Deployment
 
 LEAST_TTL_MS = 60_000
@@ -197,6 +198,7 @@ class Checker:
                 self.fault(f"{id_.hex()} has ended and its progress is left over")
         self.check_checkpoints()
         self.check_logs()
+        self.check_expiring()
         for id_, run in self.runs.items():
             if id_ not in self.records:
                 self.fault(f"`run` holds {id_.hex()}, which has no record")
@@ -227,6 +229,14 @@ class Checker:
         for id_ in kept:
             if b"c:" + id_ not in self.shard.ttl_ms:
                 self.fault(f"the checkpoint of {id_.hex()} never expires")
+
+    def check_expiring(self) -> None:
+        """Those that have not ended and expire, by when; no others."""
+        ties = {id_: ties_of(record) for id_, record in self.records.items() if record[1:2] == b"W"}
+        expected = {id_: tie.expires_ms for id_, tie in ties.items() if tie.expires_ms}
+        found = self.shard.zsets.get(b"expiring", {})
+        for id_ in {id_ for id_, _ in expected.items() ^ found.items()}:
+            self.fault(f"{id_.hex()} expires at {expected.get(id_)}, and stands in `expiring` by {found.get(id_)}")
 
     def check_logs(self) -> None:
         """Only attempts that run have one of their own; its head agrees with its lines, and these with the bounds."""
@@ -284,7 +294,7 @@ class Checker:
             b"t:", b"o:", b"a:", b"p:", b"c:", b"l:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"sess:",
             b"worker:", b"doing:", b"ctl:", b"s:", b"sh:", b"sb:", b"app:", b"bulk:",
         )  # fmt: skip
-        lists = (b"done", b"dead", b"exp", b"made", b"ev")
+        lists = (b"done", b"dead", b"exp", b"expiring", b"made", b"ev")
         whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone", b"bulks",
                  b"secrets", b"endpoints", b"queues", b"sched", b"schedules", b"calls", b"called",
                  b"circuits", b"limits")  # fmt: skip
@@ -324,6 +334,10 @@ class Checker:
                 self.fault(f"nothing was told of {id_.hex()}, created {self.now_ms - created_ms(id_)} ms ago")
             elif names.get(told[id_]) != place:
                 self.fault(f"{id_.hex()} is {place}, and last told as {names.get(told[id_])}")
+
+
+def ties_of(record: bytes) -> Ties:
+    return Ties.parsed(record[13 : 13 + record[12]].partition(b"\0")[2])
 
 
 def queue_of(record: bytes) -> bytes:

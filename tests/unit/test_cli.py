@@ -101,13 +101,14 @@ def test_a_url_may_stand_in_the_handlers_place() -> None:
 def test_every_option_is_a_field_of_the_contract() -> None:
     given = (
         "x --priority 7 --delay 90s --retries 2 --backoff 1,5 --timeout 1m --soft-timeout 50 --retry-for 1d "
-        "--max-crashes 0 --key k --tag a --tag b --metadata order=1 --metadata who=ada "
+        "--max-crashes 0 --expires 5m --key k --tag a --tag b --metadata order=1 --metadata who=ada "
         "--callback http://e.com --callback-on failed,expired --result-ttl 1h"
     )
     assert submission(*given.split()) == {
         "name": "x",
         "priority": 7,
         "delay_seconds": 90,
+        "expires_in_seconds": 300,
         "retries": 2,
         "backoff": [1, 5],
         "timeout_seconds": 60,

@@ -13,7 +13,8 @@ from service.outcome import SHUTDOWN, Accepted, Cancelled, Deferred, Failed, Out
 from service.settings import Settings
 from service.store.decisions import Again, Decision, HandOver, decide
 from service.store.endings import Ending
-from service.task import Leased, options_of
+from service.task import Leased, options_of, pack_header
+from service.ties import Ties
 
 NOW_MS = 1_800_000_000_000
 ERROR = {"type": "ValueError", "message": "no", "traceback": "…"}
@@ -24,6 +25,13 @@ def leased(attempt: int = 1, crashes: int = 0, *, age_ms: int = 0, **submission:
     [id_] = new_ids(0, 1, NOW_MS - age_ms)
     named = {"name": "a", **submission}
     return Leased(id_, b"t" * 12, b"", named, "default", "default", 5, "async", attempt, crashes, NOW_MS)
+
+
+def expiring(in_ms: int, attempt: int = 1) -> Leased:
+    """A task that expires in so many ms."""
+    task, ties = leased(attempt), Ties(expires_ms=NOW_MS + in_ms)
+    task.raw = pack_header(state=b"W", priority=5, lane="async", time_ms=0, max_crashes=3, queue="mail", ties=ties)
+    return task
 
 
 def decided(outcome: Outcome | Accepted, task: Leased | None = None, chance: float = 0.5, **options: Any) -> Decision:
@@ -146,3 +154,19 @@ def test_a_row_says_when_and_where() -> None:
     assert {"attempt": 2, "started_ms": NOW_MS, "finished_ms": NOW_MS, "worker": "w1"} == {
         name: row[name] for name in ("attempt", "started_ms", "finished_ms", "worker")
     }
+
+
+@pytest.mark.parametrize("outcome", [Failed(ERROR, after_seconds=60), Deferred(60)])
+def test_a_task_that_would_come_back_expired_fails(outcome: Failed | Deferred) -> None:
+    """What it failed with is told, which an expiry would not."""
+    assert isinstance(decided(outcome, expiring(60_001)), Again)
+    ended = decided(outcome, expiring(60_000))
+    assert isinstance(ended, Ending)
+    assert "failed" == ended.state
+    told = f"{ended.row!r}{ended.error}"
+    assert "or it expires, at 2027-01-15T08:01:00.000Z" in told
+
+
+def test_an_endpoint_may_finish_what_has_expired() -> None:
+    """It has begun."""
+    assert isinstance(decided(Accepted(60), expiring(1)), HandOver)

@@ -27,7 +27,7 @@ SHARED = (ROOT / "service/store/lua/shared.lua").read_text()
 # Each line may import itself and the lines above it.
 LAYERS = [
     (
-        "errors ids ties flow task served plain outcome received completion showing attempts logs retry "
+        "errors ids ties flow task due served plain outcome received completion showing attempts logs retry "
         "recurrence settings signing identity endpoint credentials egress children ports contract "
         "redaction submission packing passthrough templates schedule backfill occurrences search bulk "
         "replaying planning declared explaining request curl called"

@@ -3,12 +3,20 @@
 -- Moves    scheduled | queued -> cancelled | expired; running -> cancelling; running | cancelling -> failed | cancelled
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
--- ARGV[2+] reports, see shared.lua. A token of zeros asks for cancellation; another ends the task if that lease has expired
--- Touches  t: run lease due: wake: limits and, through shared.lua, o: a: p: c: l: ext done dead exp q: count made made: ev
+-- ARGV[2+] reports, see shared.lua. A token of zeros asks for cancellation, or for the end of a task that waited past
+--          its time; another ends the task if that lease has expired
+-- Touches  t: run lease due: wake: limits and, through shared.lua, o: a: p: c: l: ext done dead exp q: count expiring made made: ev
 -- Returns  a status a task: 1 ended | 2 asked to stop | 3 had ended before | 0 no such task, or the lease is alive or another's
 
 local at, reports = 2, {}
 while at <= #ARGV do reports[#reports + 1], at = read_report(at) end
+
+-- A report of a task that waited too long holds only while it waits, and is past its time.
+local function is_expired(report) return report.head5:sub(2, 2) == 'X' end
+local function is_over(head, run)
+  local expires = ties_of(head.ties).E
+  return expires and read48(expires, 1) <= now and not (run and run.held)
+end
 
 local statuses, endings, stops, unscheduled, met = {}, {}, {}, {}, {}
 for i, report in ipairs(reports) do
@@ -24,6 +32,8 @@ for i, report in ipairs(reports) do
       statuses[i] = '1'
       report.from = 'r'
     end
+  elseif head and is_expired(report) and not is_over(head, run) then
+    statuses[i] = '0'
   elseif head and run and run.held then
     statuses[i] = '2'
     if not run.cancelling then stops[#stops + 1] = { id = report.id, run = run, report = report } end

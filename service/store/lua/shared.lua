@@ -195,7 +195,7 @@ end
 
 -- New tasks, in their order: *ids* and *records* are parallel. The caller has checked that none exists.
 local function create(ids, records)
-  local pairs_of = {}
+  local pairs_of, expiring = {}, {}
   for i, id in ipairs(ids) do
     local record = records[i]
     local head = header(record)
@@ -206,8 +206,11 @@ local function create(ids, records)
     pairs_of[2 * i - 1], pairs_of[2 * i] = prefix .. 't:' .. id, record
     enqueue(id, head, head.due)
     made[#made + 1] = id
+    local expires = head.ties ~= '' and ties_of(head.ties).E
+    if expires then expiring[#expiring + 1], expiring[#expiring + 2] = read48(expires, 1), id end
   end
   redis.call('MSET', unpack(pairs_of))
+  if #expiring > 0 then redis.call('ZADD', prefix .. 'expiring', unpack(expiring)) end
 end
 
 -- The order of creation: runs of ids (first id, how many follow it) in buckets of about 256 runs, named by when
@@ -353,7 +356,7 @@ local ENDED = { S = 'succeeded', F = 'failed', C = 'cancelled', X = 'expired' }
 -- was leased before, `ran` when attempts may have been noted, and `checkpointed`. A callback is created here, by the script
 -- that ends its task.
 local function finish(endings)
-  local lists, gone, ids, records, external = { done = {}, dead = {}, exp = {} }, {}, {}, {}, {}
+  local lists, gone, ids, records, external, untied = { done = {}, dead = {}, exp = {} }, {}, {}, {}, {}, {}
   for _, report in ipairs(endings) do
     local id, key, state = report.id, prefix .. 't:' .. report.id, report.head5:sub(2, 2)
     if report.kind == 'L' then
@@ -371,6 +374,7 @@ local function finish(endings)
     if row or report.ran then redis.call('PEXPIRE', prefix .. 'a:' .. id, report.ms) end
     if report.progressed or report.ran then redis.call('UNLINK', prefix .. 'p:' .. id) end
     if report.checkpointed then redis.call('UNLINK', prefix .. 'c:' .. id) end
+    if report.ties ~= '' and ties_of(report.ties).E then untied[#untied + 1] = id end
     if report.run and report.run.external then external[#external + 1] = id end
     if report.callback then ids[#ids + 1], records[#records + 1] = report.callback, report.callback_record end
     gone[#gone + 1] = id
@@ -381,6 +385,7 @@ local function finish(endings)
   for name, list in pairs(lists) do
     if #list > 0 then redis.call('ZADD', prefix .. name, unpack(list)) end
   end
+  if #untied > 0 then redis.call('ZREM', prefix .. 'expiring', unpack(untied)) end
   redis.call('ZREM', prefix .. 'lease', unpack(gone))
   redis.call('HDEL', prefix .. 'run', unpack(gone))
   if #external > 0 then redis.call('HDEL', prefix .. 'ext', unpack(external)) end

@@ -1,6 +1,6 @@
 -- A worker's one round trip: record what it finished, promote what is due, lease what it has room for.
 --
--- Moves    running -> succeeded | failed | cancelled | scheduled | queued; cancelling -> succeeded | failed | cancelled;
+-- Moves    running -> succeeded | failed | cancelled | expired | scheduled | queued; cancelling -> succeeded | failed | cancelled;
 --          scheduled -> queued; queued -> running
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
@@ -17,7 +17,7 @@
 --          shares of the others, all the room there is. A want of a capital lane brings one suspect (see reap.lua),
 --          and nothing beside it
 --          A queue that is paused, or may start no more tasks now, gives none; see limit.lua
--- Touches  t: run lease ext a: c: sess: q: due: wake: limits count and, through shared.lua, l: o: p: done dead exp made made: ev
+-- Touches  t: run lease ext a: c: sess: q: due: wake: limits count and, through shared.lua, l: o: p: done dead exp expiring made made: ev
 -- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind + 2 when suspects were + 4 when
 --           a leased task has a checkpoint + 8 when the call was full before every want had been looked at,
 --           id .. attempt (2 bytes) .. crashes, undelivered, flags (1 byte each) .. record of each
