@@ -29,6 +29,7 @@ from service.api import (
     results,
     schedules,
     secrets,
+    stats,
     tasks,
     workers,
 )
@@ -89,6 +90,8 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/v1/workers/{id}/stop": {"POST": workers.stop_worker},
     "/v1/workers/{id}/resize": {"POST": workers.resize_worker},
     "/v1/handlers": {"GET": workers.list_handlers},
+    "/v1/stats": {"GET": stats.get_stats},
+    "/v1/overview": {"GET": stats.get_overview},
     "/v1/secrets": {"GET": secrets.list_secrets},
     "/v1/secrets/rotate": {"POST": secrets.rotate_secrets},
     "/v1/endpoints": {"GET": endpoints.list_endpoints},

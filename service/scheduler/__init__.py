@@ -24,6 +24,7 @@ from service.scheduler.duty import Duty
 from service.scheduler.expirer import Expirer
 from service.scheduler.firer import LOOK_SECONDS, Firer
 from service.scheduler.forwarder import Forwarder
+from service.scheduler.historian import Historian
 from service.scheduler.janitor import Janitor
 from service.scheduler.jumps import watch
 from service.scheduler.recoverer import Recoverer
@@ -51,7 +52,7 @@ async def keep(settings: Settings) -> None:
     carrier = Carrier(store)
     duties: list[Duty | Carrier | Dealer] = [
         Recoverer(store, settings), Forwarder(store), Janitor(store, settings), Expirer(store, settings), carrier,
-        Dealer(store),
+        Dealer(store), Historian(store),
     ]  # fmt: skip
     for duty in duties:
         trigger = IntervalTrigger(seconds=duty.every_seconds, jitter=duty.every_seconds * 0.2)

@@ -12,14 +12,15 @@ import random
 
 from redis.asyncio.cluster import RedisCluster
 
-from service.errors import InvalidSetting, StoreUnavailable
+from service.errors import InvalidSetting, StoreUnavailable, TaskpostError
 from service.settings import Settings
 from service.store import keys
 from service.store.attempts import Attempts
 from service.store.backfills import Backfills
 from service.store.bulks import Bulks
 from service.store.completions import Completions
-from service.store.connection import FAILURES, connect, servers_of, translated
+from service.store.condition import Condition, condition_of
+from service.store.connection import connect, servers_of
 from service.store.declarations import Declarations
 from service.store.endpoints import EndpointBook, EndpointSettings
 from service.store.events import BLOCK_MS, Events
@@ -32,6 +33,7 @@ from service.store.queues import Queues
 from service.store.schedules import Schedules
 from service.store.scripts import Scripts
 from service.store.secrets import Secrets
+from service.store.statistics import Statistics
 from service.store.tasks import Tasks
 from service.store.traffic import Traffic
 from service.store.wakes import BLOCK_SECONDS, WakeReader
@@ -58,6 +60,7 @@ class Store:
         self.completions = Completions(self.tasks, self.handlers, settings)
         self.gone = GoneUrls(self.scripts, settings)
         self.queues = Queues(self.tasks)
+        self.statistics = Statistics(self.tasks)
         self.endpoint_settings = EndpointSettings(self.scripts)
         self.endpoint_book = EndpointBook(self.endpoint_settings)
         self.queue_settings = QueueSettings(self.scripts)
@@ -148,18 +151,15 @@ class Store:
             StoreUnavailable: it did not answer.
         """
         try:
-            many = {"target_nodes": RedisCluster.RANDOM} if self.is_cluster else {}
-            reply = await self.client.info("server", **many)
-        except FAILURES as exc:
-            fault = translated(exc)
-            if isinstance(fault, StoreUnavailable):
-                raise fault from exc
+            return (await self.condition()).server
+        except StoreUnavailable:
+            raise
+        except TaskpostError:
             return "unknown"
-        told = reply if "redis_version" in reply else next(iter(reply.values()))
-        for name in ("valkey", "redis"):
-            if version := told.get(f"{name}_version"):
-                return f"{name} {version}"
-        return "unknown"
+
+    async def condition(self) -> Condition:
+        """How the servers are now. Raises StoreUnavailable."""
+        return await condition_of(self.client)
 
     async def recorded(self, shard: int, name: str, first: int) -> int:
         """
@@ -184,22 +184,10 @@ class Store:
             await self.scripts.command("EXISTS", keys.conf(shard))
 
     async def warn_about_persistence(self) -> None:
-        """Say loudly when Redis may drop tasks: no append-only file, or an eviction policy."""
-        if self.is_cluster:
-            return
-        try:
-            info = await self.client.info()
-        except FAILURES:
-            return
-        if not int(info.get("aof_enabled", 0)):
-            log.warning(
-                "Redis keeps no append-only file: a restart of Redis loses tasks. Set: appendonly yes"
-            )
-        if info.get("maxmemory_policy", "noeviction") != "noeviction":
-            log.warning(
-                "Redis evicts keys when it is full (%s): it may drop tasks. Set: maxmemory-policy noeviction",
-                info["maxmemory_policy"],
-            )
+        """Say loudly when Redis may lose tasks: no append-only file, an eviction policy, hardly any memory left."""
+        with contextlib.suppress(TaskpostError):
+            for warning in (await self.condition()).warnings:
+                log.warning("%s", warning)
 
     async def close(self) -> None:
         self.gone.close()

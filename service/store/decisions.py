@@ -27,7 +27,8 @@ from service.outcome import (
 )
 from service.retry import delay_seconds
 from service.settings import Settings
-from service.store.endings import WORKER_LOST, Ending, Origin, again, crashed_too_often, hand_over, report
+from service.store.endings import WORKER_LOST, Ending, Origin, again, crashed_too_often, error_type, hand_over, report
+from service.store.tallies import tally_of
 from service.task import Leased, rfc3339
 
 
@@ -40,6 +41,7 @@ class Again:
     row: bytes | None = None
     log: bytes = b""  # see `Ending`
     is_repeated: bool = False  # the row replaces one of the same kind before it
+    error_type: str = ""  # what is counted of it
 
 
 @dataclass(slots=True)
@@ -95,7 +97,8 @@ def decide(
         delay_ms = int(after * 1000)
         if now_ms + delay_ms <= last_ms and not expires_by(task, now_ms + delay_ms):
             why = f"retry {task.attempt} of {retries}, after {delay_ms / 1000:g} s {asked}"
-            return Again(b"R", delay_ms, row_of(task, outcome, "retried", now_ms, worker, now_ms + delay_ms, why))
+            row = row_of(task, outcome, "retried", now_ms, worker, now_ms + delay_ms, why)
+            return Again(b"R", delay_ms, row, error_type=error_type(outcome.error))
         why = f"the next retry would come later than {limit_of(task, options)}"
     elif outcome.retry:
         why = f"its retries, {retries}, are spent" if retries else "it has no retries"
@@ -108,7 +111,7 @@ def after_crash(task: Leased, outcome: Crashed, now_ms: int, worker: str) -> Dec
     """The task of a process that died runs again, as often as its `max_crashes` allow."""
     row = row_of(task, outcome, "crashed", now_ms, worker)
     if task.crashes < task.max_crashes:
-        return Again(b"K", row=row)
+        return Again(b"K", row=row, error_type=WORKER_LOST)
     return Ending("failed", error=crashed_too_often(outcome.reason, task.crashes + 1, task.max_crashes), row=row)
 
 
@@ -167,7 +170,9 @@ def report_of(
     if isinstance(decision, HandOver):
         return hand_over(task, decision.interval_ms, decision.last_ms)
     if isinstance(decision, Again):
-        return again(task, decision.kind, decision.delay_ms, decision.row, decision.log, decision.is_repeated)
+        ran_ms = now_ms - task.leased_ms if decision.kind == b"R" else None
+        tally = tally_of(decision.kind, task.raw, task.submission, ran_ms, decision.error_type)
+        return again(task, decision.kind, decision.delay_ms, decision.row, decision.log, decision.is_repeated, tally)
     origin = Origin.of_leased(task, worker)
     if decision.error is not None and decision.error["type"] == WORKER_LOST:
         origin.crashes += 1

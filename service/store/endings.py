@@ -17,6 +17,7 @@ from service.ids import created_ms, encode_id
 from service.redaction import redaction_of
 from service.settings import Settings
 from service.showing import show
+from service.store.tallies import tally_of
 from service.task import (
     CALLBACK_QUEUE,
     ENDED,
@@ -118,19 +119,40 @@ def report(
         kind, value = b"E", origin.raw[11:start] + submission + b"\n" + outcome
     else:
         kind, value = b"L", outcome
-    head = b"%b%c%b%b%b%b" % (kind, flags, origin.id, origin.token, ttl_ms.to_bytes(6, "big"), head5)
+    tally = tally_of(
+        ENDED[ending.state], origin.raw, origin.submission, ran_ms(origin, ending, now_ms), error_type(ending.error)
+    )
+    head = b"%b%c%b%b%b%b%b" % (kind, flags, origin.id, origin.token, ttl_ms.to_bytes(6, "big"), head5, tally)
     return [head, value, *extra]
 
 
+def ran_ms(origin: Origin, ending: Ending, now_ms: int) -> int | None:
+    """How long the attempt ran that ends a task so; None when none did, or nobody knows how long."""
+    if origin.token == NO_TOKEN or error_type(ending.error) == WORKER_LOST:
+        return None
+    return now_ms - origin.started_ms
+
+
+def error_type(error: Mapping[str, Any] | None) -> str:
+    return "" if error is None else str(error.get("type", ""))
+
+
 def again(
-    task: Leased, kind: bytes, delay_ms: int, row: bytes | None, log: bytes = b"", is_repeated: bool = False
+    task: Leased,
+    kind: bytes,
+    delay_ms: int,
+    row: bytes | None,
+    log: bytes = b"",
+    is_repeated: bool = False,
+    tally: bytes = b"",
 ) -> list[bytes]:
     """
     The arguments by which `step.lua` lets a task run again: *kind* R, D, B or K (see there); *log*: see `Ending`. A
-    *row* that *is_repeated* takes the place of the last one, if that tells the same type of error.
+    *row* that *is_repeated* takes the place of the last one, if that tells the same type of error. *tally* is what is
+    counted.
     """
     flags = (ROW if row else 0) | (LOGGED if log else 0) | (REPEATED if is_repeated else 0)
-    head = b"%b%c%b%b%b" % (kind, flags, task.id, task.token, delay_ms.to_bytes(6, "big"))
+    head = b"%b%c%b%b%b\0\0\0\0\0%b" % (kind, flags, task.id, task.token, delay_ms.to_bytes(6, "big"), tally)
     return [head, b"", *filter(None, (row, log))]
 
 

@@ -25,6 +25,7 @@ names that depend on a task or a queue from that prefix; their headers list whic
                                       wake:@queues "there is a new queue"
     done  dead  exp           zset    ended tasks by time; failed ones; ended ones with a time to live of their own
     made  made:<opened>       zset, list   all tasks in order of creation, in buckets of runs of ids
+    stat:<minutes>:<first>    hash    what was counted in so many minutes (1, 10, 60) from that one on: see tallies.py
     idem:<hash>               string  idempotency key -> task and fingerprint
     expiring                  zset    tasks that have not ended and expire, by from when on they may not start any more
     ev                        stream  transitions, one entry a script call

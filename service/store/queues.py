@@ -5,6 +5,7 @@ What is in the queues: counts, kept by the scripts that move tasks, and the age 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from service.ids import created_ms, shard_of
@@ -14,13 +15,13 @@ from service.task import (
     DEFAULT_NAMESPACE,
     DEFAULT_QUEUE,
     LANES,
-    LETTERS,
     Snapshot,
     split_queue,
     stored_queue,
 )
 
 FIELDS = {"q": "queued", "s": "scheduled", "r": "running"}
+QUEUES_A_CALL = 50
 
 
 class Queues:
@@ -48,12 +49,13 @@ class Queues:
 
     async def list(self, namespace: str) -> list[dict[str, Any]]:
         """The queues of *namespace* by name, each `{name, queued, scheduled, running, oldest_seconds}`."""
-        shown = []
-        for stored, counted in sorted((await self.counts()).items()):
-            owner, name = split_queue(stored)
-            if owner == namespace:
-                oldest = await self.oldest_seconds(stored) if counted["queued"] else None
-                shown.append({"name": name, "namespace": owner, **counted, "oldest_seconds": oldest})
+        counts = await self.counts()
+        mine = {stored: counted for stored, counted in counts.items() if split_queue(stored)[0] == namespace}
+        oldest = await self.oldest_seconds(stored for stored, counted in mine.items() if counted["queued"])
+        shown = [
+            {"name": split_queue(stored)[1], "namespace": namespace, **counted, "oldest_seconds": oldest.get(stored)}
+            for stored, counted in sorted(mine.items())
+        ]
         if not any(queue["name"] == DEFAULT_QUEUE for queue in shown) and namespace == DEFAULT_NAMESPACE:
             empty = dict.fromkeys(FIELDS.values(), 0)
             shown.append({"name": DEFAULT_QUEUE, "namespace": namespace, **empty, "oldest_seconds": None})
@@ -81,22 +83,21 @@ class Queues:
                 least = middle + 1
         return sum(map(int, higher)) + least
 
-    async def oldest_seconds(self, stored: str) -> float | None:
-        """How long the longest waiting task has been ready; None when none is. Looks at the heads of the lists."""
-        heads = [
-            self.tasks.scripts.command("LRANGE", keys.ready(shard, stored, letter.decode(), priority), 0, 4)
-            for shard in range(self.tasks.shards)
-            for letter in LETTERS.values()
-            for priority in range(10)
-        ]
-        ids = [entry[2:] for entries in await asyncio.gather(*heads) for entry in entries]
-        now_ms = self.tasks.clock.now_ms()
-        ready = [
-            max(created_ms(snapshot.id), snapshot.record.time_ms)
-            for snapshot in await self.tasks.read(ids)
-            if snapshot and snapshot.state == "queued"
-        ]
-        return max(0.0, (now_ms - min(ready)) / 1000) if ready else None
+    async def oldest_seconds(self, stored: Iterable[str]) -> dict[str, float]:
+        """For how long the longest waiting task of each queue of *stored* has been ready; those have none that lack."""
+        wanted, found, clock = list(stored), dict[str, int](), self.tasks.clock
+
+        async def look(shard: int, part: list[str]) -> None:
+            now_ms, *since = await self.tasks.scripts.call(shard, "oldest", *part)
+            clock.hear(now_ms)
+            for name, since_ms in zip(part, since, strict=True):
+                if since_ms >= 0:
+                    found[name] = min(found.get(name, since_ms), since_ms)
+
+        parts = [wanted[at : at + QUEUES_A_CALL] for at in range(0, len(wanted), QUEUES_A_CALL)]
+        await asyncio.gather(*(look(shard, part) for shard in range(self.tasks.shards) for part in parts))
+        now_ms = clock.now_ms()
+        return {name: max(0.0, (now_ms - since_ms) / 1000) for name, since_ms in found.items()}
 
 
 def pairs_of(reply: Any) -> list[tuple[bytes, bytes]]:

@@ -24,7 +24,7 @@ from tests.store.deployments import Deployment
 LEAST_TTL_MS = 60_000
 MAY_BE_LEFT = ("conf", "ev", "workers", "handlers", "gone", "secrets", "endpoints", "calls", "called", "circuits",
                "bulks", "limits")  # fmt: skip
-PASSING = (b"sess:", b"idem:", b"worker:", b"doing:", b"ctl:", b"bulk:")
+PASSING = (b"sess:", b"idem:", b"worker:", b"doing:", b"ctl:", b"bulk:", b"stat:")
 LASTING_MARKERS = (b"wake:@queues", b"wake:@schedules")
 WAITING_LETTERS = b"qwrk"
 
@@ -292,7 +292,7 @@ class Checker:
     def check_names(self) -> None:
         known = (
             b"t:", b"o:", b"a:", b"p:", b"c:", b"l:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"sess:",
-            b"worker:", b"doing:", b"ctl:", b"s:", b"sh:", b"sb:", b"app:", b"bulk:",
+            b"worker:", b"doing:", b"ctl:", b"s:", b"sh:", b"sb:", b"app:", b"bulk:", b"stat:",
         )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"expiring", b"made", b"ev")
         whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone", b"bulks",

@@ -30,7 +30,8 @@ LAYERS = [
         "errors ids ties flow task due served plain outcome received completion showing attempts logs retry "
         "recurrence settings signing identity endpoint credentials egress children ports contract "
         "redaction submission packing passthrough templates schedule backfill occurrences search bulk "
-        "replaying planning declared explaining request curl called"
+        "replaying planning declared explaining request curl called "
+        "histogram figures"
     ),
     "client",
     "store",
@@ -234,7 +235,8 @@ COLLECTED = {
     "emit": {"ev"},
     "tally": {"count", "wake:"},
     "enqueue": {"q:", "due:", "wake:"},
-    "create": {"made", "made:", "t:"},
+    "create": {"made", "made:", "t:", "stat:"},
+    "count_stat": {"stat:"},
 }
 WRITERS = ("write_collected", "write_due", "write_made")
 ENDED_LISTS = {"done", "dead", "exp"}

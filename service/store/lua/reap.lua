@@ -8,7 +8,7 @@
 --          negative when its worker ended it, which clears them
 -- ARGV[4]  why they were lost, as the rest of a row: ,"error":{…}; empty when it is not known
 -- ARGV[5+] id (16) .. token (12) of each
--- Touches  conf t: run lease ext a: limits and, through shared.lua, l: q: due: count wake: ev
+-- Touches  conf t: run lease ext a: limits and, through shared.lua, l: q: due: count stat: wake: ev
 -- Returns  {how many were given back, id .. token of each task that must end: its crashes are used up, or it was to be cancelled,
 --           or an endpoint holds it and has not been heard from in its time}
 -- Who crashed is decided fairly: a task that was lost alone did; of several lost together with a worker any may have, so none
@@ -42,7 +42,7 @@ for i in ipairs(lost) do
   if runs[i] and not runs[i].external then lost_with[runs[i].worker] = (lost_with[runs[i].worker] or 0) + 1 end
 end
 for i, id in ipairs(lost) do
-  local run, record = runs[i], redis.call('GETRANGE', prefix .. 't:' .. id, 0, 267)
+  local run, record = runs[i], redis.call('GETRANGE', prefix .. 't:' .. id, 0, 400)
   if run and run.held and run.external and #record > 13 then
     local noted = together == 0 and redis.call('HGET', prefix .. 'ext', id)
     local deadline = noted and read48(noted, 7) or 0
@@ -64,7 +64,7 @@ for i, id in ipairs(lost) do
       local before = run.undelivered > 0 or run.crashes > 0
       run.suspect = run.suspect or (ran and not is_cleared and (together > 0 or before) and ALONE[head.lane] ~= nil)
       head.lane = lane_of(head, run)
-      given_back[#given_back + 1] = { id = id, run = run, head = head, crashed = crashed and 1 or 0, ran = ran }
+      given_back[#given_back + 1] = { id = id, run = run, head = head, record = record, crashed = crashed and 1 or 0, ran = ran }
     end
   elseif together == 0 then
     stray[#stray + 1] = id -- no script leaves one; were there one, it must not be met at every reap
@@ -82,6 +82,7 @@ for _, task in ipairs(given_back) do
     RAN + lasting(run), run.started, run.worker))
   redis.call('ZREM', prefix .. 'lease', id)
   tally('r:' .. task.head.queue, -1)
+  if task.ran then count_stat(stat_of('K', task.head.queue, task.record, 14 + task.record:byte(13), '\1worker_lost'), 1) end
   enqueue(id, task.head, now, true)
 end
 for _, task in ipairs(doomed) do -- their leases end now, so that whoever is first can end them

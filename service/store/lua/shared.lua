@@ -142,6 +142,54 @@ local function emit(letter, id)
   end
 end
 
+-- What is counted for statistics (`stat:`): fields, which tallies.py describes, and by how much. *submitted* and *waited* are
+-- by queue: how many came, and how many were leased by when they had been due (6 bytes).
+local MOST_STATS, STATS_MS, NO_STEP = 2000, { [1] = 26 * 3600000, [10] = 8 * 86400000, [60] = 8 * 86400000 }, '\31'
+local stats, submitted, waited = {}, {}, {}
+
+local function count_stat(field, many)
+  stats[field] = (stats[field] or 0) + many
+end
+
+-- The field of a report that says no more than this: its queue, and the name that begins its packed submission, *text* from
+-- *at* on.
+local function stat_of(letter, queue, text, at, rest)
+  local name = text:match('^\1([^\2]*)\2', at) or text:match('^{"name":"([^"]*)"', at) or ''
+  return letter .. NO_STEP .. queue .. '\1' .. name .. (rest or '')
+end
+
+-- How long something took, as the byte of a field: quarters of a doubling, from a millisecond on.
+local function step_of(ms)
+  return string.char(32 + (ms > 1 and math.min(math.ceil(math.log(ms) / math.log(2) * 4 - 1e-9), 127) or 0))
+end
+
+-- Add *found* to the bucket of so many *minutes* that begins with the minute *first*: capital letters add up, of small ones
+-- the most is kept. A bucket is bounded: one field too many counts as '(other)', within its namespace.
+local function add_stats(found, minutes, first)
+  local key = prefix .. 'stat:' .. minutes .. ':' .. first
+  local known = redis.call('HLEN', key)
+  for field, many in pairs(found) do
+    if field:byte() >= 97 then
+      if many > tonumber(redis.call('HGET', key, field) or 0) then redis.call('HSET', key, field, many) end
+    else
+      if known >= MOST_STATS and redis.call('HEXISTS', key, field) == 0 then
+        local queue, named = field:match('^([^\1]*)(\1?)', 3)
+        field = field:sub(1, 2) .. (queue:match('^.*/') or '') .. '(other)' .. (named ~= '' and '\1(other)' or '')
+      end
+      redis.call('HINCRBY', key, field, many)
+    end
+  end
+  if known == 0 then redis.call('PEXPIRE', key, STATS_MS[minutes]) end
+end
+
+local function write_stats()
+  for queue, many in pairs(submitted) do count_stat('N' .. NO_STEP .. queue, many) end
+  for queue, stamps in pairs(waited) do
+    for stamp, many in pairs(stamps) do count_stat('W' .. step_of(now - read48(stamp, 1)) .. queue, many) end
+  end
+  if next(stats) then add_stats(stats, 1, math.floor(now / 60000)) end
+end
+
 local function tally(field, change)
   counts[field] = (counts[field] or 0) + change
 end
@@ -205,6 +253,7 @@ local function create(ids, records)
     end
     pairs_of[2 * i - 1], pairs_of[2 * i] = prefix .. 't:' .. id, record
     enqueue(id, head, head.due)
+    submitted[head.queue] = (submitted[head.queue] or 0) + 1
     made[#made + 1] = id
     local expires = head.ties ~= '' and ties_of(head.ties).E
     if expires then expiring[#expiring + 1], expiring[#expiring + 2] = read48(expires, 1), id end
@@ -265,6 +314,7 @@ local function write_collected()
     if redis.call('HLEN', prefix .. 'count') > known then woken[prefix .. 'wake:@queues'] = true end
   end
   for key in pairs(woken) do redis.call('ZADD', key, 0, '') end
+  write_stats()
   if #events > 0 then
     redis.call('XADD', prefix .. 'ev', 'MAXLEN', '~', 4096, '*', 'e', table.concat(events))
   end
@@ -275,13 +325,14 @@ end
 -- the id and the record of a task that is made if this asks a running one to stop (64);
 -- 32: only if the endpoint that holds the task has not been heard from in its time; 128: the row takes the place of the
 -- last one, if that tells the same type of error. Returns the report, and the next place.
---   head  kind .. flags .. id (16) .. token (12) .. ms (6) .. the first five bytes of the ended record
+--   head  kind .. flags .. id (16) .. token (12) .. ms (6) .. the first five bytes of the ended record, any other report's
+--         being zeros .. what is counted when it is accepted (see tallies.py; nothing: only that it ended)
 --   kind  E: value is all of the record behind its time field | L: value is the outcome of a large record | others in step.lua
 local function read_report(at)
   local head, flags = ARGV[at], ARGV[at]:byte(2)
   local report = {
-    kind = head:sub(1, 1), id = head:sub(3, 18), token = head:sub(19, 30), ms = read48(head, 31), head5 = head:sub(37),
-    value = ARGV[at + 1], keeps = flags % 8 >= 4, progressed = flags % 16 >= 8,
+    kind = head:sub(1, 1), id = head:sub(3, 18), token = head:sub(19, 30), ms = read48(head, 31), head5 = head:sub(37, 41),
+    stat = head:sub(42), value = ARGV[at + 1], keeps = flags % 8 >= 4, progressed = flags % 16 >= 8,
     overdue = flags % 64 >= 32, repeated = flags >= 128,
   }
   at = at + 2
@@ -379,6 +430,7 @@ local function finish(endings)
     if report.callback then ids[#ids + 1], records[#records + 1] = report.callback, report.callback_record end
     gone[#gone + 1] = id
     tally(report.from .. ':' .. report.queue, -1)
+    count_stat(report.stat ~= '' and report.stat or state .. NO_STEP .. report.queue .. '\1', 1)
     emit(state, id)
   end
   if #gone == 0 then return end

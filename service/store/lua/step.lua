@@ -17,7 +17,7 @@
 --          shares of the others, all the room there is. A want of a capital lane brings one suspect (see reap.lua),
 --          and nothing beside it
 --          A queue that is paused, or may start no more tasks now, gives none; see limit.lua
--- Touches  t: run lease ext a: c: sess: q: due: wake: limits count and, through shared.lua, l: o: p: done dead exp expiring made made: ev
+-- Touches  t: run lease ext a: c: sess: q: due: wake: limits count and, through shared.lua, l: o: p: done dead exp expiring made made: stat: ev
 -- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind + 2 when suspects were + 4 when
 --           a leased task has a checkpoint + 8 when the call was full before every want had been looked at,
 --           id .. attempt (2 bytes) .. crashes, undelivered, flags (1 byte each) .. record of each
@@ -145,7 +145,7 @@ read_gates()
 -- Few are read at first, so that large records are not read for nothing.
 local leased, taken, runs_to_set, leases, trims, bytes, examined = {}, {}, {}, {}, {}, 0, 0
 local checkpoints, has_checkpoints = {}, 0
-local is_alone, suspects, cut = false, 0, 0
+local is_alone, suspects, cut, AT_ONCE = false, 0, 0, string.rep('\0', 6)
 local function is_full()
   return is_alone or #leased >= 128 or bytes > 1048576 or examined >= 1024
 end
@@ -157,7 +157,8 @@ end
 -- Answers whether there is more.
 local function take(want, priority)
   local key, most = prefix .. 'q:' .. want.queue .. ':' .. want.lane .. ':' .. priority, 4
-  local skipped = trims[key] or 0
+  local skipped, stamps = trims[key] or 0, waited[want.queue] or {}
+  waited[want.queue] = stamps
   if fronted[key] then -- what goes to its front now would be trimmed in place of what was taken: the next call takes
     rooms[want.lane], cut = 0, 8
     leave(want)
@@ -182,6 +183,11 @@ local function take(want, priority)
       local id, record, run = entry_ids[i], records[i], entry_runs[i] and read_run(entry_runs[i])
       skipped, examined, bytes = skipped + 1, examined + 1, bytes + (record and #record or 0)
       if record and record:sub(2, 3) == 'W' .. entry:sub(2, 2) and not (run and run.held) and not taken[id] then
+        local due = id:sub(1, 6)
+        if run or record:sub(6, 11) ~= AT_ONCE then -- what waits again has run before
+          due = pack48(math.max(read48(record, 6), read48(id, 1), run and run.started or 0))
+        end
+        stamps[due] = (stamps[due] or 0) + 1
         run = run or { attempt = 0, crashes = 0, undelivered = 0 }
         local checkpoint = run.checkpointed and redis.call('GET', prefix .. 'c:' .. id)
         run.checkpointed = checkpoint and true
@@ -263,6 +269,7 @@ for _, report in ipairs(again) do
     redis.call('LTRIM', attempts, -100, -1)
   end
   tally('r:' .. report.head.queue, -1)
+  if report.stat ~= '' then count_stat(report.stat, 1) end
   enqueue(report.id, report.head, now + report.ms, report.in_front)
   if report.ms > 0 then next_due = math.min(next_due, now + report.ms) else left = 1 end
 end

@@ -5,7 +5,7 @@
 -- ARGV[1]  key prefix
 -- ARGV[2+] id, or id .. hash of the idempotency key (16) .. fingerprint of the submission (8); record; repeated
 -- ARGV[n]  how long an idempotency key is remembered, ms (last argument)
--- Touches  t: idem: and, through shared.lua, q: due: count expiring made made: wake: ev
+-- Touches  t: idem: and, through shared.lua, q: due: count expiring made made: stat: wake: ev
 -- Returns  {now ms, a status a task, id of the earlier task for each status 1 and 2}
 --          0 taken in | 1 the key's earlier task stands | 2 as 1, and the submissions differ
 
