@@ -20,6 +20,7 @@ from service.api import (
     backfills,
     bulk,
     completions,
+    docs,
     endpoint_auth,
     endpoints,
     explain,
@@ -116,11 +117,16 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/readyz": {"GET": health.get_readiness},
     "/openapi.json": {"GET": health.get_contract_json},
     "/openapi.yaml": {"GET": health.get_contract_yaml},
+    "/docs": {"GET": docs.get_docs},
+    "/docs/{file}": {"GET": docs.get_docs_file},
+    "/problems": {"GET": docs.list_problem_types},
+    "/problems/{type}": {"GET": docs.get_problem_type},
 }
 # What asks for no key: what anybody may see, and where the token in the path is the key.
 OPEN = frozenset((
-    "/livez", "/readyz", "/openapi.json", "/openapi.yaml", "/.well-known/openid-configuration",
-    "/.well-known/jwks.json", *(path for path in ROUTES if path.startswith(completion.PATH)),
+    "/livez", "/readyz", "/openapi.json", "/openapi.yaml", "/docs", "/docs/{file}", "/problems", "/problems/{type}",
+    "/.well-known/openid-configuration", "/.well-known/jwks.json",
+    *(path for path in ROUTES if path.startswith(completion.PATH)),
 ))  # fmt: skip
 
 

@@ -52,6 +52,7 @@ OPERATION_IDS = {
     "listSecrets", "rotateSecrets", "getEndpointAuth", "putEndpointAuth", "deleteEndpointAuth",
     "streamEvents", "streamTaskEvents", "createReadToken",
     "getOpenidConfiguration", "getKeySet", "getLiveness", "getReadiness", "getContractJson", "getContractYaml",
+    "getDocs", "getDocsFile", "listProblemTypes", "getProblemType",
 }  # fmt: skip
 
 Found = tuple[str, Any]
