@@ -55,6 +55,7 @@ COMMANDS = {
     "listen": Command("service.cli_listen", "", "show calls of URLs as they arrive, on this machine"),
     "endpoints": Command("service.cli_endpoints", "", "list endpoints; show, set, disable, enable or test one"),
     "credentials": Command("service.cli_credentials", "", "show, set or remove the credentials of an endpoint"),
+    "doctor": Command("service.cli_doctor", "", "say what is wrong with this deployment, and what mends it"),
     "verify": Command("service.cli_secrets", "_verify", "check the signature of a request that was received"),
 }
 PARTS = ("up", "web", "worker", "scheduler")
