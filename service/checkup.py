@@ -24,12 +24,16 @@ OK, WARNING, FAULT = "ok", "warning", "fault"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one look found. *remedy* is a command or a setting, empty when all is well."""
+    """
+    What one look found. *remedy* is a command or a setting, empty when all is well; what *blocks* keeps processes from
+    starting, or from doing anything.
+    """
 
     verdict: str
     check: str
     detail: str
     remedy: str = ""
+    blocks: bool = False
 
 
 @dataclass(slots=True)
@@ -64,7 +68,7 @@ class Facts:
 def findings_of(facts: Facts) -> Iterator[Finding]:
     """Everything that was found, in the order in which one would mend it."""
     if facts.fault is not None:
-        yield Finding(FAULT, "redis", facts.fault, "Start it, or name another in TASKPOST_REDIS_URL.")
+        yield Finding(FAULT, "redis", facts.fault, "Start it, or name another in TASKPOST_REDIS_URL.", True)
     else:
         yield from connection_findings(facts)
         for server in facts.servers:
@@ -111,7 +115,8 @@ def server_findings(server: ServerFacts, settings: Settings) -> Iterator[Finding
     version = str(info.get("valkey_version") or info.get("redis_version") or "0")
     compatible = tuple(int(part) for part in str(info.get("redis_version", "0.0")).split(".")[:2])
     if compatible < OLDEST:
-        yield Finding(FAULT, name, f"{kind} {version} is too old", "Upgrade it to Redis 7.0 or newer, or to Valkey.")
+        remedy = "Upgrade it to Redis 7.0 or newer, or to Valkey."
+        yield Finding(FAULT, name, f"{kind} {version} is too old", remedy, True)
     else:
         blocked = "" if server.config is not None else "; CONFIG is blocked, so what INFO tells was looked at"
         yield Finding(OK, name, f"{kind} {version}{blocked}")
@@ -119,7 +124,7 @@ def server_findings(server: ServerFacts, settings: Settings) -> Iterator[Finding
     yield from memory_findings(server, settings)
     if info.get("role") == "slave":
         remedy = "Name the master in TASKPOST_REDIS_URL, or use redis+sentinel:// so that it is found."
-        yield Finding(FAULT, name, "a replica, which takes no writes", remedy)
+        yield Finding(FAULT, name, "a replica, which takes no writes", remedy, True)
     elif replicas := int(info.get("connected_slaves", 0)):
         yield Finding(OK, name, f"{replicas} replica{'s' * (replicas > 1)} connected")
     used, most = int(info.get("connected_clients", 0)), int(info.get("maxclients", 0) or 0)
@@ -186,7 +191,7 @@ def deployment_findings(facts: Facts) -> Iterator[Finding]:
         yield Finding(OK, "deployment", "new: nothing is stored yet")
     elif wanted not in (0, facts.shards):
         detail = f"stored in {facts.shards} shards, and TASKPOST_SHARDS={wanted}: no process starts"
-        yield Finding(FAULT, "deployment", detail, f"TASKPOST_SHARDS={facts.shards}, or leave it out")
+        yield Finding(FAULT, "deployment", detail, f"TASKPOST_SHARDS={facts.shards}, or leave it out", True)
     else:
         yield Finding(OK, "deployment", f"{facts.shards} shard{'s' * (facts.shards > 1)}, format {facts.format}")
 

@@ -32,6 +32,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "up": Command("service.cli_parts", "_up", "start everything on this machine; the place to begin"),
+    "all": Command("service.cli_parts", "_all", "start the API, a worker and the scheduler in one, on your Redis"),
     "web": Command("service.cli_parts", "_web", "start the API"),
     "worker": Command("service.cli_parts", "_worker", "start a worker"),
     "scheduler": Command("service.cli_parts", "_scheduler", "start the scheduler"),
@@ -58,7 +59,7 @@ COMMANDS = {
     "doctor": Command("service.cli_doctor", "", "say what is wrong with this deployment, and what mends it"),
     "verify": Command("service.cli_secrets", "_verify", "check the signature of a request that was received"),
 }
-PARTS = ("up", "web", "worker", "scheduler")
+PARTS = ("up", "all", "web", "worker", "scheduler")
 
 HELP = """\
 Taskpost: POST a task, and it gets done.

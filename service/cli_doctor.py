@@ -1,7 +1,8 @@
 """
 `taskpost doctor`: looks at Redis, at what is stored there and at the API, and says what is wrong and what mends it.
 
-The exit status is 1 when there is a fault, so that a deployment can be stopped by it; `--strict` counts warnings too.
+The exit status is 1 when there is a fault, so that a deployment can be stopped by it; `--strict` counts
+warnings too, `--lenient` only what keeps processes from starting.
 """
 
 from __future__ import annotations
@@ -32,8 +33,14 @@ def define(parser: ArgumentParser) -> None:
     )
     add_settings(parser, "redis")
     parser.add_argument("--strict", action="store_true", help="warnings fail it, too")
+    parser.add_argument(
+        "--lenient", action="store_true", help="only what keeps processes from starting fails it: for release phases"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
-    parser.epilog = "examples:\n  taskpost doctor\n  taskpost doctor --strict && deploy"
+    parser.epilog = (
+        "examples:\n  taskpost doctor\n  taskpost doctor --strict && deploy\n"
+        "  release: taskpost doctor --lenient     in a Procfile"
+    )
 
 
 def run(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
@@ -51,7 +58,8 @@ def run(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
         show(found, screen)
         screen.line()
         screen.line(f"{counted(faults, 'fault')}, {counted(warnings, 'warning')}.")
-    return 1 if faults or (options.strict and warnings) else 0
+    failing = [one for one in found if one.blocks] if options.lenient else faults or (options.strict and warnings)
+    return 1 if failing else 0
 
 
 def show(found: list[Finding], screen: Screen) -> None:

@@ -1,5 +1,5 @@
 """
-`taskpost up | web | worker | scheduler`: options made into settings, and the part started.
+`taskpost up | all | web | worker | scheduler`: options made into settings, and the part started.
 
 Each option is a setting, and wins over its environment variable. The fact to know: the service never imports
 workers; `taskpost worker` becomes `python -m workers`, the same process under another program, with its settings
@@ -59,6 +59,33 @@ def run_up(options: Namespace, _screen: Screen, env: Mapping[str, str]) -> int:
     return asyncio.run(up(chosen))
 
 
+def define_all(parser: ArgumentParser) -> None:
+    parser.description = (
+        "Start the API, a worker and the scheduler together, on the Redis that you name: for a host that gives one "
+        "process."
+    )
+    parser.epilog = (
+        "examples:\n"
+        "  taskpost all --handlers shop.tasks\n"
+        "  web: taskpost all --host 0.0.0.0     in a Procfile, with TASKPOST_API_KEY set"
+    )
+    add_settings(parser, "host", "port", "insecure", "handlers", "processes", "redis", "log_level")
+
+
+def run_all(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
+    from service import together
+
+    settings = settings_of(options, env)  # refuses what cannot be used, before anything starts
+
+    def say(name: str, said: str) -> None:
+        if settings.log_format == "json":
+            screen.line(said)
+        else:
+            screen.answers.part(name, said)
+
+    return asyncio.run(together.run_all({**env, **passed_of(options), "PYTHONUNBUFFERED": "1"}, say))
+
+
 def define_web(parser: ArgumentParser) -> None:
     parser.description = "Start the API."
     add_settings(parser, "host", "port", "insecure", "web_processes", "redis", "log_level")
@@ -105,14 +132,11 @@ def run_worker(options: Namespace, _screen: Screen, env: Mapping[str, str]) -> i
     if options.queues is not None:
         options.queues = ",".join(options.queues)
     settings_of(options, env)  # refuses what cannot be used, before the program changes
-    chosen = {name: value for name, value in vars(options).items() if name in ABOUT and value is not None}
-    passed = {f"{PREFIX}{name.upper()}": "1" if value is True else str(value) for name, value in chosen.items()}
     # In a checkout the packages are found from here; elsewhere this folder must not come first, since a package
     # called `workers` in it would be started instead.
     is_checkout = Path.cwd() == ROOT
-    os.execve(  # noqa: S606  our own interpreter, without a shell
-        sys.executable, [sys.executable, *([] if is_checkout else ["-P"]), "-m", "workers"], {**env, **passed}
-    )
+    words = [sys.executable, *([] if is_checkout else ["-P"]), "-m", "workers"]
+    os.execve(sys.executable, words, {**env, **passed_of(options)})  # noqa: S606  our own interpreter, without a shell
 
 
 # ---------------------------------------------------------------- settings as options
@@ -144,3 +168,9 @@ def settings_of(options: Namespace, env: Mapping[str, str]) -> Settings:
     """The settings of *env* and *options*. Raises InvalidSetting."""
     given: dict[str, Any] = {name: value for name, value in vars(options).items() if name in ABOUT}
     return Settings.from_env(env, **given)
+
+
+def passed_of(options: Namespace) -> dict[str, str]:
+    """*options* as environment variables, for a process that reads its settings there."""
+    chosen = {name: value for name, value in vars(options).items() if name in ABOUT and value is not None}
+    return {f"{PREFIX}{name.upper()}": "1" if value is True else str(value) for name, value in chosen.items()}

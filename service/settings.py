@@ -40,6 +40,9 @@ class Settings:
     redis_tls_verify: bool = setting(
         True, "check the certificate of a `rediss://` server (Heroku's is self-signed)"
     )
+    redis_connections: int = setting(
+        64, "most connections to Redis (to each node of a cluster) that one process opens for its calls", 2, 1000
+    )
     shards: int = setting(
         0,
         "shards of a new deployment, recorded in Redis at the first start; 0: as recorded, or 1 (16 on a cluster)",

@@ -32,10 +32,10 @@ from service.errors import TaskpostError
 from service.ports import check_port, free_port
 from service.settings import Settings, read_value
 from service.terminal import Terminal, signature
+from service.together import parts_of, stop
 from service.watch import watch
 
 READY_SECONDS = 60.0
-STOP_SECONDS = 28.0  # a worker drains for 20 and ends before 25
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  names them, binds nothing
 
 
@@ -143,7 +143,7 @@ class Up:
         finally:
             for one in beside:
                 one.cancel()
-            await self._stop_children(running)
+            await stop(self.children.values(), running, self.hurried)
 
     def _make_children(self) -> dict[str, Child]:
         env = self.env | {
@@ -162,8 +162,7 @@ class Up:
             env["TASKPOST_INSECURE"] = "1"
         if self.options.reload:
             env["TASKPOST_RELOAD"] = "1"
-        command = [sys.executable, "-m", "service.cli"]
-        return {name: Child(name, [*command, name], env, self._say) for name in ("web", "worker", "scheduler")}
+        return parts_of(env, self._say)
 
     def _say(self, name: str, said: str) -> None:
         self.terminal.part(name, said)
@@ -251,22 +250,6 @@ class Up:
             except TaskpostError as exc:
                 self._say("up", f"cannot follow the tasks for now: {exc}")
             await asyncio.sleep(1)
-
-    # ------------------------------------------------------------ stopping
-
-    async def _stop_children(self, running: list[asyncio.Task[None]]) -> None:
-        """SIGTERM to all, and SIGKILL to those that are left after 28 s or a second Ctrl-C."""
-        for child in self.children.values():
-            child.stop()
-        ended = asyncio.gather(*running, return_exceptions=True)
-        hurried = asyncio.ensure_future(self.hurried.wait())
-        either: list[asyncio.Future[Any]] = [ended, hurried]
-        await asyncio.wait(either, timeout=STOP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        hurried.cancel()
-        if not ended.done():
-            for child in self.children.values():
-                child.kill()
-        await ended
 
 
 def example(url: str, has_key: bool) -> str:

@@ -51,7 +51,7 @@ class Store:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.client = connect(settings)
-        self.scripts = Scripts(self.client)
+        self.scripts = Scripts(self.client, settings.redis_connections)
         self.memory = MemoryWatch(self.client, settings.max_memory_ratio)
         self.tasks = Tasks(self.scripts, settings, self.memory)
         self.attempts = Attempts(self.tasks)

@@ -28,7 +28,6 @@ NAMES = (
 )  # fmt: skip
 # Finishing needs memory too: only scripts that take in work may be refused for want of it.
 ADDS_WORK = ("submit", "fire", "fill", "spawn")
-MOST_IN_FLIGHT = 64
 PATIENCE_SECONDS = 1.5  # who asks is answered within two seconds, also while Redis hangs
 
 
@@ -49,11 +48,11 @@ SCRIPTS = {name: Script(name) for name in NAMES}
 class Scripts:
     """Calls scripts on the shard they are for."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, most_in_flight: int) -> None:
         self.client = client
         self.patience_seconds = PATIENCE_SECONDS
         # The library refuses a command when its pool is used up; here it waits its turn instead.
-        self.turns = asyncio.Semaphore(MOST_IN_FLIGHT)
+        self.turns = asyncio.Semaphore(most_in_flight)
 
     async def call(self, shard: int, name: str, *args: Any) -> Any:
         """

@@ -37,6 +37,7 @@ def test_what_it_finds_goes_when_its_remedy_is_taken(kind: str, start_server: Ca
     server = start_server(kind, maxmemory="1gb", **{"maxmemory-policy": "allkeys-lru"})
     status, wrong, printed = doctor(server.url)
     assert 1 == status
+    assert 0 == doctor(server.url, "--lenient")[0], "a release goes on"
     assert "append-only" in printed
     assert "allkeys-lru" in printed
     for words in ("appendonly yes", "maxmemory-policy noeviction"):
@@ -58,6 +59,7 @@ def test_a_server_that_is_not_there_is_one_fault(start_server: Callable[..., Ser
     status, wrong, _ = doctor(server.url)
     assert 1 == status
     assert "does not answer" in wrong["redis"]
+    assert 1 == doctor(server.url, "--lenient")[0], "nothing would start"
 
 
 def test_a_blocked_config_is_no_fault(start_server: Callable[..., Server]) -> None:

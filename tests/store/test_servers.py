@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from service.settings import Settings
@@ -22,3 +24,13 @@ async def test_a_server_that_is_not_known_yet_is_not_made_up(url: str) -> None:
     client = connect(Settings(redis_url=url))
     assert set() == servers_of(client)
     await client.aclose()
+
+
+@pytest.mark.deployments("valkey-1")
+async def test_a_process_keeps_to_its_connections(deployment: Deployment) -> None:
+    """However much is asked for at once; what is over waits its turn."""
+    store = await deployment.open(redis_connections=3)
+    await asyncio.gather(*(store.scripts.command("EXISTS", f"tp:{{0}}:{n}") for n in range(200)))
+    connected = deployment.clients[0].info("clients")["connected_clients"]
+    await store.close()
+    assert connected <= 3 + len(deployment.clients) + 1  # beside them: this test's own

@@ -119,3 +119,10 @@ def test_the_hosts_of_a_url_are_found_whatever_its_kind() -> None:
     assert ["a", "b"] == hosts_of("redis+cluster://user:p@a:1,b:2")
     assert ["::1"] == hosts_of("redis://[::1]:6379/0")
     assert [""] == hosts_of("unix:///run/redis.sock")
+
+
+def test_what_keeps_processes_from_starting_is_marked() -> None:
+    """A release phase fails by it alone: not by what merely loses tasks some day."""
+    blocking = {told for server, _, told in SERVERS if wrong(facts(server))[0].blocks}
+    assert {"too old", "a replica"} == blocking
+    assert ["redis"] == [one.check for one in findings_of(facts(fault="Redis does not answer")) if one.blocks]

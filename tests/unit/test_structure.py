@@ -37,7 +37,7 @@ LAYERS = [
     "store",
     "scheduler",
     "api",
-    "cli up embedded terminal watch",
+    "cli up together embedded terminal watch",
 ]
 DOORS = {
     "redis": ("service/store/",),
