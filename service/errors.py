@@ -28,6 +28,8 @@ Every error Taskpost raises on purpose.
         │   ├── WorkerStopping         409 worker-stopping
         │   ├── LeaseLost              409 lease-lost
         │   ├── AlreadyExists          409 already-exists
+        │   ├── QueueNotEmpty          409 queue-not-empty
+        │   ├── QueueDraining          409 queue-draining
         │   ├── NotFinished            409 not-finished
         │   └── TaskFailed             409 task-failed
         ├── ResultGone                 410 result-gone
@@ -40,6 +42,7 @@ Every error Taskpost raises on purpose.
         │   ├── InvalidTaskArguments   422 invalid-arguments
         │   ├── InvalidQuery           422 invalid-query
         │   └── IdempotencyMismatch    422 idempotency-mismatch
+        ├── QueueFull                  429 queue-full
         ├── HeadersTooLarge            431 headers-too-large
         ├── InternalError              500 internal-error
         └── Unavailable                (retry later; Retry-After says when)
@@ -204,6 +207,14 @@ class LeaseLost(Conflict):
     type, title = "lease-lost", "This attempt is over"
 
 
+class QueueNotEmpty(Conflict):
+    type, title = "queue-not-empty", "There are tasks in the queue"
+
+
+class QueueDraining(Conflict):
+    type, title = "queue-draining", "The queue takes no tasks"
+
+
 class NotFinished(Conflict):
     type, title = "not-finished", "The task has not finished"
 
@@ -250,6 +261,10 @@ class InvalidQuery(Invalid):
 
 class IdempotencyMismatch(Invalid):
     type, title = "idempotency-mismatch", "This idempotency key was used with another submission"
+
+
+class QueueFull(Problem):
+    type, status, title = "queue-full", 429, "The queue is full"
 
 
 class HeadersTooLarge(Problem):

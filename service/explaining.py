@@ -32,6 +32,19 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueFacts:
+    """
+    What a task's queue allows: *paused* is who paused it, when and why; *concurrency* how many of its tasks may run, of
+    which there are *running*; *next_start_ms* when its rate lets the next start, None when it may now.
+    """
+
+    paused: Mapping[str, Any] | None = None
+    concurrency: int | None = None
+    running: int = 0
+    next_start_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """
     What is known around a task. *ahead* estimates how many ready tasks of its queue go before it, None when it is not
@@ -45,6 +58,7 @@ class Facts:
     retry_error: str | None = None
     off: str | None = None
     circuit: str | None = None
+    queue: QueueFacts = QueueFacts()
 
 
 def explained(task: Snapshot, facts: Facts) -> dict[str, Any]:
@@ -77,6 +91,7 @@ def reasons_of(task: Snapshot, facts: Facts) -> Iterator[Reason]:
         return
     if task.state == "scheduled":
         yield due_reason(task, facts)
+    yield from queue_reasons(task, facts.queue)
     if facts.gone:
         yield Reason(
             "url-disabled", f"It will fail without a call: {facts.gone}.", "Wait until then, or send it elsewhere."
@@ -101,6 +116,27 @@ def reasons_of(task: Snapshot, facts: Facts) -> Iterator[Reason]:
             f"About {facts.ahead:,} tasks of the queue {task.record.queue} go before it.",
             "A higher priority (POST …/reschedule), or more workers.",
         )
+
+
+def queue_reasons(task: Snapshot, queue: QueueFacts) -> Iterator[Reason]:
+    """Its queue lets no task start now."""
+    name = task.record.queue
+    if queue.paused is not None:
+        by = f" by {queue.paused['by']}" if queue.paused["by"] else ""
+        why = f": {queue.paused['reason']}" if queue.paused["reason"] else ""
+        told = f"The queue {name} is paused{by} since {rfc3339(queue.paused['at_ms'])}{why}."
+        yield Reason("queue-paused", told, f"POST /v1/queues/{name}/resume")
+    if queue.concurrency is not None and queue.running >= queue.concurrency:
+        yield Reason(
+            "queue-full", f"The queue {name} runs as many tasks as it may: {queue.running:,} of {queue.concurrency:,}.",
+            f"One of them ends, or PATCH /v1/queues/{name} raises `concurrency`.",
+        )  # fmt: skip
+    if queue.next_start_ms is not None:
+        after = f"in {lasting(queue.next_start_ms - task.now_ms)}"
+        yield Reason(
+            "queue-rate", f"The rate of the queue {name} lets its next task start {after}.",
+            f"Wait until then, or PATCH /v1/queues/{name} raises `rate` or `burst`.",
+        )  # fmt: skip
 
 
 def held_reason(task: Snapshot, run: Run) -> Reason:

@@ -142,6 +142,11 @@ def submission_of(raw: bytes) -> tuple[int, bytes]:
     return start, raw[start:] if end < 0 else raw[start:end]
 
 
+def queue_of(raw: bytes) -> str:
+    """The stored name of the queue of a record."""
+    return raw[HEADER_BYTES : HEADER_BYTES + raw[12]].partition(b"\0")[0].decode() or DEFAULT_QUEUE
+
+
 def parse_record(raw: bytes, large_outcome: bytes | None = None) -> Record:
     """
     Take a record apart.
@@ -274,11 +279,17 @@ def first_due_ms(id_: bytes, submission: Mapping[str, Any]) -> int:
 # ---------------------------------------------------------------- options
 
 
-def options_of(submission: Mapping[str, Any], handler: Mapping[str, Any] | None, settings: Any) -> dict[str, Any]:
+def options_of(
+    submission: Mapping[str, Any],
+    handler: Mapping[str, Any] | None,
+    settings: Any,
+    queue: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """
-    The options in force: what the submission says, else its handler, else the settings.
+    The options in force: what the submission says, else its handler, else its queue, else the settings.
 
-    *handler* is a handler as workers publish it, or None when none is known. Callbacks have the schedule of their own.
+    *handler* is a handler as workers publish it, or None when none is known; *queue* are the settings of the queue.
+    Callbacks have the schedule of their own.
     """
     is_url, is_callback = "url" in submission, "callback_of" in submission
     chosen: dict[str, Any] = {
@@ -290,9 +301,11 @@ def options_of(submission: Mapping[str, Any], handler: Mapping[str, Any] | None,
         "backoff": {"delays_seconds": CALLBACK_DELAYS} if is_callback else None,
         "result_ttl_seconds": settings.result_ttl_seconds,
     }
-    for name in chosen:
-        if (value := submission.get(name)) is not None or (handler and (value := handler.get(name)) is not None):
-            chosen[name] = value
+    for source in (queue, handler, submission):
+        if source:
+            chosen |= {name: value for name in chosen if (value := source.get(name)) is not None}
+    if queue and (kept := queue.get("failure_ttl_seconds")) is not None:
+        chosen["failure_ttl_seconds"] = kept
     return chosen
 
 

@@ -118,6 +118,7 @@ class Pipeline:
         self.registry, self.pools, self.push, self.settings, self.worker = registry, pools, push, settings, worker
         self.gone = None if store is None else store.gone
         self.secret = None if store is None else store.completions.secret
+        self.queues = None if store is None else store.queue_book
         self.gate = gate
         self.defaults: dict[str, dict[str, Any]] = {}
 
@@ -126,14 +127,15 @@ class Pipeline:
         submission = task.submission
         name = submission.get("name", "")
         handler = self.registry.find(name)
-        if OPTION_NAMES.isdisjoint(submission):
+        of_queue = self.queues.known(task.namespace, task.queue) if self.queues else None
+        if not of_queue and OPTION_NAMES.isdisjoint(submission):
             kind = name or ("callback" if "callback_of" in submission else "url")  # no URL task has a name
             options = self.defaults.get(kind)
             if options is None:
                 published = handler.published() if handler else None
                 options = self.defaults[kind] = options_of(submission, published, self.settings)
         else:
-            options = options_of(submission, handler.published() if handler else None, self.settings)
+            options = options_of(submission, handler.published() if handler else None, self.settings, of_queue)
         return Attempt(task, handler, options, slot)
 
     async def run_attempt(self, attempt: Attempt, ears: Ears, now_ms: Callable[[], int]) -> Decision:

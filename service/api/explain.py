@@ -9,9 +9,9 @@ from starlette.responses import Response
 from service.api.answers import json_answer
 from service.api.runtime import Asked, Runtime
 from service.endpoint import endpoint_of
-from service.explaining import Facts, explained
+from service.explaining import Facts, QueueFacts, explained
 from service.store.attempts import History
-from service.task import Snapshot, rfc3339
+from service.task import Snapshot, rfc3339, stored_queue
 
 
 async def explain_task(asked: Asked) -> Response:
@@ -32,7 +32,19 @@ async def facts_around(runtime: Runtime, task: Snapshot) -> Facts:
     url = task.record.submission.get("url")
     gone = store.gone.reason(task.record.namespace, url, task.now_ms) if url else None
     off = store.endpoint_book.why_not(task.record.namespace, url) if url else None
-    return Facts(workers, ahead, gone, last_error(history), off, await circuit_of(runtime, task) if url else None)
+    circuit = await circuit_of(runtime, task) if url else None
+    return Facts(workers, ahead, gone, last_error(history), off, circuit, await queue_around(runtime, task))
+
+
+async def queue_around(runtime: Runtime, task: Snapshot) -> QueueFacts:
+    """What the queue of *task* allows."""
+    store, record = runtime.require_store(), task.record
+    stored = stored_queue(record.namespace, record.queue)
+    settings = await runtime.within(store.queue_settings.read(record.namespace, record.queue))
+    counts = await runtime.within(store.queues.counts()) if "concurrency" in settings else {}
+    starts_ms = await runtime.within(store.limits.next_start_ms(stored)) if "rate" in settings else None
+    running = counts.get(stored, {}).get("running", 0)
+    return QueueFacts(settings.get("paused"), settings.get("concurrency"), running, starts_ms)
 
 
 async def circuit_of(runtime: Runtime, task: Snapshot) -> str | None:

@@ -45,6 +45,7 @@ class Ready:
     new: New
     packed: Packed
     known: Known
+    of_queue: dict[str, Any]  # the settings of its queue
 
 
 @dataclass(slots=True)
@@ -103,11 +104,11 @@ class Intake:
             with_whole_numbers(submission)
         key = submission.get("idempotency_key")
         idempotency = idempotency_of(self.namespace, key, canonical(submission)) if key else b""
-        runtime.store.queue_book.complete(submission, self.namespace, known.queue)
+        of_queue = runtime.store.queue_book.complete(submission, self.namespace, known.queue)
         packed = pack(
             submission, self.namespace, queue=known.queue, lane=known.lane, max_crashes=known.max_crashes, now_ms=now_ms
         )
-        return Ready(New(packed.record, idempotency, packed.flow), packed, known)
+        return Ready(New(packed.record, idempotency, packed.flow), packed, known, of_queue)
 
     def refusal(self, submission: Any, now_ms: int) -> InvalidSubmission:
         faults = faults_of(submission, now_ms, self.settings, self.rules)
@@ -123,8 +124,11 @@ class Intake:
         if not known.is_valid(args := submission.get("args", {})):
             raise known.argument_problem(args)
         soft = submission.get("soft_timeout_seconds")
-        hard = submission.get("timeout_seconds", known.options["timeout_seconds"])
-        if soft is not None and soft >= hard:
+        if soft is None:
+            return known
+        of_queue = self.runtime.store.queue_book.known(self.namespace, submission.get("queue", known.queue))
+        hard = options_of(submission, known.published, self.settings, of_queue)["timeout_seconds"]
+        if soft >= hard:
             detail = f"{soft:g} needs to be less than the timeout_seconds of {known.name}, which is {hard:g}"
             fault = {"pointer": "/soft_timeout_seconds", "detail": detail}
             raise InvalidSubmission(counted([fault], "the submission"), errors=[fault])
@@ -180,12 +184,14 @@ class Intake:
         Store one task.
 
         Raises:
-            IdempotencyMismatch, StoreUnavailable, StoreFull
+            IdempotencyMismatch, QueueDraining, QueueFull, StoreUnavailable, StoreFull
         """
         tasks = self.runtime.require_store().tasks
         tasks.memory.check()
         new = ready.new
         (taken,) = await self.runtime.patience.wait(tasks.put(tasks.shard_for(new), [new]))
+        if taken.refusal is not None:
+            raise taken.refusal
         if not taken.is_earlier:
             return Receipt(201, self.fresh(ready, taken), taken.id)
         if taken.is_mismatch:
@@ -217,6 +223,8 @@ class Intake:
             return [problem] * len(ids)
 
     def receipt(self, ready: Ready, taken: Taken, earlier: Iterator[Snapshot | Problem | None]) -> Receipt | Problem:
+        if taken.refusal is not None:
+            return taken.refusal
         if not taken.is_earlier:
             return Receipt(201, self.fresh(ready, taken), taken.id)
         if taken.is_mismatch:
@@ -268,10 +276,10 @@ class Intake:
             "tags": submission.get("tags", []),
             "metadata": submission.get("metadata", {}),
         }
-        if OPTIONS.isdisjoint(submission):
+        if OPTIONS.isdisjoint(submission) and not ready.of_queue:
             shown |= known.shown_options
         else:
-            shown |= without_none(options_of(submission, known.published, self.settings))
+            shown |= without_none(options_of(submission, known.published, self.settings, ready.of_queue))
         if "idempotency_key" in submission:
             shown["idempotency_key"] = submission["idempotency_key"]
         if "callback" in submission:

@@ -117,11 +117,11 @@ class Handlers:
             fault["detail"] += ", nor any other: start one with `taskpost worker --handlers module`"
         return UnknownHandler(fault["detail"], errors=[fault])
 
-    def options(self, submission: Mapping[str, Any]) -> dict[str, Any]:
-        """The options in force for a stored submission."""
+    def options(self, submission: Mapping[str, Any], queue: str) -> dict[str, Any]:
+        """The options in force for a stored submission of *queue*."""
         if not self.book.is_fresh:
             self.read_again()
-        return options_of(submission, self.book.known(self.namespace, submission.get("name", "")), self.settings)
+        return self.book.options(submission, self.namespace, queue, self.settings)
 
     def take_over(self) -> None:
         """Make ready what the book holds now."""

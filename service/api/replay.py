@@ -49,6 +49,8 @@ async def replay_task(asked: Asked) -> Response:
         now_ms=store.tasks.clock.now_ms(),
     )
     (taken,) = await runtime.within(store.tasks.submit([New(packed.record, hashed, packed.flow)]))
+    if taken.refusal is not None:
+        raise taken.refusal
     if taken.is_mismatch:
         raise IdempotencyMismatch(f'the key "{name}" belongs to another submission; give each its own key')
     snapshot = await runtime.read(taken.id)

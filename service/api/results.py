@@ -31,7 +31,7 @@ async def get_result(asked: Asked) -> Response:
     outcome = snapshot.record.outcome or {}
     if snapshot.state != "succeeded":
         raise no_result(snapshot, outcome)
-    if asked.runtime.handlers.options(snapshot.record.submission)["result_ttl_seconds"] <= 0:
+    if asked.runtime.options(snapshot)["result_ttl_seconds"] <= 0:
         raise ResultGone("the task was submitted with result_ttl_seconds 0, which keeps no result")
     body, media_type = encoded(outcome.get("result"))
     return Response(body, headers={**GUARDED, "Content-Type": media_type})

@@ -121,6 +121,10 @@ class Runtime:
         except TimeoutError as exc:
             raise StoreUnavailable(NOT_IN_TIME, headers=RETRY_AFTER) from exc
 
+    def options(self, snapshot: Snapshot) -> dict[str, Any]:
+        """The options in force for a task."""
+        return self.handlers.options(snapshot.record.submission, snapshot.record.queue)
+
     async def read(self, id_: bytes) -> Snapshot | None:
         """The task as it stands, None when there is none in this namespace."""
         (snapshot,) = await self.within(self.require_store().tasks.read([id_]))
@@ -135,11 +139,11 @@ class Runtime:
 
     def show(self, snapshot: Snapshot) -> dict[str, Any]:
         """The task as the contract shows it."""
-        return show(snapshot, self.handlers.options(snapshot.record.submission), self.redaction)
+        return show(snapshot, self.options(snapshot), self.redaction)
 
     def calls_of(self, snapshot: Snapshot) -> CallsOfTask:
         """The calls of its attempts as the contract shows them."""
-        return CallsOfTask(snapshot, self.handlers.options(snapshot.record.submission), self.redaction)
+        return CallsOfTask(snapshot, self.options(snapshot), self.redaction)
 
 
 def task_id(text: str) -> bytes:

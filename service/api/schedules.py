@@ -16,6 +16,7 @@ from service.api.answers import json_answer, listed
 from service.api.definitions import WHAT, defined, read_timing, refuse, visible
 from service.api.given import body_of, faults_of, merge_patch
 from service.api.runtime import Asked, Runtime
+from service.api.versions import check_version
 from service.errors import AlreadyExists, InvalidQuery, PreconditionFailed, ScheduleNotFound
 from service.ids import encode_id
 from service.occurrences import due_ms_of
@@ -166,7 +167,7 @@ async def save(asked: Asked, name: str, given: dict[str, Any], *, must_be_new: b
         before = await asked.runtime.within(store.schedules.read(f"{asked.runtime.namespace}/{name}"))
         if before is not None and must_be_new:
             raise AlreadyExists(f"there is a schedule {name}; PUT /v1/schedules/{name} replaces it")
-        check_version(asked, before)
+        check_version(asked, before.version if before else None, WHAT)
         saved = await save_once(asked, name, given, before)
         if saved is not None:
             return saved, before is None
@@ -209,21 +210,8 @@ async def known(asked: Asked) -> Schedule:
     found = await runtime.within(runtime.require_store().schedules.read(f"{runtime.namespace}/{name}"))
     if found is None:
         raise ScheduleNotFound(f"there is no schedule {name[:140]}; GET /v1/schedules lists them")
-    check_version(asked, found)
+    check_version(asked, found.version, WHAT)
     return found
-
-
-def check_version(asked: Asked, found: Schedule | None) -> None:
-    """Raises PreconditionFailed unless the request's If-Match and If-None-Match (RFC 9110, 13.1) let it go on."""
-    wanted, unwanted = asked.headers.get(b"if-match"), asked.headers.get(b"if-none-match")
-    if unwanted == b"*" and found is not None:
-        raise PreconditionFailed("there is one already, and If-None-Match: * asks for none", version=found.version)
-    if wanted is None:
-        return
-    given = [one.strip().removeprefix("W/").strip('"') for one in wanted.decode("latin-1").split(",")]
-    if found is None or not {"*", str(found.version)} & set(given):
-        now = f"is of version {found.version}" if found else "does not exist"
-        raise PreconditionFailed(f"{WHAT} {now}; read it again, and decide again", version=found and found.version)
 
 
 async def answer(asked: Asked, schedule: Schedule, status: int = 200) -> Response:

@@ -27,6 +27,7 @@ from service.store.events import BLOCK_MS, Events
 from service.store.gone import GoneUrls
 from service.store.limits import Limits
 from service.store.memory import MemoryWatch
+from service.store.overflow import Overflow
 from service.store.pages import Pages
 from service.store.queue_settings import QueueBook, QueueSettings
 from service.store.queues import Queues
@@ -56,16 +57,17 @@ class Store:
         self.tasks = Tasks(self.scripts, settings, self.memory)
         self.attempts = Attempts(self.tasks)
         self.workers = Workers(self.scripts)
-        self.handlers = HandlerBook(self.workers)
+        self.queue_settings = QueueSettings(self.scripts)
+        self.queue_book = QueueBook(self.queue_settings)
+        self.handlers = HandlerBook(self.workers, self.queue_book)
         self.completions = Completions(self.tasks, self.handlers, settings)
         self.gone = GoneUrls(self.scripts, settings)
         self.queues = Queues(self.tasks)
         self.statistics = Statistics(self.tasks)
         self.endpoint_settings = EndpointSettings(self.scripts)
         self.endpoint_book = EndpointBook(self.endpoint_settings)
-        self.queue_settings = QueueSettings(self.scripts)
-        self.queue_book = QueueBook(self.queue_settings)
         self.limits = Limits(self.tasks)
+        self.tasks.on_overflow = Overflow(self.tasks, self.handlers).drop
         self.schedules = Schedules(self.tasks)
         self.backfills = Backfills(self.schedules)
         self.declarations = Declarations(self.schedules)

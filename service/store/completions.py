@@ -29,7 +29,7 @@ from service.store.replies import leased_of
 from service.store.scripts import Scripts
 from service.store.tasks import Tasks
 from service.store.workers import HandlerBook
-from service.task import Leased, Run, options_of, parse_run, rfc3339
+from service.task import Leased, Run, parse_run, rfc3339
 
 FRESH_SECONDS = 60.0
 RETRY_SECONDS = 1.0
@@ -174,8 +174,7 @@ class Completions:
         return report_of(task, decision, self.options(task), self.settings, attempt.run.worker, now_ms)
 
     def options(self, task: Leased) -> dict[str, Any]:
-        handler = self.book.known(task.namespace, task.submission.get("name", ""))
-        return options_of(task.submission, handler, self.settings)
+        return self.book.options(task.submission, task.namespace, task.queue, self.settings)
 
     async def step(self, id_: bytes, token: bytes, purpose: str, report: list[bytes]) -> bytes:
         """Record *report* in the session of this attempt and *purpose*, which answers a repetition as the first."""

@@ -178,7 +178,8 @@ def time_to_live(
     own_ms, listed_ms = int(float(options["result_ttl_seconds"]) * 1000), int(settings.result_ttl_seconds * 1000)
     if ending.state == "failed":
         listed_ms = int(settings.failure_ttl_seconds * 1000)
-        own_ms = max(own_ms, listed_ms)
+        of_queue = options.get("failure_ttl_seconds")
+        own_ms = max(own_ms, listed_ms) if of_queue is None else int(float(of_queue) * 1000)
     if origin.submission.get("idempotency_key"):
         # As long as the key answers with this task, there must be a task to answer with.
         own_ms = max(own_ms, IDEMPOTENCY_MS + created_ms(origin.id) - now_ms)

@@ -105,6 +105,11 @@ class NamedSettings:
         """Set *setting* of *name* to *value*, and leave the rest as it is; None takes it away. Answers them all."""
         return await self.put_all(namespace, name, {setting: value})
 
+    async def change(self, namespace: str, name: str, change: Callable[[Document], Document]) -> Document:
+        """Put what *change* makes of the settings of *name* in their place; see `Fields.change`."""
+        field = field_of(namespace, name)
+        return await self.fields.change(field, lambda found: change(found or {}) or None) or {}
+
     async def put_all(self, namespace: str, name: str, values: dict[str, Any]) -> Document:
         """`put` of all *values* at once."""
 

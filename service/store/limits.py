@@ -159,6 +159,14 @@ class Limits:
         text = await self.tasks.scripts.command("HGET", keys.limits(shard), stored)
         return parse_gate(text) if text else OPEN
 
+    async def next_start_ms(self, stored: str) -> int | None:
+        """When the rate of a queue lets its next task start; None when it may now, or has none."""
+        gate = await self.one(0, stored if self.tasks.shards == 1 else f"#{stored}")
+        if gate.every_ms is None:
+            return None
+        next_ms = math.ceil(gate.at_ms + (1 - gate.burst) * gate.every_ms)
+        return next_ms if next_ms > self.tasks.clock.now_ms() else None
+
     async def reconcile(self, settings: dict[str, dict[str, Any]]) -> None:
         """
         Let all gates be what the *settings* of queues, by stored name, say: those that a process left behind when it

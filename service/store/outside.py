@@ -19,7 +19,7 @@ from service.store.completions import Completions
 from service.store.endings import NO_TOKEN, Ending, Origin, crashed_too_often, report, with_notice, worker_lost
 from service.store.tasks import Tasks
 from service.store.workers import HandlerBook
-from service.task import Record, Run, options_of, parse_record, parse_run
+from service.task import Record, Run, parse_record, parse_run
 
 log = logging.getLogger("taskpost.store")
 
@@ -95,8 +95,7 @@ def ending_report(
     tasks: Tasks, book: HandlerBook, settings: Settings, origin: Origin, record: Record, ending: Ending
 ) -> list[bytes]:
     """The report that ends a task in this way, with the options in force for it."""
-    handler = book.known(record.namespace, record.submission.get("name", ""))
-    options = options_of(record.submission, handler, settings)
+    options = book.options(record.submission, record.namespace, record.queue, settings)
     now_ms = tasks.clock.now_ms()
     return report(origin, ending, options, now_ms=now_ms, settings=settings)
 

@@ -25,8 +25,12 @@ class QueueBook(SettingsBook):
         """All of them, by the names that queues have in Redis."""
         return {stored_queue(*field.rsplit("/", 1)): settings for field, settings in self.documents.items()}
 
-    def complete(self, submission: dict[str, Any], namespace: str, queue: str) -> None:
-        """Give *submission*, which goes to *queue* unless it names another, what the settings of its queue say."""
+    def complete(self, submission: dict[str, Any], namespace: str, queue: str) -> dict[str, Any]:
+        """
+        Give *submission*, which goes to *queue* unless it names another, what must stand in it of the settings of its
+        queue; they are answered.
+        """
         settings = self.known(namespace, submission.get("queue", queue))
         if "callback" in settings and "callback" not in submission:
             submission["callback"] = settings["callback"]
+        return settings

@@ -22,7 +22,7 @@ from service.store.connection import FAILURES, Client, is_noscript, translated
 FOLDER = Path(__file__).parent / "lua"
 NAMES = (
     "submit", "step", "amend", "extend", "beat", "reap", "end", "progress", "log", "checkpoint", "read", "attempts",
-    "forget", "sweep", "retire", "prune", "replace", "limit", "tell", "save", "due", "fire",
+    "forget", "sweep", "retire", "prune", "replace", "limit", "yielding", "tell", "save", "due", "fire",
     "backfill", "fill", "abandon", "spawn", "discard",
     "calls", "probe", "mend", "gauge", "condense", "history", "oldest",
 )  # fmt: skip

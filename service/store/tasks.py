@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from service.errors import Problem
 from service.flow import Flow
 from service.ids import new_ids, shard_of
 from service.settings import Settings
@@ -23,6 +24,7 @@ from service.store import keys
 from service.store.collector import Collector
 from service.store.endings import worker_lost
 from service.store.memory import MemoryWatch
+from service.store.refusals import keep_all, refusal_of
 from service.store.replies import all_leased_of, snapshot_of
 from service.store.scripts import Scripts
 from service.task import Leased, Record, Snapshot
@@ -70,6 +72,7 @@ class Taken:
     now_ms: int
     is_earlier: bool = False
     is_mismatch: bool = False
+    refusal: Problem | None = None  # why its queue did not take it; then there is no such task
 
 
 @dataclass(slots=True)
@@ -101,6 +104,7 @@ class Tasks:
         self.next_shard = 0
         self.collectors: dict[int, Collector[New, Taken]] = {}
         self.readers: dict[int, Collector[bytes, Snapshot | None]] = {}
+        self.on_overflow: Callable[[int, str, int], Awaitable[None]] = keep_all
 
     # ------------------------------------------------------------ submit
 
@@ -165,15 +169,20 @@ class Tasks:
         args: list[Any] = []
         for id_, task in zip(ids, tasks, strict=True):
             args += (id_ + task.idempotency, task.record)
-        now_ms, statuses, earlier = await self.scripts.call(shard, "submit", *args, IDEMPOTENCY_MS)
+        now_ms, statuses, earlier, *over = await self.scripts.call(shard, "submit", *args, IDEMPOTENCY_MS)
         self.clock.hear(now_ms)
-        if not earlier:
+        for queue, many in zip(over[::2], over[1::2], strict=True):
+            await self.on_overflow(shard, queue.decode(), many)
+        if not statuses.strip(b"0"):
             return [Taken(id_, now_ms) for id_ in ids]
         known = iter([earlier[i : i + 16] for i in range(0, len(earlier), 16)])
-        return [
-            Taken(id_, now_ms) if status == 48 else Taken(next(known), now_ms, True, status == 50)
-            for id_, status in zip(ids, statuses, strict=True)
-        ]
+        taken: list[Taken] = []
+        for id_, status, task in zip(ids, statuses, tasks, strict=True):
+            if status in b"12":
+                taken.append(Taken(next(known), now_ms, True, status == ord("2")))
+            else:
+                taken.append(Taken(id_, now_ms, refusal=refusal_of(status, task.record)))
+        return taken
 
     # ------------------------------------------------------------ lease and finish
 

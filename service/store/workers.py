@@ -8,14 +8,17 @@ so that a submission can be checked, and wait, while no worker runs.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
+from service.settings import Settings
 from service.store import keys
+from service.store.queue_settings import QueueBook
 from service.store.scripts import Scripts
 from service.store.wakes import COMMAND
-from service.task import DEFAULT_NAMESPACE
+from service.task import DEFAULT_NAMESPACE, options_of
 
 SILENT_MS = 16_000
 FRESH_SECONDS = 2.0
@@ -106,14 +109,19 @@ class Workers:
 class HandlerBook:
     """What this process knows of the published handlers; read again when it is older than two seconds."""
 
-    def __init__(self, workers: Workers) -> None:
-        self.workers = workers
+    def __init__(self, workers: Workers, queues: QueueBook) -> None:
+        self.workers, self.queues = workers, queues
         self.handlers: dict[tuple[str, str], dict[str, Any]] = {}
         self.read_at = 0.0
 
     def known(self, namespace: str, name: str) -> dict[str, Any] | None:
         """The handler as last read."""
         return self.handlers.get((namespace, name))
+
+    def options(self, submission: Mapping[str, Any], namespace: str, queue: str, settings: Settings) -> dict[str, Any]:
+        """The options in force for a stored submission of *queue*, as far as its handler and its queue are known."""
+        handler = self.known(namespace, submission.get("name", ""))
+        return options_of(submission, handler, settings, self.queues.known(namespace, queue))
 
     @property
     def is_fresh(self) -> bool:

@@ -140,3 +140,27 @@ async def test_an_endpoint_that_is_not_called_holds_its_tasks(api: Serving, stor
     assert [] == await kinds(api, task["id"])
     await api.http.post("/v1/endpoints/https:api.example.com/disable")
     assert ["endpoint-disabled"] == await kinds(api, task["id"])
+
+
+async def test_a_queue_that_lets_no_task_start_is_named(api: Serving, store: Store, worker: Worker) -> None:
+    """Because it is paused, runs as many as it may, or its rate lets none start yet; with who and why."""
+    await announce(store)
+    for _ in range(2):
+        task = await api.submitted(ADD)
+    await api.http.post("/v1/queues/default/pause", json={"reason": "the database moves", "by": "ada"})
+    assert ["queue-paused", "behind-others"] == await kinds(api, task["id"])
+    summary = (await api.http.get(f"/v1/tasks/{task['id']}/explain")).json()["summary"]
+    assert "paused by ada since" in summary
+    assert summary.endswith(": the database moves.")
+    await api.http.post("/v1/queues/default/resume")
+    await api.http.patch("/v1/queues/default", json={"concurrency": 1})
+    [leased] = await worker.lease()
+    assert ["queue-full"] == await kinds(api, task["id"])
+    await worker.succeed(leased)
+    assert [] == await kinds(api, task["id"])
+    await api.http.patch("/v1/queues/default", json={"concurrency": None, "rate": 1, "period_seconds": 3600})
+    await worker.lease()
+    last = await api.submitted(ADD)
+    assert ["queue-rate"] == await kinds(api, last["id"])
+    await api.http.patch("/v1/queues/default", json={"rate": None, "period_seconds": None})
+    assert [] == await kinds(api, last["id"])

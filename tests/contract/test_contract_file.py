@@ -27,8 +27,8 @@ METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback", "Rotation", "WorkerStop", "WorkerSizes",
             "EndpointAuth", "EndpointChange", "EndpointEnabling", "EndpointDisabling", "EndpointTest",
             "Rescheduling", "BulkCancel", "BulkReplay", "BulkReschedule", "BulkPriority", "BulkDelete", "Canary",
-            "ReplayEdits", "TaskFilter", "QueueSettings", "ScheduleDefinition", "SchedulePreview", "BackfillRequest",
-            "CalendarInterval",
+            "ReplayEdits", "TaskFilter", "QueueSettings", "QueueStop", "ScheduleDefinition", "SchedulePreview",
+            "BackfillRequest", "CalendarInterval",
             "CompletionFailure", "CompletionDeferral", "CompletionProgress", "CompletionLog",
             "CompletionLine", "ReadTokenRequest")  # fmt: skip
 LENIENT = ("CompletionFailure",)  # an error is taken as it was thrown
@@ -40,7 +40,8 @@ SCHEMA_WORDS = {
 OPERATION_IDS = {
     "submitTask", "submitTaskBatch", "submitTaskStream", "listTasks", "getTask", "getTaskResult",
     "listTaskAttempts", "cancelTask", "replayTask", "runTask", "rescheduleTask", "explainTask", "deleteTask",
-    "listQueues", "getQueue", "updateQueue", "getStats", "getOverview", "listWorkers",
+    "listQueues", "getQueue", "updateQueue", "deleteQueue", "pauseQueue", "drainQueue", "resumeQueue",
+    "getStats", "getOverview", "listWorkers",
     "getWorker", "quietWorker", "resumeWorker", "stopWorker", "resizeWorker", "listHandlers",
     "sendPost", "sendPut", "sendPatch", "sendDelete",
     "completeAttempt", "failAttempt", "deferAttempt", "sendHeartbeat", "reportProgress", "logLines",
