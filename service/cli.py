@@ -49,6 +49,8 @@ COMMANDS = {
     "list": Command("service.cli_tasks", "_list", "list tasks by state, queue, name, error, time and more"),
     "bulk": Command("service.cli_bulk", "", "cancel, replay, reschedule or delete all tasks that a filter means"),
     "queues": Command("service.cli_tasks", "_queues", "list queues, with what waits in them"),
+    "stats": Command("service.cli_stats", "_stats", "tell what tasks did in a time: counts, times, errors"),
+    "overview": Command("service.cli_stats", "_overview", "tell how everything is now, and what should be mended"),
     "workers": Command("service.cli_workers", "", "list live workers; show, quiet, resume, stop or resize one"),
     "schedules": Command("service.cli_schedules", "", "list schedules; show, add, change, pause, run or preview one"),
     "handlers": Command("service.cli_tasks", "_handlers", "list handlers, with their arguments"),

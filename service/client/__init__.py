@@ -42,6 +42,7 @@ from service.client.errors import (
 from service.client.options import Options, Submission
 from service.client.schedules import Backfill, BackfillCount, Occurrence, Preview, Schedule, ScheduleRun
 from service.client.search import Filters
+from service.client.statistics import Overview, Statistics
 from service.client.types import (
     Attempt,
     CallTimes,
@@ -88,6 +89,7 @@ __all__ = [
     "NotFound",
     "Occurrence",
     "Options",
+    "Overview",
     "Preview",
     "Progress",
     "Queue",
@@ -98,6 +100,7 @@ __all__ = [
     "ScheduleRun",
     "Secret",
     "StateConflict",
+    "Statistics",
     "Submission",
     "Task",
     "TaskError",

@@ -13,6 +13,7 @@ import httpx
 
 from service.client.asynchronous_bulk import AsyncBulks
 from service.client.asynchronous_schedules import AsyncSchedules
+from service.client.asynchronous_statistics import AsyncStatisticsReader
 from service.client.bulk import Edits
 from service.client.calls import Answer, Pause, Steps
 from service.client.endpoints import Endpoint, EndpointCall, EndpointSettings
@@ -38,7 +39,7 @@ T = TypeVar("T")
 List = builtins.list  # in the class below `list` is a method
 
 
-class AsyncTaskpost(AsyncSchedules, AsyncBulks):
+class AsyncTaskpost(AsyncSchedules, AsyncBulks, AsyncStatisticsReader):
     """
     The API, for asyncio: the methods of `Taskpost`, to be awaited. Use it in one event loop, with `async with`.
 

@@ -13,6 +13,7 @@ import httpx
 
 from service.client.blocking_bulk import Bulks
 from service.client.blocking_schedules import Schedules
+from service.client.blocking_statistics import StatisticsReader
 from service.client.bulk import Edits
 from service.client.calls import Answer, Pause, Steps
 from service.client.endpoints import Endpoint, EndpointCall, EndpointSettings
@@ -38,7 +39,7 @@ T = TypeVar("T")
 List = builtins.list  # in the class below `list` is a method
 
 
-class Taskpost(Schedules, Bulks):
+class Taskpost(Schedules, Bulks, StatisticsReader):
     """
     The API, for synchronous code. Safe to share between threads; close it, or use it with `with`.
 

@@ -15,6 +15,7 @@ from service.client.bulk import BulkCalls
 from service.client.calls import Calls, Request
 from service.client.errors import ConnectFailed, NoAnswer
 from service.client.schedule_calls import ScheduleCalls
+from service.client.statistics import StatisticsCalls
 from service.client.types import Task
 from service.settings import ClientSettings
 
@@ -29,6 +30,7 @@ class Shell:
         self._calls = Calls(settings.url, settings.api_key, retries)
         self._bulks = BulkCalls(self._calls)
         self._schedules = ScheduleCalls(self._calls)
+        self._statistics = StatisticsCalls(self._calls)
         self._timeout_seconds = timeout_seconds
 
     @property
