@@ -37,8 +37,8 @@ TRANSITIONS: dict[str, tuple[str, ...]] = {
     "running": ("scheduled", "queued", "cancelling", "succeeded", "failed", "cancelled", "expired"),
     "cancelling": ("succeeded", "failed", "cancelled"),
 }
-# What an entry of the event stream says of a task: the state it now has, or that it made progress.
-EVENTS = {b"w": "scheduled", b"q": "queued", b"r": "running", b"k": "cancelling", b"p": "progress"} | {
+# What an entry of the event stream says of a task: the state it now has, or that it made progress or logged something.
+EVENTS = {b"w": "scheduled", b"q": "queued", b"r": "running", b"k": "cancelling", b"p": "progress", b"l": "log"} | {
     letter: state for state, letter in ENDED.items()
 }
 

@@ -39,7 +39,7 @@ async def show_events(store: Store, terminal: Terminal) -> None:
 
     async def collect() -> None:
         async for events in store.events.follow():
-            waiting.extend(event for event in events if event[0] != "progress")
+            waiting.extend(event for event in events if event[0] not in ("progress", "log"))
             arrived.set()
 
     collecting = asyncio.create_task(collect())

@@ -7,7 +7,7 @@ The fact to know: a test holds `ROUTES` and `Api.raw` to the paths and methods o
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from difflib import get_close_matches
 
 from starlette.requests import ClientDisconnect, Request
@@ -23,9 +23,11 @@ from service.api import (
     docs,
     endpoint_auth,
     endpoints,
+    events,
     explain,
     health,
     queues,
+    read_tokens,
     replay,
     results,
     schedules,
@@ -34,7 +36,7 @@ from service.api import (
     tasks,
     workers,
 )
-from service.api.auth import OPERATOR, Gate
+from service.api.auth import OPERATOR, Caller, Gate
 from service.api.echo import PLACE as ECHO
 from service.api.echo import Echo
 from service.api.intake import Intakes
@@ -57,12 +59,15 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/v1/tasks/{id}": {"GET": tasks.get_task, "DELETE": tasks.delete_task},
     "/v1/tasks/{id}/result": {"GET": results.get_result},
     "/v1/tasks/{id}/attempts": {"GET": tasks.list_attempts},
+    "/v1/tasks/{id}/events": {"GET": events.stream_task_events},
+    "/v1/tasks/{id}/read-token": {"POST": read_tokens.create_read_token},
     "/v1/tasks/{id}/cancel": {"POST": tasks.cancel_task},
     "/v1/tasks/{id}/explain": {"GET": explain.explain_task},
     "/v1/tasks/{id}/replay": {"POST": replay.replay_task},
     "/v1/tasks/{id}/run": {"POST": tasks.run_task},
     "/v1/tasks/{id}/reschedule": {"POST": tasks.reschedule_task},
     PATH: {},
+    "/v1/events": {"GET": events.stream_events},
     "/v1/schedules": {"GET": schedules.list_schedules, "POST": schedules.create_schedule},
     "/v1/schedules/preview": {"POST": schedules.preview_new_schedule},
     "/v1/schedules/{name}": {
@@ -211,10 +216,22 @@ class Resource:
             )
         raw = request.scope["headers"]
         headers = dict(raw)
-        caller = OPERATOR if self.path in OPEN else self.gate.check(raw, headers)
+        caller = await self.caller(request, method, headers)
         query = check_query(request.scope, self.path, method)
         runtime = self.runtime.of(caller.namespace)
-        return await endpoint(Asked(runtime, request.path_params, query, request.receive, headers, caller))
+        return await endpoint(
+            Asked(runtime, request.path_params, query, request.receive, headers, caller, request.method)
+        )
+
+    async def caller(self, request: Request, method: str, headers: Mapping[bytes, bytes]) -> Caller:
+        """Who asks: by key, or by a read token of the task that the path names."""
+        raw, query = request.scope["headers"], request.scope["query_string"]
+        if self.path in OPEN:
+            return OPERATOR
+        if method != "GET" or (token := read_tokens.token_in(query, self.path)) is None:
+            return self.gate.check(raw, headers)
+        self.gate.check_size(raw)
+        return await read_tokens.reader(self.runtime, token, request.path_params["id"])
 
 
 def pattern_of(path: str) -> str:

@@ -22,6 +22,7 @@ class Caller:
     """Who asks: what is in *namespace* is there for them, and nothing else."""
 
     namespace: str
+    expires_ms: int | None = None  # when their read token does, by Redis' clock
 
 
 OPERATOR = Caller(DEFAULT_NAMESPACE)  # who runs the service: brings its key, or is asked for none
@@ -44,12 +45,16 @@ class Gate:
         """
         if self.key:
             self.authorize(headers.get(b"authorization", b""))
+        self.check_size(raw)
+        return OPERATOR
+
+    def check_size(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        """Raises HeadersTooLarge."""
         size = 0
         for name, value in raw:
             size += len(name) + len(value) + 4
         if size > self.most_bytes:
             raise HeadersTooLarge(f"the headers have {size} bytes; at most {self.most_bytes} are read")
-        return OPERATOR
 
     def authorize(self, given: bytes) -> None:
         scheme, _, key = given.partition(b" ")

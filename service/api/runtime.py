@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from starlette.types import Receive
 
 from service.api.auth import Caller
+from service.api.hub import Hub
 from service.api.known import Handlers
 from service.called import CallsOfTask
 from service.egress import Egress
@@ -53,6 +54,7 @@ class Asked:
     receive: Receive
     headers: Mapping[bytes, bytes]
     caller: Caller
+    method: str = "GET"
 
 
 class Runtime:
@@ -73,6 +75,7 @@ class Runtime:
         """Begin to connect. Call it on the event loop that serves."""
         self.store = Store(self.settings)
         self.handlers = Handlers(self.store.handlers, self.settings, self.namespace)
+        self.hub = Hub(self.store)
         self.patience = Patience()
         self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.starting = asyncio.create_task(self.connect())
@@ -100,6 +103,7 @@ class Runtime:
         self.stopping.set()
         if not self.stopped.done():
             self.stopped.set_result(None)
+        self.hub.stop()
 
     async def close(self) -> None:
         self.stop()

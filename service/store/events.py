@@ -1,8 +1,10 @@
 """
 The event stream: what happened to which task, in order; and waiting for a task to end without polling.
 
-One reader for each process (on a cluster one a shard) serves all who wait. It runs only while somebody does.
-An entry is one script call; in it, a letter (see `task.EVENTS`) with a run of ids says that these tasks moved.
+One reader for each process (on a cluster one a shard) serves all who wait and all who listen. It runs only while
+somebody does. An entry is one script call; in it, a letter (see `task.EVENTS`) with a run of ids says that these tasks
+moved. The fact to know: who listens holds the reader back until it has room, so that what nobody could take yet waits
+in Redis; when that has been trimmed meanwhile, those who listen are told.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from redis.asyncio.cluster import RedisCluster
 
-from service.errors import StoreUnavailable
+from service.errors import TaskpostError
 from service.store import keys
 from service.store.connection import FAILURES, Client, translated
 from service.task import ENDED, EVENTS
@@ -25,8 +28,34 @@ log = logging.getLogger("taskpost.events")
 
 BLOCK_MS = 5000
 RUN_BYTES = 18
+MOST_ENTRIES = 500  # a read
+KEPT_ENTRIES = 4096  # a stream keeps at least so many: see shared.lua
+MOST_QUEUED = 1000  # reads, for a listener that asks when it suits him
+START = b"0-0"
 ENDINGS = frozenset(ENDED.values())
 Transition = tuple[str, bytes]
+
+
+@dataclass(slots=True)
+class Entry:
+    """One entry of a shard's stream."""
+
+    shard: int
+    id: bytes
+    payload: bytes
+
+
+class Listener(Protocol):
+    """Somebody who hears everything that happens."""
+
+    def hear(self, entries: list[Entry]) -> None:
+        """Entries of one or more shards, in the order of each."""
+
+    def missed(self, shard: int, reason: str) -> None:
+        """Before the next entries of *shard* some are gone: `trimmed`, or `replaced` with the whole stream."""
+
+    async def room(self) -> bool:
+        """Return when more can be heard; whether that took a while."""
 
 
 def transitions_of(payload: bytes) -> list[tuple[bytes, bytes]]:
@@ -47,8 +76,12 @@ class Events:
     def __init__(self, client: Client, shards: int) -> None:
         self.client, self.shards = client, shards
         self.waiting: dict[bytes, set[asyncio.Future[None]]] = defaultdict(set)
+        self.listeners: list[Listener] = []
+        self.places: dict[int, bytes] = {}  # up to where each stream has been read
         self.readers: list[asyncio.Task[None]] = []
         self.starting: asyncio.Lock = asyncio.Lock()
+
+    # ------------------------------------------------------------ waiting and listening
 
     async def ended(self, id_: bytes) -> asyncio.Future[None]:
         """
@@ -60,9 +93,7 @@ class Events:
         Raises:
             StoreUnavailable: the stream cannot be read.
         """
-        async with self.starting:
-            if not self.readers:
-                await self.start()
+        await self.run()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.waiting[id_].add(future)
         future.add_done_callback(lambda done: self.drop(id_, done))
@@ -75,13 +106,50 @@ class Events:
             if not futures:
                 del self.waiting[id_]
 
+    async def listen(self, listener: Listener) -> dict[int, bytes]:
+        """
+        Let *listener* hear everything behind the places answered, by shard, until `leave`.
+
+        Raises:
+            StoreUnavailable: the stream cannot be read.
+        """
+        await self.run()
+        self.listeners.append(listener)
+        return dict(self.places)
+
+    def leave(self, listener: Listener) -> None:
+        if listener in self.listeners:
+            self.listeners.remove(listener)
+
+    async def follow(self) -> AsyncIterator[list[Transition]]:
+        """
+        Everything that happens from now on, as lists of (state, "progress" or "log", id), one list a look.
+
+        Raises:
+            StoreUnavailable: the stream cannot be read.
+        """
+        listener = Queued()
+        await self.listen(listener)
+        try:
+            while True:
+                got = await listener.queue.get()
+                pairs_ = [pair for entry in got for pair in transitions_of(entry.payload)]
+                yield [(EVENTS[letter], id_) for letter, id_ in pairs_ if letter in EVENTS]
+        finally:
+            self.leave(listener)
+
+    # ------------------------------------------------------------ reading
+
+    async def run(self) -> None:
+        """Have the streams read. Raises StoreUnavailable."""
+        async with self.starting:
+            if not self.readers:
+                await self.start()
+
     async def start(self) -> None:
         """Start reading behind what is in the streams now."""
-        self.readers = [asyncio.create_task(self.read(places)) for places in await self.ends()]
-
-    async def ends(self) -> list[dict[str, bytes]]:
-        """Where each group's streams end now; all of them, or an error."""
-        return [{keys.events(shard): await self.last(shard) for shard in shards} for shards in self.groups()]
+        self.places = {shard: await self.last(shard) for shard in range(self.shards)}
+        self.readers = [asyncio.create_task(self.read(shards)) for shards in self.groups()]
 
     def groups(self) -> list[list[int]]:
         """Shards that one connection can read together."""
@@ -89,30 +157,25 @@ class Events:
             return [[shard] for shard in range(self.shards)]
         return [list(range(self.shards))]
 
-    async def last(self, shard: int) -> bytes:
-        """The id of the newest entry, `0-0` before the first."""
+    async def read(self, shards: list[int]) -> None:
+        """Wake those whose tasks end, and tell those who listen, until there are none."""
+        is_idle, is_doubtful = False, False
         try:
-            newest = await self.client.execute_command("XREVRANGE", keys.events(shard), "+", "-", "COUNT", 1)
-        except FAILURES as exc:
-            raise translated(exc) from exc
-        return newest[0][0] if newest else b"0-0"
-
-    async def read(self, places: dict[str, bytes]) -> None:
-        """Wake those whose tasks end, until nobody waits."""
-        idle = False
-        try:
-            while self.waiting or not idle:
+            while self.waiting or self.listeners or not is_idle:
                 try:
-                    entries = await self.next_entries(places)
-                except StoreUnavailable:
+                    for listener in list(self.listeners):
+                        is_doubtful |= await listener.room()
+                    if is_doubtful:
+                        await self.look_back(shards)
+                    entries = await self.next_entries(shards)
+                except TaskpostError:
+                    is_doubtful = True
                     self.wake_all()
                     await asyncio.sleep(0.1 + 0.4 * random.random())
                     continue
-                idle = not self.waiting
-                for payload in entries:
-                    for letter, id_ in transitions_of(payload):
-                        if letter in ENDINGS and id_ in self.waiting:
-                            self.wake(id_)
+                is_idle = not self.waiting and not self.listeners
+                is_doubtful = len(entries) >= MOST_ENTRIES  # far behind: what comes next may be gone
+                self.tell(entries)
         finally:
             # Another group may still be needed; whoever starts again must start with all of them.
             me = asyncio.current_task()
@@ -122,23 +185,77 @@ class Events:
                 reader.cancel()
             self.wake_all()
 
-    async def next_entries(self, places: dict[str, bytes], block_ms: int = BLOCK_MS) -> list[bytes]:
-        """The entries behind *places*, which move on; empty when none came in *block_ms*."""
-        command: list[Any] = ["XREAD", "COUNT", 500, "BLOCK", block_ms, "STREAMS", *places, *places.values()]
+    def tell(self, entries: list[Entry]) -> None:
+        if self.waiting:
+            for entry in entries:
+                for letter, id_ in transitions_of(entry.payload):
+                    if letter in ENDINGS and id_ in self.waiting:
+                        self.wake(id_)
+        if entries:
+            for listener in list(self.listeners):
+                listener.hear(entries)
+
+    async def next_entries(self, shards: list[int], block_ms: int = BLOCK_MS) -> list[Entry]:
+        """The entries behind the places of *shards*, which move on; empty when none came in *block_ms*."""
+        streams = {keys.events(shard).encode(): shard for shard in shards}
+        places = [self.places[shard] for shard in shards]
+        command: list[Any] = ["XREAD", "COUNT", MOST_ENTRIES, "BLOCK", block_ms, "STREAMS", *streams, *places]
+        # On a cluster the library finds the node by the key, which stands late in XREAD.
+        target: dict[str, Any] = {}
         try:
-            # On a cluster the library finds the node by the key, which stands late in XREAD.
-            target: dict[str, Any] = {}
             if isinstance(self.client, RedisCluster):
-                target["target_nodes"] = self.client.get_node_from_key(next(iter(places)))
+                target["target_nodes"] = self.client.get_node_from_key(keys.events(shards[0]))
             reply = await self.client.execute_command(*command, **target)
         except FAILURES as exc:
             raise translated(exc) from exc
-        payloads = []
-        for stream, entries in pairs(reply):
-            for entry_id, fields in entries:
-                places[stream.decode()] = entry_id
-                payloads.append(fields[1] if isinstance(fields, list) else fields[b"e"])
-        return payloads
+        found = []
+        for stream, raw in pairs(reply):
+            shard = streams[stream]
+            found += entries_of(shard, raw)
+            if raw:
+                self.places[shard] = raw[-1][0]
+        return found
+
+    # ------------------------------------------------------------ looking back
+
+    async def between(self, shard: int, after: bytes, until: bytes, most: int) -> list[Entry]:
+        """The first *most* entries behind *after*, up to and with *until*. Raises StoreUnavailable."""
+        return entries_of(shard, await self.command("XRANGE", keys.events(shard), b"(" + after, until, "COUNT", most))
+
+    async def look_back(self, shards: list[int]) -> None:
+        """Tell those who listen where entries behind the reader's places are gone."""
+        for shard in shards:
+            if self.listeners and (reason := await self.lost_since(shard, self.places[shard])):
+                for listener in list(self.listeners):
+                    listener.missed(shard, reason)
+
+    async def lost_since(self, shard: int, place: bytes) -> str | None:
+        """
+        Why entries behind *place* may be gone: `trimmed`, or `replaced` with the stream; None when they are all there.
+
+        Raises:
+            StoreUnavailable: it cannot be known.
+        """
+        key = keys.events(shard)
+        if place == START:
+            return "trimmed" if await self.command("XLEN", key) >= KEPT_ENTRIES else None
+        if await self.command("XRANGE", key, place, place, "COUNT", 1):
+            return None
+        first = await self.command("XRANGE", key, "-", "+", "COUNT", 1)
+        return "trimmed" if first and numbers_of(place) < numbers_of(first[0][0]) else "replaced"
+
+    async def last(self, shard: int) -> bytes:
+        """The id of the newest entry, `0-0` before the first."""
+        newest = await self.command("XREVRANGE", keys.events(shard), "+", "-", "COUNT", 1)
+        return newest[0][0] if newest else START
+
+    async def command(self, *words: Any) -> Any:
+        try:
+            return await self.client.execute_command(*words)
+        except FAILURES as exc:
+            raise translated(exc) from exc
+
+    # ------------------------------------------------------------ waking
 
     def wake(self, id_: bytes) -> None:
         for future in list(self.waiting.get(id_, ())):
@@ -149,39 +266,41 @@ class Events:
         for id_ in list(self.waiting):
             self.wake(id_)
 
-    async def follow(self) -> AsyncIterator[list[Transition]]:
-        """
-        Everything that happens from now on, as lists of (state or "progress", id), one list a look.
-
-        Raises:
-            StoreUnavailable: the stream cannot be read; call again to go on from then.
-        """
-        queue: asyncio.Queue[list[bytes] | StoreUnavailable] = asyncio.Queue(1000)
-
-        async def pump(places: dict[str, bytes]) -> None:
-            try:
-                while True:
-                    if entries := await self.next_entries(places):
-                        await queue.put(entries)
-            except StoreUnavailable as exc:
-                await queue.put(exc)
-
-        pumps = [asyncio.create_task(pump(places)) for places in await self.ends()]
-        try:
-            while True:
-                got = await queue.get()
-                if isinstance(got, StoreUnavailable):
-                    raise got
-                yield [(EVENTS[letter], id_) for payload in got for letter, id_ in transitions_of(payload)]
-        finally:
-            for task in pumps:
-                task.cancel()
-
     async def close(self) -> None:
         for reader in list(self.readers):
             reader.cancel()
         self.wake_all()
         await self.client.aclose()
+
+
+class Queued:
+    """Listens for somebody who asks when it suits him."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[list[Entry]] = asyncio.Queue()
+
+    def hear(self, entries: list[Entry]) -> None:
+        self.queue.put_nowait(entries)
+
+    def missed(self, shard: int, reason: str) -> None:
+        log.warning("events of shard %d were missed: %s", shard, reason)
+
+    async def room(self) -> bool:
+        has_waited = False
+        while self.queue.qsize() >= MOST_QUEUED:
+            has_waited = True
+            await asyncio.sleep(0.01)
+        return has_waited
+
+
+def entries_of(shard: int, raw: Any) -> list[Entry]:
+    """Entries in the shape in which the library gives them."""
+    return [Entry(shard, id_, fields[1] if isinstance(fields, list) else fields[b"e"]) for id_, fields in raw]
+
+
+def numbers_of(id_: bytes) -> tuple[int, int]:
+    at_ms, _, number = id_.partition(b"-")
+    return int(at_ms), int(number)
 
 
 def pairs(reply: Any) -> list[tuple[bytes, Any]]:

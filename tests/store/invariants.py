@@ -324,7 +324,7 @@ class Checker:
             for at in range(0, len(payload), 18):
                 letter, stem, tail = payload[at : at + 1], payload[at + 1 : at + 15], payload[at + 15 : at + 17]
                 first = int.from_bytes(tail, "big")
-                for n in range(payload[at + 17] + 1 if letter != b"p" else 0):
+                for n in range(payload[at + 17] + 1 if letter not in b"pl" else 0):
                     told[stem + (first + n).to_bytes(2, "big")] = letter
         names = {b"w": "scheduled", b"q": "queued", b"r": "running", b"k": "cancelling", **STATE_OF}
         if len(self.shard.events) > 4000 or "untold" in self.allowed:

@@ -5,7 +5,7 @@
 -- ARGV[1]  key prefix
 -- ARGV[2]  how long the log of a running task is kept, ms
 -- ARGV[3+] id (16) .. token (12); lines as keep_log of shared.lua takes them; repeated
--- Touches  run and, through shared.lua, l:
+-- Touches  run ev and, through shared.lua, l:
 -- Returns  a status a task: 1 kept | 0 lease lost
 
 local statuses = {}
@@ -20,9 +20,11 @@ for i = 3, #ARGV, 2 do
       redis.call('HSET', prefix .. 'run', id, pack_run(
         run.token, run.attempt, run.crashes, run.undelivered, run.flags + LOGGED, run.started, run.worker))
     end
+    emit('l', id)
     statuses[#statuses + 1] = '1'
   else
     statuses[#statuses + 1] = '0'
   end
 end
+write_collected()
 return table.concat(statuses)
