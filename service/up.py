@@ -217,6 +217,7 @@ class Up:
         redis = f"{without_password(self.redis_url)}{' (embedded)' if self.server else ''}"
         rows = [
             ("API", f"{self.url}/v1"),
+            ("dashboard", f"{self.url}/ui"),
             ("contract", f"{self.url}/openapi.yaml"),
             *([("data", str(self.server.data))] if self.server else []),
             ("redis", redis),

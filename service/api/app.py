@@ -37,6 +37,7 @@ from service.api import (
     workers,
 )
 from service.api.auth import OPERATOR, Caller, Gate
+from service.api.dashboard import Dashboard, is_dashboard
 from service.api.echo import PLACE as ECHO
 from service.api.echo import Echo
 from service.api.intake import Intakes
@@ -146,6 +147,7 @@ class Api:
         gate, intakes = Gate(settings), Intakes(self.runtime)
         submit = Submit(intakes, gate)
         self.echo = Echo(settings.max_body_bytes) if settings.dev else None
+        self.dashboard = Dashboard(is_fresh=settings.dev)
         self.raw: dict[tuple[str, str], ASGIApp] = {
             ("POST", "/v1/tasks"): submit.one,
             ("POST", "/v1/tasks/batch"): submit.batch,
@@ -168,12 +170,18 @@ class Api:
             path = scope["path"]
             raw = self.raw.get((scope["method"], PATH if path.startswith(PLACE) else path))
             if raw is None:
-                raw = self.echo if self.echo is not None and path.startswith(ECHO) else self.router
+                raw = self.beside(path)
             await raw(scope, receive, send)
             # It holds the exchange, which holds the scope: with this tie every request would be left to the collector.
             scope.pop("extensions", None)
         elif scope["type"] == "lifespan":
             await self.live(receive, send)
+
+    def beside(self, path: str) -> ASGIApp:
+        """What answers *path* where no raw endpoint does: dashboard, echo of development mode, or a resource."""
+        if is_dashboard(path):
+            return self.dashboard
+        return self.echo if self.echo is not None and path.startswith(ECHO) else self.router
 
     async def live(self, receive: Receive, send: Send) -> None:
         """The ASGI lifespan: connect, and close in the end."""

@@ -51,7 +51,7 @@ def test_the_image_is_built_from_files_that_docker_is_given() -> None:
 
 @pytest.mark.full
 def test_a_wheel_works_without_the_checkout(tmp_path: Path) -> None:
-    """Installed elsewhere, the scripts of the store and the contract are there."""
+    """Installed elsewhere, the scripts of the store, the contract and the dashboard are there."""
     build = [
         sys.executable,
         "-m",
@@ -79,3 +79,6 @@ def test_a_wheel_works_without_the_checkout(tmp_path: Path) -> None:
     assert shown.stdout.strip() == str(installed / "openapi.yaml")
     scripts = {path.name for path in (ROOT / "service" / "store" / "lua").glob("*.lua")}
     assert {path.name for path in (installed / "store" / "lua").glob("*.lua")} == scripts
+    dashboard = ROOT / "service" / "dashboard"
+    shipped = [path.relative_to(dashboard) for path in dashboard.rglob("*") if path.is_file()]
+    assert [] == [path for path in shipped if not (installed / "dashboard" / path).is_file()]

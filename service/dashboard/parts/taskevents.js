@@ -1,0 +1,21 @@
+// What happened to one task while the page is open, as the service tells it.
+import { html, useEffect, useState } from "../html.js";
+import { listen, streamState } from "../live.js";
+import { Section, State, Time } from "./shown.js";
+
+const MOST = 100;
+
+export function TaskEvents({ id, isOver }) {
+  const [events, setEvents] = useState([]);
+  useEffect(() => {
+    setEvents([]);
+    return listen((heard) => {
+      const own = heard.filter((one) => one.id === id);
+      if (own.length) setEvents((last) => [...own.reverse(), ...last].slice(0, MOST));
+    });
+  }, [id]);
+  if (!events.length && (isOver || streamState.value !== "live")) return null;
+  return html`<${Section} title="Events" id="events" aside=${html`<span class="faint">since this page was opened</span>`}>
+    ${events.length ? html`<ol class="events panel">${events.map((one) => html`<li><${Time} at=${one.at} always /><${State} state=${one.state} />${one.progress && html`<span class="muted">${one.progress.message ?? ""} ${one.progress.current}${one.progress.total ? ` of ${one.progress.total}` : ""}</span>`}${one.error && html`<span class="grave">${one.error.type}: ${one.error.message}</span>`}</li>`)}</ol>`
+      : html`<p class="muted">They appear here as they happen.</p>`}</${Section}>`;
+}
