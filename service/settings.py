@@ -131,7 +131,15 @@ class Settings:
     endpoint_disable_seconds: float = setting(
         5.0 * DAY, "how long all calls of an endpoint may fail before it is disabled; 0: for ever", 0
     )
-    alert_url: str = setting("", "URL that is told, by a signed call, when an endpoint was disabled; empty: none")
+    alert_url: str = setting(
+        "",
+        "URL that is told, by a signed call, when an endpoint was disabled, work comes late, nobody does it, or much "
+        "of it fails; empty: none",
+    )
+    alert_queue_seconds: float = setting(300, "age of a queue's oldest ready task from which that is told; 0: never", 0)
+    alert_failure_ratio: float = setting(
+        0.5, "share of the tasks that ended in the last five minutes above which that they fail is told; 0: never", 0, 1
+    )
     max_crashes: int = setting(
         3, "lost workers a task may outlive; one more, and it fails as `worker_lost` (0: never run again)", 0, 100
     )

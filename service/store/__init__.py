@@ -15,6 +15,7 @@ from redis.asyncio.cluster import RedisCluster
 from service.errors import InvalidSetting, StoreUnavailable, TaskpostError
 from service.settings import Settings
 from service.store import keys
+from service.store.alarms import Alarms
 from service.store.attempts import Attempts
 from service.store.backfills import Backfills
 from service.store.bulks import Bulks
@@ -64,6 +65,7 @@ class Store:
         self.gone = GoneUrls(self.scripts, settings)
         self.queues = Queues(self.tasks)
         self.statistics = Statistics(self.tasks)
+        self.alarms = Alarms(self.scripts, self.tasks.clock)
         self.endpoint_settings = EndpointSettings(self.scripts)
         self.endpoint_book = EndpointBook(self.endpoint_settings)
         self.limits = Limits(self.tasks)

@@ -23,6 +23,9 @@ from service.store.scripts import Scripts
 
 Document = dict[str, Any]
 FRESH_SECONDS = 3.0
+KEYS = {
+    "S": keys.SECRETS, "E": keys.ENDPOINTS, "Q": keys.QUEUE_SETTINGS, "B": keys.BULKS, "A": keys.ALARMS,
+}  # fmt: skip
 VERSION = "#"  # a field that counts changes; no field of ours can be called so
 
 
@@ -41,7 +44,7 @@ class Fields:
 
     def __init__(self, scripts: Scripts, letter: str) -> None:
         self.scripts, self.letter = scripts, letter
-        self.key = {"S": keys.SECRETS, "E": keys.ENDPOINTS, "Q": keys.QUEUE_SETTINGS, "B": keys.BULKS}[letter]
+        self.key = KEYS[letter]
 
     async def read(self, field: str) -> Document | None:
         """The document of *field*."""

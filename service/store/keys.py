@@ -48,6 +48,7 @@ names that depend on a task or a queue from that prefix; their headers list whic
     calls  called             hash, zset   namespace/endpoint -> how its calls went, see calls.lua; by when (shard 0)
     circuits                  hash    namespace/endpoint -> its circuit, while that is not closed (shard 0)
     bulks                     hash    id -> work on many tasks at once, see bulk.py; # -> changes (shard 0)
+    alarms                    hash    type and key -> an alarm that rings, see alarms.py; # -> changes (shard 0)
     bulk:<id>.<part>          string  of such work that makes tasks: number of the last slice made in this shard, the
                                       time in its ids, how many
 
@@ -166,6 +167,7 @@ QUEUE_SETTINGS = prefix(0) + "queues"
 CALLS = prefix(0) + "calls"
 CIRCUITS = prefix(0) + "circuits"
 BULKS = prefix(0) + "bulks"
+ALARMS = prefix(0) + "alarms"
 
 
 def application(namespace: str, name: str) -> str:

@@ -23,7 +23,7 @@ from tests.store.deployments import Deployment
 
 LEAST_TTL_MS = 60_000
 MAY_BE_LEFT = ("conf", "ev", "workers", "handlers", "gone", "secrets", "endpoints", "calls", "called", "circuits",
-               "bulks", "limits")  # fmt: skip
+               "bulks", "limits", "alarms")  # fmt: skip
 PASSING = (b"sess:", b"idem:", b"worker:", b"doing:", b"ctl:", b"bulk:", b"stat:")
 LASTING_MARKERS = (b"wake:@queues", b"wake:@schedules")
 WAITING_LETTERS = b"qwrk"
@@ -295,7 +295,8 @@ class Checker:
             b"worker:", b"doing:", b"ctl:", b"s:", b"sh:", b"sb:", b"app:", b"bulk:", b"stat:",
         )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"expiring", b"made", b"ev")
-        whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone", b"bulks",
+        whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone",
+                 b"bulks", b"alarms",
                  b"secrets", b"endpoints", b"queues", b"sched", b"schedules", b"calls", b"called",
                  b"circuits", b"limits")  # fmt: skip
         shard = self.shard

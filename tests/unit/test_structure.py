@@ -31,7 +31,7 @@ LAYERS = [
         "recurrence settings signing identity endpoint credentials egress children ports contract "
         "redaction submission packing passthrough templates schedule backfill occurrences search bulk "
         "replaying planning declared explaining request curl called "
-        "histogram figures problem checkup live reading"
+        "histogram figures problem checkup live reading alarm"
     ),
     "client",
     "store",
