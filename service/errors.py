@@ -39,6 +39,7 @@ Every error Taskpost raises on purpose.
         ├── Invalid
         │   ├── InvalidSubmission      422 invalid-submission
         │   ├── UnknownHandler         422 unknown-handler
+        │   ├── UnknownQueue           422 unknown-queue
         │   ├── InvalidTaskArguments   422 invalid-arguments
         │   ├── InvalidQuery           422 invalid-query
         │   └── IdempotencyMismatch    422 idempotency-mismatch
@@ -249,6 +250,10 @@ class InvalidSubmission(Invalid):
 
 class UnknownHandler(Invalid):
     type, title = "unknown-handler", "No worker has a handler of this name"
+
+
+class UnknownQueue(Invalid):
+    type, title = "unknown-queue", "No queue of this name is declared"
 
 
 class InvalidTaskArguments(Invalid):

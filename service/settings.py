@@ -63,6 +63,9 @@ class Settings:
     accept_unknown_handlers: bool = setting(
         False, "accept submissions for handlers that no worker has published"
     )
+    strict_queues: bool = setting(
+        False, "refuse submissions for queues that nobody declared by settings, a route or a handler"
+    )
     egress_allow: str = setting(
         "",
         "what URL tasks may call besides the public Internet, by comma: addresses, networks (`10.0.0.0/8`), hosts, "

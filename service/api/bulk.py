@@ -50,18 +50,35 @@ def begin(action: str) -> Callable[[Asked], Awaitable[Response]]:
         if given.get("dry_run"):
             query = query_of(action, runtime.namespace, given["filter"])
             return json_answer(await count(asked, action, given["filter"], query))
-        [id_] = new_ids(0, 1, now_ms)
-        options = options_of(given, now_ms)
-        bulk = Bulk(encode_id(id_), action, runtime.namespace, given["filter"], options, now_ms)
-        bulk.to_examine = await runtime.within(store.bulks.weigh(bulk.query))
-        if not await runtime.within(store.bulks.begin(bulk)):
-            raise TooManyBulks(f"{MOST_RUNNING} are under way; wait for one, or abort one")
-        log.info("bulk %s %s: begun; filter %s, options %s", action, bulk.id, bulk.filter, options)
-        response = json_answer(shown(bulk), 202)
-        response.headers["Location"] = f"/v1/bulk/{bulk.id}"
-        return response
+        return await begun(asked, action, given["filter"], options_of(given, now_ms))
 
     return endpoint
+
+
+async def purge_queue(asked: Asked) -> Response:
+    """`POST /v1/queues/{queue}/purge`: cancels what waits in it."""
+    given = await body_of(asked, "QueuePurge", "the purge", is_optional=True)
+    filters = {"queue": asked.path["queue"], "state": "queued,scheduled"}
+    if given.get("dry_run"):
+        query = query_of("cancel", asked.runtime.namespace, filters)
+        return json_answer(await count(asked, "cancel", filters, query))
+    options = {"rate_per_second": given["rate_per_second"]} if "rate_per_second" in given else {}
+    return await begun(asked, "cancel", filters, options)
+
+
+async def begun(asked: Asked, action: str, filters: dict[str, str], options: dict[str, Any]) -> Response:
+    """The work, which a scheduler takes up within a second. Raises TooManyBulks."""
+    runtime, store = asked.runtime, asked.runtime.require_store()
+    now_ms = store.tasks.clock.now_ms()
+    [id_] = new_ids(0, 1, now_ms)
+    bulk = Bulk(encode_id(id_), action, runtime.namespace, filters, options, now_ms)
+    bulk.to_examine = await runtime.within(store.bulks.weigh(bulk.query))
+    if not await runtime.within(store.bulks.begin(bulk)):
+        raise TooManyBulks(f"{MOST_RUNNING} are under way; wait for one, or abort one")
+    log.info("bulk %s %s: begun; filter %s, options %s", action, bulk.id, bulk.filter, options)
+    response = json_answer(shown(bulk), 202)
+    response.headers["Location"] = f"/v1/bulk/{bulk.id}"
+    return response
 
 
 def faults_of(action: str, given: dict[str, Any], now_ms: int, asked: Asked) -> list[Fault]:

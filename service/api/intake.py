@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from service.api.known import Known, without_none
@@ -22,6 +23,7 @@ from service.errors import (
     Problem,
     StoreUnavailable,
     UnknownHandler,
+    UnknownQueue,
 )
 from service.flow import limit_faults
 from service.ids import PAIRS, created_ms, encode_id
@@ -89,6 +91,7 @@ class Intake:
             InvalidSubmission: with every fault.
             UnknownHandler: nothing was changed; it may be tried again once the book was read.
             InvalidTaskArguments: with every fault.
+            UnknownQueue: as UnknownHandler, where queues must be declared.
         """
         runtime = self.runtime
         now_ms = runtime.store.tasks.clock.now_ms()
@@ -100,13 +103,14 @@ class Intake:
         if not is_plain and faults_of(submission, now_ms, self.settings, self.rules):
             raise self.refusal(submission, now_ms)
         known = self.target(submission)
+        queue = self.queue_for(submission, known)
         if not WHOLE.isdisjoint(submission):
             with_whole_numbers(submission)
         key = submission.get("idempotency_key")
         idempotency = idempotency_of(self.namespace, key, canonical(submission)) if key else b""
-        of_queue = runtime.store.queue_book.complete(submission, self.namespace, known.queue)
+        of_queue = runtime.store.queue_book.complete(submission, self.namespace, queue)
         packed = pack(
-            submission, self.namespace, queue=known.queue, lane=known.lane, max_crashes=known.max_crashes, now_ms=now_ms
+            submission, self.namespace, queue=queue, lane=known.lane, max_crashes=known.max_crashes, now_ms=now_ms
         )
         return Ready(New(packed.record, idempotency, packed.flow), packed, known, of_queue)
 
@@ -126,13 +130,25 @@ class Intake:
         soft = submission.get("soft_timeout_seconds")
         if soft is None:
             return known
-        of_queue = self.runtime.store.queue_book.known(self.namespace, submission.get("queue", known.queue))
+        book = self.runtime.store.queue_book
+        of_queue = book.known(self.namespace, book.queue_for(submission, self.namespace, known.queue))
         hard = options_of(submission, known.published, self.settings, of_queue)["timeout_seconds"]
         if soft >= hard:
             detail = f"{soft:g} needs to be less than the timeout_seconds of {known.name}, which is {hard:g}"
             fault = {"pointer": "/soft_timeout_seconds", "detail": detail}
             raise InvalidSubmission(counted([fault], "the submission"), errors=[fault])
         return known
+
+    def queue_for(self, submission: dict[str, Any], known: Known) -> str:
+        """Where *submission* goes. Raises UnknownQueue for a queue that nobody declared, where that is asked for."""
+        book = self.runtime.store.queue_book
+        queue = book.queue_for(submission, self.namespace, known.queue)
+        if self.settings.strict_queues and queue != known.queue:
+            handlers = self.runtime.handlers.by_name.values()
+            declared = {*book.names(self.namespace), *(one.queue for one in handlers)}
+            if queue not in declared:
+                raise unknown_queue(queue, declared)
+        return queue
 
     def refuse_gone(self, url: str) -> None:
         """Raises InvalidSubmission for a URL that is disabled."""
@@ -154,6 +170,13 @@ class Intake:
     async def prepare_all(self, submissions: Sequence[Any]) -> list[Ready | Problem]:
         """`prepare` each; for unknown handlers, and for arguments that do not fit, the book is read again first."""
         made = [self.attempt(one) for one in submissions]
+        if strange := [place for place, one in enumerate(made) if isinstance(one, UnknownQueue)]:
+            try:
+                await self.renew_queues()
+            except StoreUnavailable as problem:
+                return [problem if isinstance(one, UnknownQueue) else one for one in made]
+            for place in strange:
+                made[place] = self.attempt(submissions[place])
         doubtful = [place for place, one in enumerate(made) if isinstance(one, UnknownHandler | InvalidTaskArguments)]
         if any(isinstance(made[place], UnknownHandler) for place in doubtful):
             try:
@@ -172,10 +195,16 @@ class Intake:
             return self.prepare(submission)
         except UnknownHandler:
             await self.runtime.handlers.look_again()
+        except UnknownQueue:
+            await self.renew_queues()
         except InvalidTaskArguments:
             if not await self.runtime.handlers.has_looked_again():
                 raise
         return self.prepare(submission)
+
+    async def renew_queues(self) -> None:
+        """After an unknown queue: read again which there are. Raises StoreUnavailable."""
+        await self.runtime.within(self.runtime.require_store().queue_book.renew())
 
     # ------------------------------------------------------------ storing
 
@@ -287,6 +316,13 @@ class Intake:
         if packed.ties.expires_ms:
             shown["expires_at"] = rfc3339(packed.ties.expires_ms)
         return shown | kept_of(submission)
+
+
+def unknown_queue(queue: str, declared: set[str]) -> UnknownQueue:
+    fault = {"pointer": "/queue", "detail": f'no queue "{queue}" is declared, and TASKPOST_STRICT_QUEUES asks for that'}
+    if near := get_close_matches(queue, declared, 1):
+        fault |= {"detail": f"{fault['detail']}; did you mean {near[0]}?", "hint": near[0]}
+    return UnknownQueue(fault["detail"], errors=[fault])
 
 
 def key_of(ready: Ready) -> str:

@@ -98,6 +98,25 @@ def visible(settings: Settings) -> Settings:
     return {name: value for name, value in settings.items() if name not in STOPS}
 
 
+async def scale_queue(asked: Asked) -> Response:
+    """`GET /v1/queues/{queue}/scale`"""
+    runtime, name, query = asked.runtime, asked.path["queue"], asked.query
+    settings = await runtime.within(runtime.require_store().queue_settings.read(runtime.namespace, name))
+    counts = await counts_of(runtime, name) or EMPTY
+    wanted = -(-load_of(counts, settings) // query["tasks_per_worker"])
+    desired = max(query["min"], min(wanted, query["max"]))
+    told = {what: counts[what] for what in ("queued", "running", "oldest_seconds")}
+    return json_answer({"name": name, **told, "paused": "paused" in settings, "desired": desired})
+
+
+def load_of(counts: dict[str, Any], settings: Settings) -> int:
+    """How many tasks there is work for now: those that run, and those that its settings let start beside them."""
+    waiting = 0 if "paused" in settings else counts["queued"]
+    if (most := settings.get("concurrency")) is not None:
+        waiting = max(0, min(waiting, most - counts["running"]))
+    return int(counts["running"] + waiting)
+
+
 # ---------------------------------------------------------------- changing
 
 
@@ -147,7 +166,7 @@ async def delete_queue(asked: Asked) -> Response:
     counts = await counts_of(runtime, name) or EMPTY
     waiting = [f"{counts[what]:,} {what}" for what in ("queued", "scheduled", "running") if counts[what]]
     if waiting:
-        told = f"{name} holds {', '.join(waiting)} tasks; cancel them, or drain it and wait"
+        told = f"{name} holds {', '.join(waiting)} tasks; purge it, or drain it and wait"
         raise QueueNotEmpty(told)
 
     def change(before: Settings) -> Settings:

@@ -45,7 +45,7 @@ class Builder:
         target = handler or schedule.definition.get("target", {})
         options = options_of(submission, handler, self.settings)
         with_whole_numbers(submission)
-        queue = target.get("queue") or DEFAULT_QUEUE
+        queue = self.queues.queue_for(submission, schedule.namespace, target.get("queue") or DEFAULT_QUEUE)
         self.queues.complete(submission, schedule.namespace, queue)
         return pack(
             submission,

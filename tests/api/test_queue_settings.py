@@ -251,3 +251,47 @@ async def test_limits_that_cannot_be_are_refused(api: Serving, settings: dict[st
     answer = await api.http.patch("/v1/queues/mail", json=settings)
     assert (422, [pointer]) == (answer.status_code, [fault["pointer"] for fault in answer.json()["errors"]])
     assert 422 == (await api.http.patch("/v1/queues/callbacks", json={"max_length": 5})).status_code
+
+
+# ---------------------------------------------------------------- purged, scaled
+
+
+async def test_what_a_purge_would_cancel_is_counted_first(api: Serving, worker: Worker) -> None:
+    """What waits, delayed or not; neither what runs nor what is in other queues. Then it begins, and can be watched."""
+    await api.submitted({**ADD, "queue": "mail"})
+    await worker.lease(queue="mail")
+    for more in ({}, {"delay_seconds": 60}, {"priority": 9}):
+        await api.submitted({**ADD, "queue": "mail", **more})
+    await api.submitted(ADD)
+    count = await api.http.post("/v1/queues/mail/purge", json={"dry_run": True})
+    assert (200, 3, 3) == (count.status_code, count.json()["matched"], len(count.json()["sample"]))
+    assert [] == (await api.http.get("/v1/bulk")).json()["items"]
+    begun = await api.http.post("/v1/queues/mail/purge")
+    assert (202, "cancel") == (begun.status_code, begun.json()["action"])
+    watched = (await api.http.get(begun.headers["Location"])).json()
+    assert {"queue": "mail", "state": "queued,scheduled"} == watched["filter"]
+    assert 422 == (await api.http.post("/v1/queues/mail/purge", json={"dry": True})).status_code
+    for _ in range(9):
+        assert 202 == (await api.http.post("/v1/queues/mail/purge", json={"rate_per_second": 1})).status_code
+    assert 409 == (await api.http.post("/v1/queues/mail/purge")).status_code
+
+
+async def test_a_queue_says_how_many_workers_it_needs(api: Serving, worker: Worker) -> None:
+    """By what runs and what may start now, within bounds; none for what a pause or a limit holds back."""
+
+    async def desired(**query: int) -> int:
+        answer = await api.http.get("/v1/queues/mail/scale", params=query)
+        assert 200 == answer.status_code, answer.text
+        many: int = answer.json()["desired"]
+        return many
+
+    assert (0, 2) == (await desired(), await desired(min=2))
+    for _ in range(7):
+        await api.submitted({**ADD, "queue": "mail"})
+    await worker.lease(queue="mail", room=2)
+    assert (1, 4, 3) == (await desired(), await desired(tasks_per_worker=2), await desired(tasks_per_worker=2, max=3))
+    await patched(api, "mail", {"concurrency": 4})
+    assert 2 == await desired(tasks_per_worker=2)
+    await patched(api, "mail", {"paused": True})
+    assert 1 == await desired(tasks_per_worker=2)
+    assert 422 == (await api.http.get("/v1/queues/mail/scale", params={"tasks_per_worker": 0})).status_code

@@ -27,8 +27,8 @@ METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback", "Rotation", "WorkerStop", "WorkerSizes",
             "EndpointAuth", "EndpointChange", "EndpointEnabling", "EndpointDisabling", "EndpointTest",
             "Rescheduling", "BulkCancel", "BulkReplay", "BulkReschedule", "BulkPriority", "BulkDelete", "Canary",
-            "ReplayEdits", "TaskFilter", "QueueSettings", "QueueStop", "ScheduleDefinition", "SchedulePreview",
-            "BackfillRequest", "CalendarInterval",
+            "ReplayEdits", "TaskFilter", "QueueSettings", "QueueStop", "QueuePurge", "RouteTable", "Route",
+            "ScheduleDefinition", "SchedulePreview", "BackfillRequest", "CalendarInterval",
             "CompletionFailure", "CompletionDeferral", "CompletionProgress", "CompletionLog",
             "CompletionLine", "ReadTokenRequest")  # fmt: skip
 LENIENT = ("CompletionFailure",)  # an error is taken as it was thrown
@@ -41,6 +41,7 @@ OPERATION_IDS = {
     "submitTask", "submitTaskBatch", "submitTaskStream", "listTasks", "getTask", "getTaskResult",
     "listTaskAttempts", "cancelTask", "replayTask", "runTask", "rescheduleTask", "explainTask", "deleteTask",
     "listQueues", "getQueue", "updateQueue", "deleteQueue", "pauseQueue", "drainQueue", "resumeQueue",
+    "scaleQueue", "purgeQueue", "listRoutes", "putRoutes",
     "getStats", "getOverview", "listWorkers",
     "getWorker", "quietWorker", "resumeWorker", "stopWorker", "resizeWorker", "listHandlers",
     "sendPost", "sendPut", "sendPatch", "sendDelete",

@@ -30,7 +30,7 @@ LAYERS = [
         "errors ids ties flow task due served plain outcome received completion showing attempts logs retry "
         "recurrence settings signing identity endpoint credentials egress children ports contract "
         "redaction submission packing passthrough templates schedule backfill occurrences search bulk "
-        "replaying planning declared explaining request curl called "
+        "replaying routing planning declared explaining request curl called "
         "histogram figures problem checkup live reading alarm"
     ),
     "client",
