@@ -5,7 +5,7 @@ from __future__ import annotations
 from service.scheduler.duty import Duty
 from service.settings import Settings
 from service.store import Store
-from service.store.upkeep import prune, sweep
+from service.store.upkeep import prune, sweep, tidy
 
 BUCKETS_A_TURN = 16
 
@@ -22,6 +22,7 @@ class Janitor(Duty):
 
     async def do(self, shard: int) -> None:
         await sweep(self.store.tasks, self.settings, shard)
+        await tidy(self.store.tasks, shard)
         for _ in range(BUCKETS_A_TURN):
             self.places[shard] = await prune(self.store.tasks, shard, self.places.get(shard, 0))
             if not self.places[shard]:

@@ -16,7 +16,7 @@ from service.declared import Declared
 from service.planning import plan
 from service.schedule import PAUSED, Schedule, owner_of
 from service.store import keys
-from service.store.queues import pairs_of
+from service.store.replies import pairs_of
 from service.store.schedules import NEW, Schedules
 
 log = logging.getLogger("taskpost.schedules")

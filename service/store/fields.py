@@ -18,7 +18,7 @@ import orjson
 
 from service.errors import TaskpostError
 from service.store import keys
-from service.store.queues import pairs_of
+from service.store.replies import pairs_of
 from service.store.scripts import Scripts
 
 Document = dict[str, Any]

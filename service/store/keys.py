@@ -12,7 +12,21 @@ names that depend on a task or a queue from that prefix; their headers list whic
     c:<id>                    string  checkpoint of a task that has not ended: when, its number, JSON
     l:<id>                    list    the log of the attempt that runs; at its end it goes into that attempt's row of a:
     q:<queue>:<lane>:<prio>   list    ready entries, first in first out; a capital lane holds suspects, which run alone
-    due:<queue>               zset    entries of delayed and retrying tasks, by due time
+    due:<queue>               zset    entries of delayed and retrying tasks, by due time; tickets of flow keys, by
+                                      when their rate lets the next task start
+    line:<home>:<group>:<flow>   list   ready entries of tasks with a group or a flow key (its hash, 16 bytes)
+    lined:<queue>             zset    its lines, by name: lane, priority, F and the key's hash or -, group
+    lines:<home>:<group>      zset    flow key of a line that may be taken from -> when its first task was made
+    turn:<home>               zset    group with such lines -> its virtual time; '' is those without a group
+    tied                      hash    <queue>:<lane> -> priorities in which there are such lines
+    park:<flow>:<home>        zset    group whose line of that key is parked -> its virtual time then
+    parks:<flow>              set     homes with parked lines of it
+    flow:<flow>               hash    a flow key: its name, its limits, the state of its rate (tat), how many of its
+                                      tasks have not ended (open), when it was last named (seen)
+    hold:<flow>               set     the tasks of it that run
+    flows                     zset    namespace/key, a zero byte and hash of each flow key of the shard
+    groups:<queue>            hash    group -> how many of its tasks have not ended
+    weights                   hash    <queue>:<group> -> its weight, where that is not 1
     count                     hash    q|s|r:<queue> -> how many tasks are queued, scheduled, running
     limits                    hash    queue -> what holds back its tasks in this shard, see limits.py; #queue -> its
                                       rate as a whole, where that is dealt to several shards (shard 0)
@@ -53,7 +67,8 @@ names that depend on a task or a queue from that prefix; their headers list whic
                                       time in its ids, how many
 
 An *entry* of a list is a type byte (`T`, a task), the generation and the id; an entry of `due` has priority and
-lane behind it.
+lane behind it, and its type is `L` for a task that waits in a line, `F` for a ticket, which has the flow key's hash in
+the place of an id. A *home* is `<queue>:<lane>:<prio>`. lines.lua says how lines are taken from.
 """
 
 from __future__ import annotations
@@ -115,6 +130,37 @@ def ready(shard: int, queue: str, lane: str, priority: int) -> str:
 
 def record(id_: bytes) -> bytes:
     return prefix(id_[6]).encode() + b"t:" + id_
+
+
+def line(shard: int, stored: str, name: bytes) -> bytes:
+    """The line of a queue by its name in `lined`."""
+    flow, group = (name[3:19], name[19:]) if name[2:3] == b"F" else (b"", name[3:])
+    home = b"%b:%b:%b" % (stored.encode(), name[:1], name[1:2])
+    return b"%bline:%b:%b:%b" % (prefix(shard).encode(), home, group, flow)
+
+
+def lined(shard: int, stored: str) -> str:
+    return f"{prefix(shard)}lined:{stored}"
+
+
+def flow(shard: int, hashed: bytes) -> bytes:
+    return prefix(shard).encode() + b"flow:" + hashed
+
+
+def holders(shard: int, hashed: bytes) -> bytes:
+    return prefix(shard).encode() + b"hold:" + hashed
+
+
+def flows(shard: int) -> str:
+    return prefix(shard) + "flows"
+
+
+def groups(shard: int, stored: str) -> str:
+    return f"{prefix(shard)}groups:{stored}"
+
+
+def weights(shard: int) -> str:
+    return prefix(shard) + "weights"
 
 
 def attempts(id_: bytes) -> bytes:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from service.store import keys
-from service.store.queues import pairs_of
+from service.store.replies import pairs_of
 from service.store.tasks import Tasks
 
 PAUSED, CONCURRENCY, RATE, DEALT, LENGTH, DROPS, CLOSED = 1, 2, 4, 8, 16, 32, 64

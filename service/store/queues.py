@@ -10,6 +10,7 @@ from typing import Any
 
 from service.ids import created_ms, shard_of
 from service.store import keys
+from service.store.replies import pairs_of
 from service.store.tasks import Tasks
 from service.task import (
     DEFAULT_NAMESPACE,
@@ -98,10 +99,3 @@ class Queues:
         await asyncio.gather(*(look(shard, part) for shard in range(self.tasks.shards) for part in parts))
         now_ms = clock.now_ms()
         return {name: max(0.0, (now_ms - since_ms) / 1000) for name, since_ms in found.items()}
-
-
-def pairs_of(reply: Any) -> list[tuple[bytes, bytes]]:
-    """HGETALL's reply as pairs, whatever shape the library gives it."""
-    if isinstance(reply, dict):
-        return list(reply.items())
-    return list(zip(reply[::2], reply[1::2], strict=True))

@@ -87,3 +87,10 @@ def snapshot_of(
 def shown_mark(packed: bytes) -> dict[str, Any]:
     """That a task has a checkpoint, as read.lua answers it: 6 bytes of time, 4 of length."""
     return {"at": rfc3339(int.from_bytes(packed[:6], "big")), "bytes": int.from_bytes(packed[6:], "big")}
+
+
+def pairs_of(reply: Any) -> list[tuple[bytes, bytes]]:
+    """HGETALL's reply as pairs, whatever shape the library gives it."""
+    if isinstance(reply, dict):
+        return list(reply.items())
+    return list(zip(reply[::2], reply[1::2], strict=True))

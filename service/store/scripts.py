@@ -1,8 +1,8 @@
 """
 The Lua scripts: read from `lua/`, and called.
 
-Each is shared.lua plus its own file, and changes state in one step for many tasks. Every call may be sent again:
-the scripts see to that. Owns the retries of a call; refuses to know what the calls mean.
+Each is shared.lua and lines.lua plus its own file, and changes state in one step for many tasks. Every call may be
+sent again: the scripts see to that. Owns the retries of a call; refuses to know what the calls mean.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from service.store.connection import FAILURES, Client, is_noscript, translated
 FOLDER = Path(__file__).parent / "lua"
 NAMES = (
     "submit", "step", "amend", "extend", "beat", "reap", "end", "progress", "log", "checkpoint", "read", "attempts",
-    "forget", "sweep", "retire", "prune", "replace", "limit", "yielding", "tell", "save", "due", "fire",
+    "forget", "sweep", "retire", "flow", "tidy", "prune", "replace", "limit", "yielding", "tell", "save", "due", "fire",
     "backfill", "fill", "abandon", "spawn", "discard",
     "calls", "probe", "mend", "gauge", "condense", "history", "oldest",
 )  # fmt: skip
@@ -36,7 +36,7 @@ class Script:
 
     def __init__(self, name: str) -> None:
         first = "#!lua\n" if name in ADDS_WORK else "#!lua flags=allow-oom\n"
-        parts = [first, (FOLDER / "shared.lua").read_text(), (FOLDER / f"{name}.lua").read_text()]
+        parts = [first, *((FOLDER / f"{part}.lua").read_text() for part in ("shared", "lines", name))]
         self.name = name
         self.text = "".join(parts)
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()

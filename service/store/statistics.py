@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from service.figures import Figures
-from service.store.queues import FIELDS, pairs_of
+from service.store.queues import FIELDS
+from service.store.replies import pairs_of
 from service.store.tallies import Tally, read_tally
 from service.store.tasks import Tasks
 

@@ -23,6 +23,7 @@ from service.settings import Settings
 from service.store import keys
 from service.store.collector import Collector
 from service.store.endings import worker_lost
+from service.store.flows import Flows
 from service.store.memory import MemoryWatch
 from service.store.refusals import keep_all, refusal_of
 from service.store.replies import all_leased_of, snapshot_of
@@ -99,6 +100,7 @@ class Tasks:
 
     def __init__(self, scripts: Scripts, settings: Settings, memory: MemoryWatch) -> None:
         self.scripts, self.settings, self.memory = scripts, settings, memory
+        self.flows = Flows(scripts)
         self.clock = Clock()
         self.shards = 1
         self.next_shard = 0
@@ -165,6 +167,8 @@ class Tasks:
 
     async def submit_call(self, shard: int, tasks: list[New]) -> list[Taken]:
         """One call of submit.lua. The same ids go out again when it has to be repeated."""
+        if flows := [task.flow for task in tasks if task.flow]:
+            await self.flows.declare(shard, flows)
         ids = new_ids(shard, len(tasks), self.clock.now_ms())
         args: list[Any] = []
         for id_, task in zip(ids, tasks, strict=True):

@@ -17,7 +17,7 @@ import orjson
 
 from service.store import keys
 from service.store.fields import field_of
-from service.store.queues import pairs_of
+from service.store.replies import pairs_of
 from service.store.scripts import Scripts
 from service.store.tasks import Clock
 

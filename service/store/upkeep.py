@@ -8,7 +8,7 @@ import os
 
 from service.settings import Settings
 from service.store import keys
-from service.store.queues import pairs_of
+from service.store.replies import pairs_of
 from service.store.tasks import Tasks
 from service.store.walks import scored_pairs
 from service.task import LETTERS
@@ -16,6 +16,7 @@ from service.task import LETTERS
 RUNS_A_CALL = 64
 YOUNG_MS = 60_000  # records live at least this long
 EVENTS_MS = 3_600_000
+UNUSED_MS = 86_400_000
 
 
 async def promote(tasks: Tasks, shard: int) -> None:
@@ -57,6 +58,15 @@ async def sweep(tasks: Tasks, settings: Settings, shard: int) -> int:
         total += int(removed)
         if not more_ended and not more_entries:
             return total
+
+
+async def tidy(tasks: Tasks, shard: int) -> None:
+    """Forget flow keys that nobody has used for a day, and what is left of lines in which nothing waits."""
+    place = b""
+    while True:
+        place = await tasks.scripts.call(shard, "tidy", place, UNUSED_MS)
+        if not place:
+            return
 
 
 async def prune(tasks: Tasks, shard: int, place: int) -> int:

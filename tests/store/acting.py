@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from service.flow import Flow
 from service.ids import shard_of
 from service.settings import Settings
 from service.store import Store
@@ -50,8 +51,14 @@ def new(
     max_crashes: int = 3,
     key: str = "",
     ties: Ties = NO_TIES,
+    flow: str = "",
+    group: str = "",
+    **limits: float,
 ) -> New:
-    """A task to submit. *delay_ms* counts from Redis' now, *due_ms* is a time."""
+    """A task to submit. *delay_ms* counts from Redis' now, *due_ms* is a time; *limits* are those of its *flow* key."""
+    key_of_flow = Flow(namespace, flow, limits or None) if flow else None
+    if flow or group:
+        ties = Ties(flow=key_of_flow.hash if key_of_flow else b"", group=group)
     given = ADD if submission is None else submission
     if key:
         given = {**given, "idempotency_key": key}
@@ -65,7 +72,7 @@ def new(
         queue=stored_queue(namespace, queue),
         ties=ties,
     )
-    return New(header + pack_submission(given), idempotency_of(namespace, key, text) if key else b"")
+    return New(header + pack_submission(given), idempotency_of(namespace, key, text) if key else b"", key_of_flow)
 
 
 async def submit(store: Store, *tasks: New) -> list[bytes]:

@@ -20,6 +20,7 @@ from service.store.limits import FORM, OPEN, parse_gate
 from service.task import DEFAULT_QUEUE, STATE_OF, parse_run
 from service.ties import Ties
 from tests.store.deployments import Deployment
+from tests.store.line_invariants import line_faults, lined_ties, lines_of
 
 LEAST_TTL_MS = 60_000
 MAY_BE_LEFT = ("conf", "ev", "workers", "handlers", "gone", "secrets", "endpoints", "calls", "called", "circuits",
@@ -38,6 +39,7 @@ class Shard:
     zsets: dict[bytes, dict[bytes, int]] = field(default_factory=dict)
     hashes: dict[bytes, dict[bytes, bytes]] = field(default_factory=dict)
     ttl_ms: dict[bytes, int] = field(default_factory=dict)
+    sets: dict[bytes, set[bytes]] = field(default_factory=dict)
     events: list[bytes] = field(default_factory=list)
 
     def ids(self, kind: bytes) -> list[bytes]:
@@ -77,6 +79,8 @@ def read(client: Any, key: bytes, name: bytes, shard: Shard) -> None:
         shard.zsets[name] = {member: int(score) for member, score in client.zrange(key, 0, -1, withscores=True)}
     elif kind == b"hash":
         shard.hashes[name] = client.hgetall(key)
+    elif kind == b"set":
+        shard.sets[name] = set(client.smembers(key))
     elif kind == b"stream":
         shard.events = [fields[b"e"] for _, fields in client.xrange(key)]
 
@@ -110,6 +114,7 @@ class Checker:
         self.check_names()
         self.check_events()
         self.check_calls()
+        self.faults += line_faults(self.shard, self.records, self.runs)
 
     # ------------------------------------------------------------ tasks
 
@@ -121,9 +126,17 @@ class Checker:
                 queue, lane, priority = name[2:].rsplit(b":", 2)
                 for entry in entries:
                     self.note(found, entry[1:2], entry[2:18], name, b"%b:%b:%b" % (queue, lane, priority))
+        for name, home, group, flow in lines_of(self.shard):
+            for entry in self.shard.lists.get(name, []):
+                told = home + Ties(flow=flow, group=group.decode()).packed()
+                self.note(found, entry[1:2], entry[2:18], name, told)
         for name, members in self.shard.zsets.items():
             if name.startswith(b"due:"):
                 for entry, due_ms in members.items():
+                    if entry[:1] == b"F":
+                        continue
+                    if (entry[:1] == b"L") != bool(lined_ties(self.records.get(entry[2:18], b""))):
+                        self.fault(f"{name!r} holds {entry!r}, and its record says another type")
                     told = b"%b:%b:%b@%d" % (name[4:], entry[19:20], entry[18:19], due_ms)
                     self.note(found, entry[1:2], entry[2:18], name, told)
                     if entry[2:18] not in self.records:
@@ -161,6 +174,7 @@ class Checker:
             self.where[id_] = "queued"
             if run is not None and run.is_suspect:
                 expected = expected[:-3] + expected[-3:].upper()
+            expected += lined_ties(record)
         if told != expected:
             self.fault(f"{task} stands as {told!r}, its record says {expected!r}")
 
@@ -293,14 +307,15 @@ class Checker:
         known = (
             b"t:", b"o:", b"a:", b"p:", b"c:", b"l:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"sess:",
             b"worker:", b"doing:", b"ctl:", b"s:", b"sh:", b"sb:", b"app:", b"bulk:", b"stat:",
+            b"line:", b"lined:", b"lines:", b"turn:", b"park:", b"parks:", b"flow:", b"hold:", b"groups:",
         )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"expiring", b"made", b"ev")
         whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone",
                  b"bulks", b"alarms",
                  b"secrets", b"endpoints", b"queues", b"sched", b"schedules", b"calls", b"called",
-                 b"circuits", b"limits")  # fmt: skip
+                 b"circuits", b"limits", b"tied", b"flows", b"weights")  # fmt: skip
         shard = self.shard
-        for name in (*shard.strings, *shard.lists, *shard.zsets, *shard.hashes):
+        for name in (*shard.strings, *shard.lists, *shard.zsets, *shard.hashes, *shard.sets):
             if name not in whole and not name.startswith(known):
                 self.fault(f"a key of no known kind: {name!r}")
             if name.startswith(PASSING) and name not in shard.ttl_ms:

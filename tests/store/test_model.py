@@ -53,6 +53,9 @@ class Model(RuleBasedStateMachine):
         self.suspects: set[bytes] = set()
         self.checkpoints: Counter[bytes] = Counter()
         self.said: dict[bytes, list[str]] = {}
+        self.keys: dict[bytes, str] = {}  # the flow key of a task
+        self.limits: dict[str, float] = {"one": 1, "two": 2}
+        self.paused: set[str] = set()
 
     def run(self, coroutine: Coroutine[Any, Any, Answer]) -> Answer:
         return self.loop.run_until_complete(coroutine)
@@ -66,19 +69,45 @@ class Model(RuleBasedStateMachine):
         priority=st.sampled_from([0, 5, 9]),
         is_delayed=st.booleans(),
         is_large=st.booleans(),
+        key=st.sampled_from(["", "one", "two"]),
+        group=st.sampled_from(["", "", "a", "b"]),
     )
-    def submit(self, many: int, priority: int, is_delayed: bool, is_large: bool) -> Any:
+    def submit(self, many: int, priority: int, is_delayed: bool, is_large: bool, key: str, group: str) -> Any:
         submission = {"name": "n", "args": {"x": "x" * (600 if is_large else 1)}}
         given = {"priority": priority, "delay_ms": 600_000 if is_delayed else 0, "max_crashes": 1}
+        given |= {"flow": key, "group": group}
+        if key and self.limits[key] < float("inf"):
+            given["concurrency"] = self.limits[key]
         taken = self.run(self.store.tasks.submit([new(submission, **given) for _ in range(many)]))  # type: ignore[arg-type]
         for one in taken:
             self.states[one.id] = "scheduled" if is_delayed else "queued"
+            self.keys[one.id] = key
         return multiple(*[one.id for one in taken])
 
-    def waiting(self, is_suspect: bool) -> Counter[int]:
-        """How many tasks each shard could lease."""
-        ready = [id_ for id_, one in self.states.items() if one == "queued" and (id_ in self.suspects) == is_suspect]
-        return Counter(map(shard_of, ready))
+    def waiting(self, is_suspect: bool, freed: bytes = b"") -> Counter[int]:
+        """How many tasks each shard could lease, once *freed* runs no more."""
+        holding = Counter(
+            self.keys[id_] for id_, one in self.states.items() if COUNTED.get(one) == "running" and id_ != freed
+        )
+        counted: Counter[int] = Counter()
+        for id_, one in self.states.items():
+            if one == "queued" and (id_ in self.suspects) == is_suspect:
+                key = self.keys[id_]
+                if not key or (key not in self.paused and holding[key] < self.limits[key]):
+                    holding[key] += 1
+                    counted[shard_of(id_)] += 1
+        return counted
+
+    @rule(key=st.sampled_from(["one", "two"]), concurrency=st.sampled_from([1, 2, 3, None]))
+    def limit(self, key: str, concurrency: int | None) -> None:
+        given = {"concurrency": concurrency}
+        self.run(self.store.tasks.flows.change(self.store.shards, "default", key, given))
+        self.limits[key] = concurrency or float("inf")
+
+    @rule(key=st.sampled_from(["one", "two"]), is_paused=st.booleans())
+    def pause(self, key: str, is_paused: bool) -> None:
+        self.run(self.store.tasks.flows.change(self.store.shards, "default", key, {"paused": is_paused}))
+        (self.paused.add if is_paused else self.paused.discard)(key)
 
     def started(self, worker: Worker, leased: list[Leased]) -> Any:
         for task in leased:
@@ -109,7 +138,8 @@ class Model(RuleBasedStateMachine):
         """Report and lease in one call, as workers do."""
         worker, task = one
         shard, is_held = shard_of(task.id), self.is_held(task)
-        ready = self.waiting(is_suspect=False)[shard]
+        is_freed = is_held and (kind == b"E" or self.states[task.id] != "cancelling")
+        ready = self.waiting(is_suspect=False, freed=task.id if is_freed else b"")[shard]
         made = worker.ending(task, Ending("succeeded", b"1")) if kind == b"E" else again(task, kind, 0, None)
         stepped = self.run(worker.step(shard, [made], [("default", "async", room)]))
         if not is_held:

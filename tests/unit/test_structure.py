@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "service").rglob("*.py"), *(ROOT / "workers").rglob("*.py")])
 SCRIPTS = {name: (ROOT / "service/store/lua" / f"{name}.lua").read_text() for name in NAMES}
 SHARED = (ROOT / "service/store/lua/shared.lua").read_text()
+LINES = (ROOT / "service/store/lua/lines.lua").read_text()
 
 # Each line may import itself and the lines above it.
 LAYERS = [
@@ -239,6 +240,7 @@ COLLECTED = {
     "count_stat": {"stat:"},
 }
 WRITERS = ("write_collected", "write_due", "write_made")
+LINERS = ("line_up", "tally_ties")  # collect what lines.lua writes
 ENDED_LISTS = {"done", "dead", "exp"}
 
 
@@ -267,7 +269,7 @@ def keys_in(body: str) -> set[str]:
     if "KEYS[1]" in body:
         found.add("conf")
     for name, text in shared_functions().items():
-        if name not in WRITERS and re.search(rf"\b{name}\(", body):
+        if name not in (*WRITERS, *LINERS) and re.search(rf"\b{name}\(", body):
             found |= COLLECTED.get(name, set()) | keys_in(text)
     return found
 
@@ -288,6 +290,16 @@ def test_a_script_touches_the_keys_that_it_names(name: str) -> None:
     assert keys_in(body) == set(
         re.findall(r"[a-z]+:|\b(?!and\b|through\b|shared\b|lua\b)[a-z]+", field(name, "Touches"))
     )
+
+
+def test_lines_touch_the_keys_that_they_name() -> None:
+    """Of tasks with ties; the headers of scripts do not repeat what they do by lines.lua."""
+    head = HEADER.match(LINES)
+    assert head
+    named = re.search(r"^-- Touches +(.*(?:\n--  +.*)*)", head[0], re.MULTILINE)
+    assert named
+    collected = set().union(*(KEY.findall(shared_functions()[name]) for name in LINERS))
+    assert collected | set(KEY.findall(LINES)) - {"due:", "wake:"} == set(re.findall(r"[a-z]+:|\b[a-z]+", named[1]))
 
 
 def test_collected_writes_are_known() -> None:
@@ -328,4 +340,4 @@ def test_only_scripts_that_add_work_may_be_refused_for_want_of_memory() -> None:
 
 def test_every_lua_file_is_a_script_or_shared() -> None:
     """Nothing lies about."""
-    assert {*NAMES, "shared"} == {path.stem for path in (ROOT / "service/store/lua").glob("*.lua")}
+    assert {*NAMES, "shared", "lines"} == {path.stem for path in (ROOT / "service/store/lua").glob("*.lua")}

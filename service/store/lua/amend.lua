@@ -26,11 +26,12 @@ for i = 2, #ARGV do
     statuses[#statuses + 1] = '1'
     if not met[id] then
       met[id] = true
-      local lane = lane_of(head, run)
-      local entry, key = 'T' .. head.generation .. id .. head.priority .. lane, prefix .. 'due:' .. head.queue
+      local lane = head.lane
+      head.lane = lane_of(head, run)
+      local entry, key = due_entry(id, head), prefix .. 'due:' .. head.queue
       local is_scheduled = redis.call('ZSCORE', key, entry)
-      local move = { id = id, head = head, lane = head.lane, from = is_scheduled and 's' or 'q', key = key, entry = entry }
-      head.lane, head.generation = lane, string.char(head.generation:byte() + 1)
+      local move = { id = id, head = head, lane = lane, from = is_scheduled and 's' or 'q', key = key, entry = entry }
+      head.generation = string.char(head.generation:byte() + 1)
       if change % 2 == 1 then head.due = math.max(read48(ARGV[i], 18), now) end
       if change >= 2 then head.priority = ARGV[i]:sub(24, 24) end
       moves[#moves + 1] = move

@@ -5,7 +5,7 @@
 -- ARGV[1]  key prefix
 -- ARGV[2+] reports, see shared.lua. A token of zeros asks for cancellation, or for the end of a task that waited past
 --          its time; another ends the task if that lease has expired
--- Touches  t: run lease due: wake: limits and, through shared.lua, o: a: p: c: l: ext done dead exp q: count expiring made made: stat: ev
+-- Touches  t: run lease due: wake: tied limits and, through shared.lua, o: a: p: c: l: ext done dead exp q: count expiring made made: stat: ev
 -- Returns  a status a task: 1 ended | 2 asked to stop | 3 had ended before | 0 no such task, or the lease is alive or another's
 
 local at, reports = 2, {}
@@ -31,6 +31,7 @@ for i, report in ipairs(reports) do
     if run and run.held and run.token == report.token and (not deadline or tonumber(deadline) <= now) then
       statuses[i] = '1'
       report.from = 'r'
+      release(head.ties, report.id)
     end
   elseif head and is_expired(report) and not is_over(head, run) then
     statuses[i] = '0'
@@ -38,7 +39,8 @@ for i, report in ipairs(reports) do
     statuses[i] = '2'
     if not run.cancelling then stops[#stops + 1] = { id = report.id, run = run, report = report } end
   elseif head then
-    local entry = 'T' .. head.generation .. report.id .. head.priority .. lane_of(head, run)
+    head.lane = lane_of(head, run)
+    local entry = due_entry(report.id, head)
     local key = prefix .. 'due:' .. head.queue
     statuses[i] = '1'
     report.from = 'q'

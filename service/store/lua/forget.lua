@@ -44,8 +44,11 @@ end
 -- One that was cancelled while it was ready may still have its entry in a list.
 if state == 'C' or state == 'X' then
   local head = header(redis.call('GETRANGE', key, 0, 267))
+  local flow, group = line_of(head.ties)
   for _, lane in ipairs({ head.lane, ALONE[head.lane] }) do
-    redis.call('LREM', prefix .. 'q:' .. head.queue .. ':' .. lane .. ':' .. head.priority, 0, 'T' .. head.generation .. id)
+    local home = head.queue .. ':' .. lane .. ':' .. head.priority
+    local list = (flow .. group == '') and prefix .. 'q:' .. home or line_key(home, group, flow)
+    redis.call('LREM', list, 0, 'T' .. head.generation .. id)
   end
 end
 redis.call('UNLINK', key, prefix .. 'o:' .. id, prefix .. 'a:' .. id, prefix .. 'p:' .. id, prefix .. 'c:' .. id,

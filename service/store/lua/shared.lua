@@ -49,6 +49,13 @@ local function ties_of(packed)
   return ties
 end
 
+-- The hash of the flow key and the group among them, which decide the line that a task waits in; '' for none.
+local function line_of(packed)
+  if packed == '' then return '', '' end
+  local ties = ties_of(packed)
+  return ties.F or '', ties.G or ''
+end
+
 -- A record's header; its names are read from the same bytes.
 local function header(record)
   local queue, ties = names(record, 13)
@@ -127,6 +134,8 @@ local NO_TOKEN = string.rep('\0', 12)
 
 -- Collected writes.
 local events, counts, ready, front, due, woken, made = {}, {}, {}, {}, {}, {}, {}
+local lined, flow_counts, group_counts = {}, {}, {} -- of tasks with ties
+local write_lines -- see lines.lua
 
 -- Transitions of one call: letter, first id, how many ids follow it. Ids of one submission mostly move together.
 local run_letter, run_stem, run_next, run_length
@@ -203,18 +212,38 @@ local function append(lists, key, value)
   list[#list + 1] = value
 end
 
--- A waiting task goes to its list (to the front when it was running before) or to `due`.
+-- The entry of `due` of a task; the type L says that its record must be read to know its line.
+local function due_entry(id, head)
+  local flow, group = line_of(head.ties)
+  return ((flow ~= '' or group ~= '') and 'L' or 'T') .. head.generation .. id .. head.priority .. head.lane
+end
+
+-- Put an entry to the end (or the front) of the line of tied tasks, which is made when there is none.
+local function line_up(head, flow, group, entry, in_front)
+  local home = head.queue .. ':' .. head.lane .. ':' .. head.priority
+  local key = prefix .. 'line:' .. home .. ':' .. group .. ':' .. flow
+  lined[key] = lined[key] or { home = home, group = group, flow = flow, back = {}, front = {} }
+  local list = in_front and lined[key].front or lined[key].back
+  list[#list + 1] = entry
+end
+
+-- A waiting task goes to its list or line (to the front when it was running before) or to `due`.
 local function enqueue(id, head, due_ms, in_front)
   if due_ms > now then
     local key = prefix .. 'due:' .. head.queue
     append(due, key, due_ms)
-    append(due, key, 'T' .. head.generation .. id .. head.priority .. head.lane)
+    append(due, key, due_entry(id, head))
     tally('s:' .. head.queue, 1)
     emit('w', id)
     return
   end
-  local key = prefix .. 'q:' .. head.queue .. ':' .. head.lane .. ':' .. head.priority
-  append(in_front and front or ready, key, 'T' .. head.generation .. id)
+  local flow, group = line_of(head.ties)
+  if flow ~= '' or group ~= '' then
+    line_up(head, flow, group, 'T' .. head.generation .. id, in_front)
+  else
+    local key = prefix .. 'q:' .. head.queue .. ':' .. head.lane .. ':' .. head.priority
+    append(in_front and front or ready, key, 'T' .. head.generation .. id)
+  end
   woken[prefix .. 'wake:' .. head.queue .. ':' .. head.lane] = true
   tally('q:' .. head.queue, 1)
   emit('q', id)
@@ -225,7 +254,9 @@ local function wake_lanes(queue)
   for lane in ('uatplAT'):gmatch('.') do
     local lists = {}
     for priority = 0, 9 do lists[#lists + 1] = prefix .. 'q:' .. queue .. ':' .. lane .. ':' .. priority end
-    if redis.call('EXISTS', unpack(lists)) > 0 then woken[prefix .. 'wake:' .. queue .. ':' .. lane] = true end
+    if redis.call('EXISTS', unpack(lists)) > 0 or redis.call('HEXISTS', prefix .. 'tied', queue .. ':' .. lane) == 1 then
+      woken[prefix .. 'wake:' .. queue .. ':' .. lane] = true
+    end
   end
 end
 
@@ -241,6 +272,16 @@ local function wake_freed()
   end
 end
 
+-- How many tasks of its flow key and of its group have not ended.
+local function tally_ties(queue, ties, change)
+  local flow, group = line_of(ties)
+  if flow ~= '' then flow_counts[flow] = (flow_counts[flow] or 0) + change end
+  if group == '' then return end
+  local key = prefix .. 'groups:' .. queue
+  group_counts[key] = group_counts[key] or {}
+  group_counts[key][group] = (group_counts[key][group] or 0) + change
+end
+
 -- New tasks, in their order: *ids* and *records* are parallel. The caller has checked that none exists.
 local function create(ids, records)
   local pairs_of, expiring = {}, {}
@@ -254,6 +295,7 @@ local function create(ids, records)
     pairs_of[2 * i - 1], pairs_of[2 * i] = prefix .. 't:' .. id, record
     enqueue(id, head, head.due)
     submitted[head.queue] = (submitted[head.queue] or 0) + 1
+    if head.ties ~= '' then tally_ties(head.queue, head.ties, 1) end
     made[#made + 1] = id
     local expires = head.ties ~= '' and ties_of(head.ties).E
     if expires then expiring[#expiring + 1], expiring[#expiring + 2] = read48(expires, 1), id end
@@ -300,6 +342,7 @@ local function write_due()
 end
 
 local function write_collected()
+  write_lines()
   write_due()
   write_made()
   for key, entries in pairs(ready) do redis.call('RPUSH', key, unpack(entries)) end
@@ -429,6 +472,7 @@ local function finish(endings)
     if report.run and report.run.external then external[#external + 1] = id end
     if report.callback then ids[#ids + 1], records[#records + 1] = report.callback, report.callback_record end
     gone[#gone + 1] = id
+    if report.ties ~= '' then tally_ties(report.queue, report.ties, -1) end
     tally(report.from .. ':' .. report.queue, -1)
     count_stat(report.stat ~= '' and report.stat or state .. NO_STEP .. report.queue .. '\1', 1)
     emit(state, id)

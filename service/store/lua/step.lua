@@ -17,7 +17,7 @@
 --          shares of the others, all the room there is. A want of a capital lane brings one suspect (see reap.lua),
 --          and nothing beside it
 --          A queue that is paused, or may start no more tasks now, gives none; see limit.lua
--- Touches  t: run lease ext a: c: sess: q: due: wake: limits count and, through shared.lua, l: o: p: done dead exp expiring made made: stat: ev
+-- Touches  t: run lease ext a: c: sess: q: due: wake: limits count tied lines: and, through shared.lua, l: o: p: done dead exp expiring made made: stat: ev
 -- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind + 2 when suspects were + 4 when
 --           a leased task has a checkpoint + 8 when the call was full before every want had been looked at,
 --           id .. attempt (2 bytes) .. crashes, undelivered, flags (1 byte each) .. record of each
@@ -58,6 +58,12 @@ local function has_time(id, run)
   return noted and read48(noted, 7) > now
 end
 
+-- The list or line that a task waits in.
+local function list_of(head)
+  local home, flow, group = head.queue .. ':' .. head.lane .. ':' .. head.priority, line_of(head.ties)
+  return (flow == '' and group == '') and prefix .. 'q:' .. home or line_key(home, group, flow)
+end
+
 -- Read and check everything; write behind that.
 local at, reports, reported = 6, {}, {}
 for i = 1, tonumber(ARGV[5]) do
@@ -77,6 +83,7 @@ for i, report in ipairs(reports) do
     report.run, report.ran = run, run.ran
     report.progressed = report.progressed or run.progressed
     report.checkpointed = run.checkpointed
+    release(report.ties, report.id)
     endings[#endings + 1] = report
   elseif report.kind == 'H' then -- also when cancellation was asked for: the endpoint is told when it is heard from
     statuses[i] = '1'
@@ -92,15 +99,19 @@ for i, report in ipairs(reports) do
     head.lane = lane_of(head, run)
     report.run, report.head = run, head
     report.in_front = report.kind == 'B' or report.kind == 'K'
-    if report.in_front then fronted[prefix .. 'q:' .. head.queue .. ':' .. head.lane .. ':' .. head.priority] = true end
+    release(head.ties, report.id)
+    if report.in_front then fronted[list_of(head)] = true end
     again[#again + 1] = report
   end
 end
 
 local wants, rooms, promoted, next_due, left = {}, {}, {}, math.huge, 0
+local tied_fields = {}
+open_freed()
 for i = at, #ARGV, 3 do
   local queue, lane, room = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   wants[#wants + 1] = { queue = queue, lane = lane, room = room, alone = lane:upper() == lane }
+  tied_fields[#tied_fields + 1] = queue .. ':' .. lane
   rooms[lane] = math.max(rooms[lane] or 0, room)
   if not promoted[queue] then
     local key = prefix .. 'due:' .. queue
@@ -108,8 +119,10 @@ for i = at, #ARGV, 3 do
     local after = redis.call('ZRANGE', key, #promoted[queue], #promoted[queue], 'WITHSCORES')
     if after[2] then next_due = math.min(next_due, tonumber(after[2])) end
     if #promoted[queue] > 0 then left = 1 end
+    promoted[queue] = redeem(queue, promoted[queue])
   end
 end
+local tied = #wants > 0 and redis.call('HMGET', prefix .. 'tied', unpack(tied_fields)) or {}
 
 -- Queues that are held back, each with the room it has now. What ends or goes back in this call makes room.
 local gates = {}
@@ -143,7 +156,7 @@ read_gates()
 
 -- Candidates of a want, best priority first. An entry whose task moved on is skipped and taken off the list.
 -- Few are read at first, so that large records are not read for nothing.
-local leased, taken, runs_to_set, leases, trims, bytes, examined = {}, {}, {}, {}, {}, 0, 0
+local leased, taken, runs_to_set, leases, bytes, examined = {}, {}, {}, {}, 0, 0
 local checkpoints, has_checkpoints = {}, 0
 local is_alone, suspects, cut, AT_ONCE = false, 0, 0, string.rep('\0', 6)
 local function is_full()
@@ -154,18 +167,54 @@ local function leave(want)
   if want.alone then suspects = 2 else left = 1 end
   woken[prefix .. 'wake:' .. want.queue .. ':' .. want.lane] = true
 end
--- Answers whether there is more.
-local function take(want, priority)
-  local key, most = prefix .. 'q:' .. want.queue .. ':' .. want.lane .. ':' .. priority, 4
-  local skipped, stamps = trims[key] or 0, waited[want.queue] or {}
-  waited[want.queue] = stamps
-  if fronted[key] then -- what goes to its front now would be trimmed in place of what was taken: the next call takes
-    rooms[want.lane], cut = 0, 8
-    leave(want)
-    return true
+local function is_over(want)
+  return rooms[want.lane] == 0 or is_full() or (want.alone and #leased > 0)
+end
+-- What goes to the front of a list now would be trimmed in place of what was taken: the next call takes.
+local function is_fronted(want, key)
+  if not fronted[key] then return false end
+  rooms[want.lane], cut = 0, 8
+  leave(want)
+  return true
+end
+-- Lease a task if *entry* is still that of one that waits; answers whether it is.
+local function start(want, entry, record, packed)
+  local id, run = entry:sub(3), packed and read_run(packed)
+  examined, bytes = examined + 1, bytes + (record and #record or 0)
+  if not record or record:sub(2, 3) ~= 'W' .. entry:sub(2, 2) or (run and run.held) or taken[id] then return false end
+  local due, stamps = id:sub(1, 6), waited[want.queue] or {}
+  if run or record:sub(6, 11) ~= AT_ONCE then -- what waits again has run before
+    due = pack48(math.max(read48(record, 6), read48(id, 1), run and run.started or 0))
   end
-  while true do
-    local entries = redis.call('LRANGE', key, skipped, skipped + math.min(rooms[want.lane], want.room, most))
+  waited[want.queue], stamps[due] = stamps, (stamps[due] or 0) + 1
+  run = run or { attempt = 0, crashes = 0, undelivered = 0 }
+  local checkpoint = run.checkpointed and redis.call('GET', prefix .. 'c:' .. id)
+  run.checkpointed = checkpoint and true
+  if checkpoint then
+    checkpoints[id], has_checkpoints = checkpoint, 4
+    bytes = bytes + #checkpoint
+  end
+  local new = pack_run(ARGV[2], run.attempt + 1, run.crashes, run.undelivered,
+    HELD + (run.ran and RAN or 0) + lasting(run), now, worker)
+  is_alone = want.alone
+  taken[id] = id .. new:sub(13, 17) .. record
+  leased[#leased + 1] = id
+  runs_to_set[#runs_to_set + 1], runs_to_set[#runs_to_set + 2] = id, new
+  leases[#leases + 1], leases[#leases + 2] = now + lease_ms, id
+  rooms[want.lane], want.room = rooms[want.lane] - 1, want.room - 1
+  tally('q:' .. want.queue, -1)
+  tally('r:' .. want.queue, 1)
+  emit('r', id)
+  return true
+end
+-- Take tasks without ties, up to *limit* of them and none that came in later than *last_ms*. Answers whether nothing more
+-- may be taken, and how many were.
+local function take(want, priority, limit, last_ms)
+  local key, most, many = prefix .. 'q:' .. want.queue .. ':' .. want.lane .. ':' .. priority, 4, 0
+  local skipped = trims[key] or 0
+  if is_fronted(want, key) then return true, 0 end
+  while many < limit do
+    local entries = redis.call('LRANGE', key, skipped, skipped + math.min(rooms[want.lane], want.room, most, limit))
     if #entries == 0 then break end
     local entry_ids, keys = {}, {}
     for i, entry in ipairs(entries) do
@@ -174,50 +223,83 @@ local function take(want, priority)
     end
     local records, entry_runs = redis.call('MGET', unpack(keys)), redis.call('HMGET', prefix .. 'run', unpack(entry_ids))
     for i, entry in ipairs(entries) do
-      local is_over = rooms[want.lane] == 0 or is_full() or (want.alone and #leased > 0)
-      if is_over or want.room == 0 then
-        if is_over then leave(want) end -- else it is wanted again
+      if is_over(want) or want.room == 0 then
+        if is_over(want) then leave(want) end -- else it is wanted again
         trims[key] = skipped
-        return true
+        return true, many
       end
-      local id, record, run = entry_ids[i], records[i], entry_runs[i] and read_run(entry_runs[i])
-      skipped, examined, bytes = skipped + 1, examined + 1, bytes + (record and #record or 0)
-      if record and record:sub(2, 3) == 'W' .. entry:sub(2, 2) and not (run and run.held) and not taken[id] then
-        local due = id:sub(1, 6)
-        if run or record:sub(6, 11) ~= AT_ONCE then -- what waits again has run before
-          due = pack48(math.max(read48(record, 6), read48(id, 1), run and run.started or 0))
-        end
-        stamps[due] = (stamps[due] or 0) + 1
-        run = run or { attempt = 0, crashes = 0, undelivered = 0 }
-        local checkpoint = run.checkpointed and redis.call('GET', prefix .. 'c:' .. id)
-        run.checkpointed = checkpoint and true
-        if checkpoint then
-          checkpoints[id], has_checkpoints = checkpoint, 4
-          bytes = bytes + #checkpoint
-        end
-        local packed = pack_run(ARGV[2], run.attempt + 1, run.crashes, run.undelivered,
-          HELD + (run.ran and RAN or 0) + lasting(run), now, worker)
-        is_alone = want.alone
-        taken[id] = id .. packed:sub(13, 17) .. record
-        leased[#leased + 1] = id
-        runs_to_set[#runs_to_set + 1], runs_to_set[#runs_to_set + 2] = id, packed
-        leases[#leases + 1], leases[#leases + 2] = now + lease_ms, id
-        rooms[want.lane], want.room = rooms[want.lane] - 1, want.room - 1
-        tally('q:' .. want.queue, -1)
-        tally('r:' .. want.queue, 1)
-        emit('r', id)
+      if many == limit or (last_ms and read48(entry, 3) > last_ms) then
+        trims[key] = skipped
+        return false, many
       end
+      skipped = skipped + 1
+      if start(want, entry, records[i], entry_runs[i]) then many = many + 1 end
     end
     most = math.min(most * 4, 128)
   end
   trims[key] = skipped
+  return false, many
+end
+-- Take the first task of the line whose turn it is, if its flow key lets it start. Answers whether nothing more may be taken.
+local function take_from_line(want, home, turn)
+  local group, flow = turn.group, turn.flow
+  local key = line_key(home, group, flow)
+  if is_fronted(want, key) then return true end
+  if flow ~= '' then
+    local may, at = may_start(flow)
+    if not may then
+      examined = examined + 1
+      park(home, group, flow, turn.tag, at)
+      return false
+    end
+  end
+  local skipped = trims[key] or 0
+  local two = redis.call('LRANGE', key, skipped, skipped + 1)
+  local entry, following = two[1], two[2]
+  if entry then
+    trims[key] = skipped + 1
+    local id = entry:sub(3)
+    if start(want, entry, redis.call('GET', prefix .. 't:' .. id), redis.call('HGET', prefix .. 'run', id)) then
+      if flow ~= '' then note_start(flow, id) end
+      move_on(home, turn, 1)
+    end
+  end
+  if following then
+    redis.call('ZADD', prefix .. 'lines:' .. home .. ':' .. group, read48(following, 3), flow)
+  else
+    drop_line(home, group, flow)
+  end
+  if flow ~= '' then pass_on(flow, home) end
+end
+-- Take from a home where tied tasks wait: in turn, group by group. Answers whether nothing more may be taken.
+local function take_in_turn(want, priority)
+  local home, is_bare = want.queue .. ':' .. want.lane .. ':' .. priority, false
+  local plain = prefix .. 'q:' .. home
+  while true do
+    local turn = turn_of(home, is_bare)
+    if not turn then return (take(want, priority, math.huge)) end
+    if is_over(want) or want.room == 0 then
+      if is_over(want) then leave(want) end
+      return true
+    end
+    local first = turn.group == '' and not is_bare and redis.call('LINDEX', plain, trims[plain] or 0)
+    if first and read48(first, 3) <= turn.ms then
+      local is_done, many = take(want, priority, turn.only and math.huge or 1, turn.ms)
+      move_on(home, turn, many)
+      if is_done then return true end
+    elseif turn.flow then
+      if take_from_line(want, home, turn) then return true end
+    else
+      is_bare = true
+    end
+  end
 end
 local dry = {}
-for _, want in ipairs(wants) do
+for i, want in ipairs(wants) do
   local name, lists, has_more = want.queue .. ':' .. want.lane, {}, false
   -- Most lists are empty: one look for all priorities.
   for priority = 9, 0, -1 do lists[#lists + 1] = prefix .. 'q:' .. name .. ':' .. priority end
-  if not dry[name] and redis.call('EXISTS', unpack(lists)) > 0 then
+  if not dry[name] and (tied[i] or redis.call('EXISTS', unpack(lists)) > 0) then
     local gate = gates[want.queue]
     if gate and gate.room == 0 then
       gate.has_waiting = true
@@ -228,7 +310,8 @@ for _, want in ipairs(wants) do
       local before = #leased
       if gate then want.room = math.min(want.room, gate.room) end
       for priority = 9, 0, -1 do
-        has_more = take(want, priority)
+        local is_tied = tied[i] and tied[i]:find(priority, 1, true)
+        has_more = is_tied and take_in_turn(want, priority) or (not is_tied and take(want, priority, math.huge))
         if has_more then break end
       end
       if gate then
@@ -276,9 +359,11 @@ end
 for queue, entries in pairs(promoted) do
   if #entries > 0 then
     for _, entry in ipairs(entries) do
+      local id, ties = entry:sub(3, 18), ''
+      if entry:sub(1, 1) == 'L' then ties = header(redis.call('GETRANGE', prefix .. 't:' .. id, 0, 267)).ties end
       tally('s:' .. queue, -1)
-      enqueue(entry:sub(3, 18), {
-        generation = entry:sub(2, 2), priority = entry:sub(19, 19), lane = entry:sub(20), queue = queue }, now, false)
+      enqueue(id, { generation = entry:sub(2, 2), priority = entry:sub(19, 19), lane = entry:sub(20), queue = queue,
+        ties = ties }, now, false)
     end
   end
 end
@@ -310,6 +395,7 @@ end
 for key, skipped in pairs(trims) do
   if skipped > 0 then redis.call('LTRIM', key, skipped, -1) end
 end
+next_due = math.min(next_due, next_ticket)
 local reply = {now, status, next_due < math.huge and next_due or -1, left + suspects + has_checkpoints + cut}
 for _, id in ipairs(leased) do
   reply[#reply + 1] = taken[id]
