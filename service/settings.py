@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+from urllib.parse import urlsplit
 
 from service.egress_rules import read_rules
 from service.errors import InvalidSetting
@@ -76,6 +77,11 @@ class Settings:
     )
     dev: bool = setting(
         False, "development mode: URL tasks may call loopback addresses; `taskpost up` sets it on loopback"
+    )
+    cors_origins: str = setting(
+        "",
+        "pages that may use the API and its events from a browser, by comma: `https://app.example.com`; `*`: of every "
+        "origin; empty: only those that it serves itself",
     )
     redact_headers: str = setting(
         "",
@@ -211,6 +217,7 @@ class Settings:
             raise InvalidSetting(f"TASKPOST_SIGNATURES={self.signatures}: needs v1, v1a or v1,v1a")
         if self.keep_attempts not in ("failed", "all"):
             raise InvalidSetting(f"TASKPOST_KEEP_ATTEMPTS={self.keep_attempts}: needs failed or all")
+        check_origins(self.cors_origins)
         read_rules("TASKPOST_EGRESS_ALLOW", self.egress_allow)
         read_rules("TASKPOST_EGRESS_DENY", self.egress_deny)
 
@@ -223,6 +230,18 @@ class Settings:
             InvalidSetting: a value that cannot be read or is out of range; the text names variable, value and need.
         """
         return cls(**chosen_values(cls, env, given))
+
+
+def check_origins(text: str) -> None:
+    """Raises InvalidSetting for what no browser calls an origin."""
+    for one in filter(None, map(str.strip, text.split(","))):
+        parts = urlsplit(one)
+        is_origin = parts.scheme in ("http", "https") and parts.netloc and one == f"{parts.scheme}://{parts.netloc}".lower()
+        if one != "*" and not is_origin:
+            raise InvalidSetting(
+                f"TASKPOST_CORS_ORIGINS={one}: needs https://host or http://host:port, in lower case, without "
+                "a path, or *"
+            )
 
 
 def own_url(host: str, port: int) -> str:

@@ -38,6 +38,7 @@ from service.api import (
     workers,
 )
 from service.api.auth import OPERATOR, Caller, Gate
+from service.api.cors import Cors, Origins
 from service.api.dashboard import Dashboard, is_dashboard
 from service.api.echo import PLACE as ECHO
 from service.api.echo import Echo
@@ -46,6 +47,7 @@ from service.api.problems import response_of, send_problem, unexpected
 from service.api.queries import check_query
 from service.api.runtime import Asked, Runtime
 from service.api.send import METHODS, PATH, PLACE, Passthrough
+from service.api.sockets import Sockets
 from service.api.streams import Stream
 from service.api.submit import Submit
 from service.errors import MethodNotAllowed, NotFound, Problem
@@ -163,6 +165,9 @@ class Api:
             for path, endpoints in ROUTES.items()
         ]
         self.router = Router(routes, redirect_slashes=False, default=nothing_here)
+        origins = Origins(settings.cors_origins)
+        self.sockets = Sockets(self.runtime, gate, origins)
+        self.http: ASGIApp = Cors(self.answer, origins) if origins.allowed else self.answer
 
     def methods(self, path: str) -> list[str]:
         """The methods that *path* has, in the order in which Allow names them."""
@@ -171,15 +176,19 @@ class Api:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            path = scope["path"]
-            raw = self.raw.get((scope["method"], PATH if path.startswith(PLACE) else path))
-            if raw is None:
-                raw = self.beside(path)
-            await raw(scope, receive, send)
+            await self.http(scope, receive, send)
             # It holds the exchange, which holds the scope: with this tie every request would be left to the collector.
             scope.pop("extensions", None)
+        elif scope["type"] == "websocket":
+            await self.sockets(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self.live(receive, send)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lead a request where its path and method lead."""
+        path = scope["path"]
+        raw = self.raw.get((scope["method"], PATH if path.startswith(PLACE) else path))
+        await (raw or self.beside(path))(scope, receive, send)
 
     def beside(self, path: str) -> ASGIApp:
         """What answers *path* where no raw endpoint does: dashboard, echo of development mode, or a resource."""

@@ -88,19 +88,19 @@ class Follower:
         """It has to go after that time."""
         self.timers.append(self.loop.call_later(seconds, self.leave, reason))
 
-    def change(self, *, pause: bool | None = None, rate: float | None = None, has_rate: bool = False) -> None:
-        """What a client wants otherwise from now on."""
-        if pause is not None:
-            self.is_paused = pause
-            if pause:
-                for event in self.paced.values():
-                    self.omitted[event.what] += 1
-                self.paced.clear()
-        if has_rate:
-            self.waiting += self.paced.values()
+    def pause(self, is_paused: bool) -> None:
+        """Whether nothing is to be sent; what happens meanwhile is counted."""
+        self.is_paused = is_paused
+        if is_paused:
+            self.omitted.update(event.what for event in self.paced.values())
             self.paced.clear()
-            self.rate = rate
         self.arrived.set()
+
+    def set_rate(self, rate: float | None) -> None:
+        """The most events a second from now on; None for all."""
+        self.waiting += self.paced.values()
+        self.paced.clear()
+        self.rate, self.next_at = rate, 0.0
 
     # ------------------------------------------------------------ what is taken
 

@@ -65,6 +65,12 @@ class Connection(HttpToolsProtocol):
         if exchange is not None and exchange.scope is self.scope:
             self.scope["extensions"] = {ANSWER: partial(write_answer, exchange), ABORT: self.transport.abort}
 
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        scope = getattr(self.transport.get_protocol(), "scope", None)
+        if scope is not None:  # the handshake was one
+            scope["extensions"][ABORT] = self.transport.abort
+
     def send_400_response(self, msg: str) -> None:
         self.refuse(InvalidRequest(f"this is not HTTP/1.1: {msg}"))
 

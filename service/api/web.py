@@ -36,6 +36,7 @@ GRACE_SECONDS = 20
 KILL_SECONDS = 24.0
 KEEP_ALIVE_SECONDS = 75  # longer than the usual 60 s of a proxy, so that it never meets a closing connection
 BACKLOG = 2048
+PING_SECONDS = 15.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -131,7 +132,10 @@ def config_of(api: Api) -> uvicorn.Config:
     return uvicorn.Config(
         api,
         http=Connection,
-        ws="none",
+        ws="auto",
+        ws_max_size=4096,  # what clients say over a WebSocket is short
+        ws_ping_interval=PING_SECONDS,
+        ws_per_message_deflate=False,  # it would take 36 KB of every client's, and time for each of them
         lifespan="on",
         interface="asgi3",
         log_config=None,
