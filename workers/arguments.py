@@ -99,6 +99,16 @@ class Arguments:
         except Exception:  # an annotation that cannot be resolved, or that is not true
             return result
 
+    def result_schema(self) -> dict[str, Any] | None:
+        """The JSON Schema of what the function says it returns; None where it says nothing that JSON can carry."""
+        try:
+            (schema,), components = schemas_of(
+                [resolved(inspect.signature(self.function).return_annotation, self.function)]
+            )
+        except Exception:  # no annotation, one that cannot be resolved, or a type of which JSON knows nothing
+            return None
+        return ({**schema, "$defs": components} if components else schema) or None
+
     def _bind_each(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """
         The slow path: argument by argument, to allow 2.0 for an int as JSON Schema does and to find all

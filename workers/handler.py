@@ -126,6 +126,7 @@ class Handler(Submitting[P, R]):
             "backoff": options.backoff,
             "max_crashes": options.max_crashes,
             "result_ttl_seconds": options.result_ttl,
+            "result_schema": self.arguments.result_schema(),
         }
         return {
             "name": self.name,

@@ -42,6 +42,8 @@ from service.api.cors import Cors, Origins
 from service.api.dashboard import Dashboard, is_dashboard
 from service.api.echo import PLACE as ECHO
 from service.api.echo import Echo
+from service.api.handler_tasks import PATH as HANDLER_PATH
+from service.api.handler_tasks import HandlerTasks, leads_here
 from service.api.intake import Intakes
 from service.api.problems import response_of, send_problem, unexpected
 from service.api.queries import check_query
@@ -106,6 +108,7 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/v1/workers/{id}/stop": {"POST": workers.stop_worker},
     "/v1/workers/{id}/resize": {"POST": workers.resize_worker},
     "/v1/handlers": {"GET": workers.list_handlers},
+    HANDLER_PATH: {},
     "/v1/stats": {"GET": stats.get_stats},
     "/v1/overview": {"GET": stats.get_overview},
     "/v1/secrets": {"GET": secrets.list_secrets},
@@ -158,6 +161,7 @@ class Api:
             ("POST", "/v1/tasks"): submit.one,
             ("POST", "/v1/tasks/batch"): submit.batch,
             ("POST", "/v1/tasks/stream"): Stream(intakes, gate),
+            ("POST", HANDLER_PATH): HandlerTasks(submit, gate),
             **dict.fromkeys(((method, PATH) for method in METHODS), Passthrough(submit, gate)),
         }
         routes = [
@@ -187,7 +191,7 @@ class Api:
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lead a request where its path and method lead."""
         path = scope["path"]
-        raw = self.raw.get((scope["method"], PATH if path.startswith(PLACE) else path))
+        raw = self.raw.get((scope["method"], place_of(path)))
         await (raw or self.beside(path))(scope, receive, send)
 
     def beside(self, path: str) -> ASGIApp:
@@ -247,12 +251,19 @@ class Resource:
     async def caller(self, request: Request, method: str, headers: Mapping[bytes, bytes]) -> Caller:
         """Who asks: by key, or by a read token of the task that the path names."""
         raw, query = request.scope["headers"], request.scope["query_string"]
-        if self.path in OPEN:
+        if self.path in OPEN and b"handlers=" not in query:  # which handlers there are is not for everybody
             return OPERATOR
         if method != "GET" or (token := read_tokens.token_in(query, self.path)) is None:
             return self.gate.check(raw, headers)
         self.gate.check_size(raw)
         return await read_tokens.reader(self.runtime, token, request.path_params["id"])
+
+
+def place_of(path: str) -> str:
+    """The path of the contract that *path* is of, if it has parameters and its endpoint is a raw one; else itself."""
+    if path.startswith(PLACE):
+        return PATH
+    return HANDLER_PATH if leads_here(path) else path
 
 
 def pattern_of(path: str) -> str:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from service.api.answers import json_answer
 from service.api.runtime import RETRY_AFTER, Asked
+from service.api.typed_contract import contract_with
 from service.contract import contract, contract_text
 from service.errors import StoreUnavailable
 
@@ -38,8 +39,14 @@ def contract_json() -> bytes:
     return orjson.dumps(contract())
 
 
-async def get_contract_json(_: Asked) -> Response:
-    return Response(contract_json(), media_type="application/json")
+async def get_contract_json(asked: Asked) -> Response:
+    """`GET /openapi.json`; the handlers of the caller's namespace with `handlers=live`."""
+    if "handlers" not in asked.query:
+        return Response(contract_json(), media_type="application/json")
+    runtime = asked.runtime
+    published = await runtime.within(runtime.require_store().workers.published())
+    ours = [one for (namespace, _), one in published.items() if namespace == runtime.namespace]
+    return json_answer(contract_with(ours))
 
 
 async def get_contract_yaml(_: Asked) -> Response:

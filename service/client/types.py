@@ -256,6 +256,7 @@ class Handler(View, frozen=True, kw_only=True):
     queue: str = "default"
     description: str | None = None
     args_schema: dict[str, Any] = {}
+    result_schema: dict[str, Any] | None = None
     workers: int = 0
     retries: int | None = None
     timeout_seconds: float | None = None

@@ -43,7 +43,7 @@ OPERATION_IDS = {
     "listQueues", "getQueue", "updateQueue", "deleteQueue", "pauseQueue", "drainQueue", "resumeQueue",
     "scaleQueue", "purgeQueue", "listRoutes", "putRoutes",
     "getStats", "getOverview", "listWorkers",
-    "getWorker", "quietWorker", "resumeWorker", "stopWorker", "resizeWorker", "listHandlers",
+    "getWorker", "quietWorker", "resumeWorker", "stopWorker", "resizeWorker", "listHandlers", "submitToHandler",
     "sendPost", "sendPut", "sendPatch", "sendDelete",
     "completeAttempt", "failAttempt", "deferAttempt", "sendHeartbeat", "reportProgress", "logLines",
     "createSchedule", "listSchedules", "getSchedule", "putSchedule", "updateSchedule", "deleteSchedule",
