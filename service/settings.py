@@ -98,6 +98,10 @@ class Settings:
     log_level: str = setting("info", "debug, info, warning or error")
     log_format: str = setting("text", "how web, worker and scheduler log: text or json, a line each")
 
+    telemetry: str = setting(
+        "", "traces by OpenTelemetry: otlp (sent to where OTEL_* variables say) or console; empty: none"
+    )
+
     max_body_bytes: int = setting(MIB, "largest body of one request", 1024)
     max_batch_bytes: int = setting(16 * MIB, "largest body of a batch", 1024)
     max_line_bytes: int = setting(MIB, "longest line of a stream", 1024)
@@ -215,6 +219,8 @@ class Settings:
             raise InvalidSetting(f"TASKPOST_LOG_FORMAT={self.log_format}: needs text or json")
         if not set(self.signatures.split(",")) <= {"v1", "v1a"}:
             raise InvalidSetting(f"TASKPOST_SIGNATURES={self.signatures}: needs v1, v1a or v1,v1a")
+        if self.telemetry not in ("", "otlp", "console"):
+            raise InvalidSetting(f"TASKPOST_TELEMETRY={self.telemetry}: needs otlp or console, or to be left out")
         if self.keep_attempts not in ("failed", "all"):
             raise InvalidSetting(f"TASKPOST_KEEP_ATTEMPTS={self.keep_attempts}: needs failed or all")
         check_origins(self.cors_origins)

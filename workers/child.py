@@ -30,6 +30,7 @@ from service.settings import Settings
 from service.store import Store
 from service.store.declarations import Application
 from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, stored_queue
+from service.telemetry import tracer_of
 from workers import frames
 from workers.frames import Frames
 from workers.held import SIZED, HeldTable, monotonic_ms
@@ -95,10 +96,11 @@ class Child:
             resolver=Resolver(self.store.servers),
             redaction=redaction_of(settings.redact_headers),
             keeps_all=settings.keep_attempts == "all",
+            tracer=(tracer := tracer_of(settings, "worker")),
         )
         slots = Slots(lanes.capacity, lanes.busy, lanes.ahead, self.table)
         gate = Gate(self.store, settings, lambda: slots.capacity.get("url", 0))
-        pipeline = Pipeline(self.registry, lanes.pools, push, settings, self.worker, self.store, gate)
+        pipeline = Pipeline(self.registry, lanes.pools, push, settings, self.worker, self.store, gate, tracer)
         self.loops = [
             LeaseLoop(self.store, shard, pipeline, slots, self.table, settings, self.announce_idle)
             for shard in range(self.store.shards)

@@ -17,6 +17,7 @@ import orjson
 
 from service.completion import token_of, url_of
 from service.errors import InvalidArguments, TaskpostError
+from service.figures import AGAIN
 from service.ids import encode_id
 from service.outcome import Accepted, PutOff
 from service.settings import Settings
@@ -25,6 +26,7 @@ from service.store.decisions import Again, Decision, HandOver, decide, report_of
 from service.store.endings import Ending
 from service.store.gone import without_query
 from service.task import Leased, options_of
+from service.telemetry import Tracer
 from workers.context import Context, KeepCheckpoint, ReportProgress
 from workers.handler import Handler
 from workers.log_sender import Unsent
@@ -110,6 +112,7 @@ class Pipeline:
         worker: str,
         store: Store | None = None,
         gate: Gate | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """
         Without a *store*, as in tests, no URL is known to be gone, and none can finish its task later; without a *gate*
@@ -119,7 +122,7 @@ class Pipeline:
         self.gone = None if store is None else store.gone
         self.secret = None if store is None else store.completions.secret
         self.queues = None if store is None else store.queue_book
-        self.gate = gate
+        self.gate, self.tracer = gate, tracer
         self.defaults: dict[str, dict[str, Any]] = {}
 
     def prepare(self, task: Leased, slot: int) -> Attempt:
@@ -139,6 +142,15 @@ class Pipeline:
         return Attempt(task, handler, options, slot)
 
     async def run_attempt(self, attempt: Attempt, ears: Ears, now_ms: Callable[[], int]) -> Decision:
+        """Run *attempt* to its end, and decide; with a span, while traces are asked for."""
+        if self.tracer is None:
+            return await self.attempted(attempt, ears, now_ms)
+        with self.tracer.attempt(attempt.task) as span:
+            decision = await self.attempted(attempt, ears, now_ms)
+            self.tracer.decided(span, *told_of(decision))
+            return decision
+
+    async def attempted(self, attempt: Attempt, ears: Ears, now_ms: Callable[[], int]) -> Decision:
         """Run *attempt* to its end, and decide. What is past its time does not start."""
         if 0 < attempt.task.expires_ms <= now_ms():
             return Ending("expired")
@@ -218,6 +230,15 @@ class Pipeline:
         if isinstance(decision, Ending):
             decision.progress = attempt.progress
         return report_of(attempt.task, decision, attempt.options, self.settings, self.worker, now_ms)
+
+
+def told_of(decision: Decision) -> tuple[str, str]:
+    """What a trace tells of *decision*: the state, or how the task goes on; and the type of its error."""
+    if isinstance(decision, Ending):
+        return decision.state, (decision.error or {}).get("type", "")
+    if isinstance(decision, Again):
+        return AGAIN[decision.kind.decode()], decision.error_type
+    return "handed_over", ""
 
 
 def unknown(attempt: Attempt, now_ms: int) -> Decision:

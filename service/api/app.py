@@ -44,7 +44,7 @@ from service.api.echo import PLACE as ECHO
 from service.api.echo import Echo
 from service.api.handler_tasks import PATH as HANDLER_PATH
 from service.api.handler_tasks import HandlerTasks, leads_here
-from service.api.intake import Intakes
+from service.api.intakes import Intakes
 from service.api.problems import response_of, send_problem, unexpected
 from service.api.queries import check_query
 from service.api.runtime import Asked, Runtime

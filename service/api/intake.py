@@ -48,6 +48,7 @@ class Ready:
     packed: Packed
     known: Known
     of_queue: dict[str, Any]  # the settings of its queue
+    span: Any = None  # while traces are asked for
 
 
 @dataclass(slots=True)
@@ -58,18 +59,6 @@ class Receipt:
     task: dict[str, Any]
     id: bytes
     has_ended: bool = False
-
-
-class Intakes(dict[str, "Intake"]):
-    """The intake of each namespace, made when it is first asked for."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        super().__init__()
-        self.runtime = runtime
-
-    def __missing__(self, namespace: str) -> Intake:
-        made = self[namespace] = Intake(self.runtime.of(namespace))
-        return made
 
 
 class Intake:

@@ -28,6 +28,7 @@ from service.settings import Settings
 from service.showing import show
 from service.store import Store
 from service.task import DEFAULT_NAMESPACE, Snapshot
+from service.telemetry import tracer_of
 
 log = logging.getLogger("taskpost.api")
 
@@ -76,6 +77,7 @@ class Runtime:
         self.store = Store(self.settings)
         self.handlers = Handlers(self.store.handlers, self.settings, self.namespace)
         self.hub = Hub(self.store)
+        self.tracer = tracer_of(self.settings, "web")
         self.patience = Patience()
         self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.starting = asyncio.create_task(self.connect())
@@ -108,6 +110,8 @@ class Runtime:
     async def close(self) -> None:
         self.stop()
         self.starting.cancel()
+        if self.tracer is not None:
+            await asyncio.to_thread(self.tracer.close)
         self.patience.close()
         await self.store.close()
 

@@ -18,7 +18,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.api import bodies
 from service.api.auth import Gate
-from service.api.intake import Intake, Intakes
+from service.api.intake import Intake
+from service.api.intakes import Intakes
 from service.api.lines import Lines
 from service.api.problems import send_problem, unexpected
 from service.api.protocol import ABORT

@@ -15,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 
 from service.api import bodies
 from service.api.auth import Gate
-from service.api.intake import Intake, Intakes, Receipt
+from service.api.intake import Intake, Receipt
+from service.api.intakes import Intakes
 from service.api.problems import RawHeaders, send_body, send_problem, unexpected
 from service.api.protocol import ANSWER
 from service.api.queries import check_query

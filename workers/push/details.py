@@ -35,6 +35,7 @@ class Seen:
 
     call: Call | None = None
     answer: Answer | None = None
+    traceparent: str | None = None  # of its span, while traces are asked for
 
 
 class Details:
