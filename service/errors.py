@@ -19,12 +19,14 @@ Every error Taskpost raises on purpose.
         │   ├── ScheduleNotFound       404 schedule-not-found
         │   ├── BackfillNotFound       404 backfill-not-found
         │   ├── BulkNotFound           404 bulk-not-found
+        │   ├── KeyNotFound            404 key-not-found
         │   └── WorkerNotFound         404 worker-not-found
         ├── MethodNotAllowed           405 method-not-allowed
         ├── Conflict
         │   ├── StateConflict          409 state-conflict
         │   ├── TooManyBackfills       409 too-many-backfills
         │   ├── TooManyBulks           409 too-many-bulks
+        │   ├── TooManyKeys            409 too-many-keys
         │   ├── WorkerStopping         409 worker-stopping
         │   ├── LeaseLost              409 lease-lost
         │   ├── AlreadyExists          409 already-exists
@@ -44,6 +46,7 @@ Every error Taskpost raises on purpose.
         │   ├── InvalidQuery           422 invalid-query
         │   └── IdempotencyMismatch    422 idempotency-mismatch
         ├── QueueFull                  429 queue-full
+        ├── TooManyRequests            429 too-many-requests
         ├── HeadersTooLarge            431 headers-too-large
         ├── InternalError              500 internal-error
         └── Unavailable                (retry later; Retry-After says when)
@@ -172,6 +175,10 @@ class BulkNotFound(NotFound):
     type, title = "bulk-not-found", "No such work on many tasks"
 
 
+class KeyNotFound(NotFound):
+    type, title = "key-not-found", "No such API key"
+
+
 class WorkerNotFound(NotFound):
     type, title = "worker-not-found", "No such worker"
 
@@ -198,6 +205,10 @@ class TooManyBackfills(Conflict):
 
 class TooManyBulks(Conflict):
     type, title = "too-many-bulks", "Too much work on many tasks is under way"
+
+
+class TooManyKeys(Conflict):
+    type, title = "too-many-keys", "There are too many API keys"
 
 
 class WorkerStopping(Conflict):
@@ -270,6 +281,10 @@ class IdempotencyMismatch(Invalid):
 
 class QueueFull(Problem):
     type, status, title = "queue-full", 429, "The queue is full"
+
+
+class TooManyRequests(Problem):
+    type, status, title = "too-many-requests", 429, "The key has used up its rate"
 
 
 class HeadersTooLarge(Problem):

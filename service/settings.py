@@ -59,7 +59,10 @@ class Settings:
     web_processes: int = setting(1, "processes of the API", 1, 64)
     insecure: bool = setting(False, "allow an address beyond loopback without an API key")
     api_key: str = setting(
-        "", "key that every request must bring as `Authorization: Bearer …`; empty asks for none"
+        "", "the operator's key, which may do everything: `Authorization: Bearer …`; others are made by `taskpost keys`"
+    )
+    require_keys: bool = setting(
+        False, "every request needs an API key, also before there is one; allows addresses beyond loopback"
     )
     accept_unknown_handlers: bool = setting(
         False, "accept submissions for handlers that no worker has published"

@@ -15,8 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import completion
 from service.api import (
+    api_keys,
     backfills,
     bulk,
     completions,
@@ -37,7 +37,8 @@ from service.api import (
     tasks,
     workers,
 )
-from service.api.auth import OPERATOR, Caller, Gate
+from service.api.auth import Gate, scope_of
+from service.api.callers import Caller
 from service.api.cors import Cors, Origins
 from service.api.dashboard import Dashboard, is_dashboard
 from service.api.echo import PLACE as ECHO
@@ -111,6 +112,8 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     HANDLER_PATH: {},
     "/v1/stats": {"GET": stats.get_stats},
     "/v1/overview": {"GET": stats.get_overview},
+    "/v1/keys": {"GET": api_keys.list_keys, "POST": api_keys.create_key},
+    "/v1/keys/{id}": {"GET": api_keys.get_key, "DELETE": api_keys.revoke_key},
     "/v1/secrets": {"GET": secrets.list_secrets},
     "/v1/secrets/rotate": {"POST": secrets.rotate_secrets},
     "/v1/endpoints": {"GET": endpoints.list_endpoints},
@@ -140,12 +143,6 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/problems": {"GET": docs.list_problem_types},
     "/problems/{type}": {"GET": docs.get_problem_type},
 }
-# What asks for no key: what anybody may see, and where the token in the path is the key.
-OPEN = frozenset((
-    "/livez", "/readyz", "/openapi.json", "/openapi.yaml", "/docs", "/docs/{file}", "/problems", "/problems/{type}",
-    "/.well-known/openid-configuration", "/.well-known/jwks.json",
-    *(path for path in ROUTES if path.startswith(completion.PATH)),
-))  # fmt: skip
 
 
 class Api:
@@ -153,7 +150,7 @@ class Api:
 
     def __init__(self, settings: Settings) -> None:
         self.runtime = Runtime(settings)
-        gate, intakes = Gate(settings), Intakes(self.runtime)
+        gate, intakes = Gate(self.runtime), Intakes(self.runtime)
         submit = Submit(intakes, gate)
         self.echo = Echo(settings.max_body_bytes) if settings.dev else None
         self.dashboard = Dashboard(is_fresh=settings.dev)
@@ -222,7 +219,11 @@ class Resource:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
-            response = await self.answer(request)
+            method = self.method(request)
+            headers = dict(scope["headers"])
+            caller = await self.caller(request, method, headers)
+            send = self.gate.rates.announced(caller, scope, send)
+            response = await self.answer(request, method, headers, caller)
         except Problem as problem:
             response = response_of(problem, scope)
         except ClientDisconnect:
@@ -231,32 +232,32 @@ class Resource:
             response = response_of(unexpected(exc, scope), scope)
         await response(scope, receive, send)
 
-    async def answer(self, request: Request) -> Response:
+    def method(self, request: Request) -> str:
+        """The method of the contract that is asked for. Raises MethodNotAllowed."""
         method = "GET" if request.method == "HEAD" else request.method
-        endpoint = self.endpoints.get(method)
-        if endpoint is None:
+        if method not in self.endpoints:
             allowed = ", ".join(self.methods)
             raise MethodNotAllowed(
                 f"{shortened(request.method)} is not offered by {self.path}, only {allowed}", headers={"Allow": allowed}
             )
-        raw = request.scope["headers"]
-        headers = dict(raw)
-        caller = await self.caller(request, method, headers)
-        query = check_query(request.scope, self.path, method)
-        runtime = self.runtime.of(caller.namespace)
-        return await endpoint(
-            Asked(runtime, request.path_params, query, request.receive, headers, caller, request.method)
-        )
+        return method
 
     async def caller(self, request: Request, method: str, headers: Mapping[bytes, bytes]) -> Caller:
         """Who asks: by key, or by a read token of the task that the path names."""
         raw, query = request.scope["headers"], request.scope["query_string"]
-        if self.path in OPEN and b"handlers=" not in query:  # which handlers there are is not for everybody
-            return OPERATOR
+        scope = scope_of(self.path, method)
+        if scope is None and b"handlers=" in query:  # which handlers there are is not for everybody
+            scope = "workers:read"
         if method != "GET" or (token := read_tokens.token_in(query, self.path)) is None:
-            return self.gate.check(raw, headers)
+            return await self.gate.admit(raw, headers, scope)
         self.gate.check_size(raw)
         return await read_tokens.reader(self.runtime, token, request.path_params["id"])
+
+    async def answer(self, request: Request, method: str, headers: Mapping[bytes, bytes], caller: Caller) -> Response:
+        query = check_query(request.scope, self.path, method)
+        runtime = self.runtime.of(caller.namespace)
+        asked = Asked(runtime, request.path_params, query, request.receive, headers, caller, request.method)
+        return await self.endpoints[method](asked)
 
 
 def place_of(path: str) -> str:

@@ -40,7 +40,8 @@ class HandlerTasks:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             headers = dict(scope["headers"])
-            intake = self.submit.intakes[self.gate.check(scope["headers"], headers).namespace]
+            caller = await self.gate.admit(scope["headers"], headers, self.submit.scope)
+            send = self.gate.rates.announced(caller, scope, send)
             body = await bodies.read_body(receive, headers, self.settings.max_body_bytes, "body")
             if body:
                 bodies.check_media_type(headers)
@@ -50,7 +51,7 @@ class HandlerTasks:
                 "name": scope["path"][len(PLACE) : -len(END)],
                 "args": arguments_of(body, self.settings.max_depth),
             }
-            await self.submit.take(intake, scope, receive, send, headers, submission)
+            await self.submit.take(caller, scope, receive, send, headers, submission)
         except (InvalidTaskArguments, InvalidSubmission) as problem:
             await send_problem(send, placed(problem), scope)
         except Problem as problem:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from starlette.responses import Response
 
 from service.api.answers import json_answer
-from service.api.auth import Caller
+from service.api.callers import Caller
 from service.api.given import body_of
 from service.api.runtime import Asked, Runtime, task_id
 from service.errors import Unauthorized
@@ -64,4 +64,4 @@ async def reader(runtime: Runtime, token: str, text: str) -> Caller:
         raise Unauthorized("this read token is not one of this task; ask for one: POST /v1/tasks/{id}/read-token")
     if found.expires_ms <= store.tasks.clock.now_ms():
         raise Unauthorized("this read token has expired; ask for another one: POST /v1/tasks/{id}/read-token")
-    return Caller(found.namespace, found.expires_ms)
+    return Caller(found.namespace, "read token", frozenset(("tasks:read",)), expires_ms=found.expires_ms)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive
 
-from service.api.auth import Caller
+from service.api.callers import Caller
 from service.api.hub import Hub
 from service.api.known import Handlers
 from service.called import CallsOfTask

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.api import bodies
 from service.api.auth import Gate
+from service.api.callers import ANYBODY
 from service.api.problems import send_problem, unexpected
 from service.api.submit import Submit
 from service.errors import Problem
@@ -33,14 +34,15 @@ class Passthrough:
             raw, query = scope["headers"], scope["query_string"]
             headers = dict(raw)
             key = key_of(query)
-            caller = self.gate.check(raw, headers if key is None else {b"authorization": b"Bearer " + key})
+            brought = headers if key is None else {b"authorization": b"Bearer " + key}
+            caller = await self.gate.admit(raw, brought, self.submit.scope)
+            send = self.gate.rates.announced(caller, scope, send)
             body = await bodies.read_body(receive, headers, self.most_bytes, "body")
             submission = submission_of(
                 scope["method"], scope["raw_path"].partition(PLACE.encode())[2], query, raw, body,
-                is_authorization_ours=bool(self.gate.key) and key is None,
+                is_authorization_ours=caller is not ANYBODY and key is None,
             )  # fmt: skip
-            intake = self.submit.intakes[caller.namespace]
-            await self.submit.take(intake, scope, receive, send, headers, submission)
+            await self.submit.take(caller, scope, receive, send, headers, submission)
         except Problem as problem:
             await send_problem(send, problem, scope)
         except ClientDisconnect:

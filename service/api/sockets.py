@@ -17,7 +17,8 @@ from starlette.routing import compile_path
 from starlette.types import Message, Receive, Scope, Send
 
 from service.api import read_tokens
-from service.api.auth import Caller, Gate
+from service.api.auth import Gate, scope_of
+from service.api.callers import Caller
 from service.api.cors import Origins
 from service.api.feeds import Feed, feed_of_all, feed_of_one
 from service.api.follower import Follower
@@ -77,7 +78,7 @@ class Sockets:
     async def caller(self, scope: Scope, path: str, named: dict[str, str], headers: dict[bytes, bytes]) -> Caller:
         raw = scope["headers"]
         if (token := read_tokens.token_in(scope["query_string"], path)) is None:
-            return self.gate.check(raw, headers)
+            return await self.gate.admit(raw, headers, scope_of(path, "GET"))
         self.gate.check_size(raw)
         return await read_tokens.reader(self.runtime, token, named["id"])
 

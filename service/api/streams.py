@@ -17,20 +17,22 @@ import orjson
 from starlette.types import Message, Receive, Scope, Send
 
 from service.api import bodies
-from service.api.auth import Gate
+from service.api.auth import Gate, scope_of
+from service.api.callers import Caller
 from service.api.intake import Intake
 from service.api.intakes import Intakes
 from service.api.lines import Lines
 from service.api.problems import send_problem, unexpected
 from service.api.protocol import ABORT
 from service.api.submit import shown_receipt
-from service.errors import Problem
+from service.errors import Problem, TooManyRequests
 
 log = logging.getLogger("taskpost.api")
 
 MOST_LINES = 128
 MOST_BYTES = 1 << 20
 STALL_SECONDS = 60.0
+MOST_PAUSE_SECONDS = 5  # a stream that is faster than its key's rate is held back so long, and then refused
 LAST_SECONDS = 1.0
 LINES = (b"content-type", b"application/x-ndjson")
 START: Message = {"type": "http.response.start", "status": 200, "headers": [LINES, (b"x-accel-buffering", b"no")]}
@@ -42,18 +44,20 @@ class Stream:
     def __init__(self, intakes: Intakes, gate: Gate) -> None:
         self.intakes, self.gate, self.runtime = intakes, gate, intakes.runtime
         self.settings = self.runtime.settings
+        self.scope = scope_of("/v1/tasks/stream", "POST")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             headers = dict(scope["headers"])
-            intake = self.intakes[self.gate.check(scope["headers"], headers).namespace]
+            caller = await self.gate.admit(scope["headers"], headers, self.scope)
+            send = self.gate.rates.announced(caller, scope, send)
             bodies.check_media_type(headers, is_lines=True)
             self.runtime.require_store()
         except Problem as problem:
             await send_problem(send, problem, scope)
             return
         try:
-            await self.run(intake, receive, send)
+            await self.run(caller, headers, receive, send)
         except TimeoutError:
             log.warning("a client did not read the receipts of its stream; the connection is closed")
             # A mere close would wait for the client to read what was written.
@@ -62,7 +66,7 @@ class Stream:
             unexpected(exc, scope)
             raise  # the answer has begun: the server can only break the connection
 
-    async def run(self, intake: Intake, receive: Receive, send: Send) -> None:
+    async def run(self, caller: Caller, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         """Receipts until the client has sent all, is gone, or this process stops."""
         lines, index = Lines(self.settings.max_line_bytes), 0
         reading: asyncio.Future[Any] = asyncio.ensure_future(receive())
@@ -83,7 +87,8 @@ class Stream:
                 if not more:
                     arrived += lines.end()
                 for group in groups(arrived):
-                    await self.answer(intake, send, index, group)
+                    refusal = await self.refusal(caller, headers, len(group))
+                    await self.answer(self.intakes[caller.namespace], send, index, group, refusal)
                     index += len(group)
                 if more:
                     reading = asyncio.ensure_future(receive())
@@ -91,9 +96,26 @@ class Stream:
             reading.cancel()
         await send({"type": "http.response.body", "body": b""})
 
-    async def answer(self, intake: Intake, send: Send, index: int, group: list[bytes | None]) -> None:
-        """Store a group and send its receipts."""
-        submissions = [self.parse(line) for line in group]
+    async def refusal(self, caller: Caller, headers: dict[bytes, bytes], lines: int) -> Problem | None:
+        """Why the next *lines* are not taken: the key was revoked meanwhile, or has used up its rate for a while."""
+        while True:
+            try:
+                await self.gate.again(caller, headers)
+                self.gate.rates.count(caller, lines - 1)
+                return None
+            except TooManyRequests as problem:
+                seconds = int(problem.headers["Retry-After"])
+                if seconds > MOST_PAUSE_SECONDS or self.runtime.stopped.done():
+                    return problem
+                await asyncio.wait({self.runtime.stopped}, timeout=seconds)
+            except Problem as problem:
+                return problem
+
+    async def answer(
+        self, intake: Intake, send: Send, index: int, group: list[bytes | None], refusal: Problem | None
+    ) -> None:
+        """Store a group, or do not because of *refusal*, and send its receipts."""
+        submissions = [refusal or self.parse(line) for line in group]
         receipts = await intake.submit_all(await intake.prepare_all(submissions))
         text = b"".join([orjson.dumps(shown_receipt(index + n, one)) + b"\n" for n, one in enumerate(receipts)])
         await self.hand_over(send, text)

@@ -14,8 +14,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from service.api import bodies
-from service.api.auth import Gate
-from service.api.intake import Intake, Receipt
+from service.api.auth import Gate, scope_of
+from service.api.callers import Caller
+from service.api.intake import Receipt
 from service.api.intakes import Intakes
 from service.api.problems import RawHeaders, send_body, send_problem, unexpected
 from service.api.protocol import ANSWER
@@ -36,18 +37,20 @@ class Submit:
     def __init__(self, intakes: Intakes, gate: Gate) -> None:
         self.intakes, self.gate = intakes, gate
         self.settings = intakes.runtime.settings
+        self.scope = scope_of("/v1/tasks", "POST")
 
     async def one(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /v1/tasks`"""
         try:
             headers = dict(scope["headers"])
-            intake = self.intakes[self.gate.check(scope["headers"], headers).namespace]
+            caller = await self.gate.admit(scope["headers"], headers, self.scope)
+            send = self.gate.rates.announced(caller, scope, send)
             bodies.check_media_type(headers)
             body = await bodies.read_body(receive, headers, self.settings.max_body_bytes, "body")
             if scope["query_string"]:
                 check_query(scope, "/v1/tasks", "POST")
             submission = bodies.parse(body, self.settings.max_depth)
-            await self.take(intake, scope, receive, send, headers, submission)
+            await self.take(caller, scope, receive, send, headers, submission)
         except Problem as problem:
             await send_problem(send, problem, scope)
         except ClientDisconnect:
@@ -56,9 +59,10 @@ class Submit:
             await send_problem(send, unexpected(exc, scope), scope)
 
     async def take(
-        self, intake: Intake, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], submission: Any
+        self, caller: Caller, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], submission: Any
     ) -> None:
-        """Submit *submission* to *intake* with what the request's *headers* add to it, and answer."""
+        """Submit *submission* of *caller* with what the request's *headers* add to it, and answer."""
+        intake = self.intakes[caller.namespace]
         if b"idempotency-key" in headers:
             merge_key(submission, scope["headers"])
         if b"traceparent" in headers:
@@ -97,12 +101,15 @@ class Submit:
         """`POST /v1/tasks/batch`"""
         try:
             headers = dict(scope["headers"])
-            intake = self.intakes[self.gate.check(scope["headers"], headers).namespace]
+            caller = await self.gate.admit(scope["headers"], headers, self.scope)
+            send = self.gate.rates.announced(caller, scope, send)
             bodies.check_media_type(headers)
             body = await bodies.read_body(receive, headers, self.settings.max_batch_bytes, "batch")
             if scope["query_string"]:
                 check_query(scope, "/v1/tasks/batch", "POST")
             submissions = self.parse_batch(body)
+            self.gate.rates.count(caller, len(submissions) - 1)
+            intake = self.intakes[caller.namespace]
             intake.runtime.require_store()
             receipts = await intake.submit_all(await intake.prepare_all(submissions))
             shown = [shown_receipt(index, one) for index, one in enumerate(receipts)]

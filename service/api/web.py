@@ -63,11 +63,12 @@ def serve(settings: Settings) -> int:
 
 def check_address(settings: Settings) -> None:
     """Raises InvalidSetting for an address that others can reach, unless there is a key or we are told to."""
-    if settings.api_key or settings.insecure or is_loopback(settings.host):
+    if settings.api_key or settings.require_keys or settings.insecure or is_loopback(settings.host):
         return
     raise InvalidSetting(
         f"TASKPOST_HOST={settings.host}: others can reach this address, and there is no API key. Set TASKPOST_API_KEY, "
-        "or say that everybody may submit tasks: --insecure (TASKPOST_INSECURE=1)."
+        "or TASKPOST_REQUIRE_KEYS=1 and make keys with `taskpost keys create`, or say that everybody may submit tasks: "
+        "--insecure (TASKPOST_INSECURE=1)."
     )
 
 

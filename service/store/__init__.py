@@ -16,6 +16,7 @@ from service.errors import InvalidSetting, StoreUnavailable, TaskpostError
 from service.settings import Settings
 from service.store import keys
 from service.store.alarms import Alarms
+from service.store.api_keys import ApiKeys
 from service.store.attempts import Attempts
 from service.store.backfills import Backfills
 from service.store.bulks import Bulks
@@ -75,6 +76,7 @@ class Store:
         self.declarations = Declarations(self.schedules)
         self.traffic = Traffic(self.scripts, self.tasks.clock)
         self.secrets = Secrets(self.scripts, self.tasks.clock)
+        self.api_keys = ApiKeys(self.scripts, self.tasks.clock)
         self.events = Events(connect(settings, wait_seconds=BLOCK_MS / 1000), 1)
         self.wakes = WakeReader(connect(settings, wait_seconds=BLOCK_SECONDS), self.scripts)
         self.pages = Pages(self.tasks, self.queues)

@@ -25,6 +25,7 @@ Document = dict[str, Any]
 FRESH_SECONDS = 3.0
 KEYS = {
     "S": keys.SECRETS, "E": keys.ENDPOINTS, "Q": keys.QUEUE_SETTINGS, "B": keys.BULKS, "A": keys.ALARMS,
+    "K": keys.API_KEYS,
 }  # fmt: skip
 VERSION = "#"  # a field that counts changes; no field of ours can be called so
 

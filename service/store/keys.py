@@ -65,6 +65,9 @@ names that depend on a task or a queue from that prefix; their headers list whic
     alarms                    hash    type and key -> an alarm that rings, see alarms.py; # -> changes (shard 0)
     bulk:<id>.<part>          string  of such work that makes tasks: number of the last slice made in this shard, the
                                       time in its ids, how many
+    keys  used                hash    id of an API key -> what is kept of it, see apikeys.py; # -> changes; id -> when
+                                      it was last used, to the minute (shard 0)
+    rate:<id>                 string  until when a key with a rate limit has used it up, microseconds (shard 0)
 
 An *entry* of a list is a type byte (`T`, a task), the generation and the id; an entry of `due` has priority and
 lane behind it, and its type is `L` for a task that waits in a line, `F` for a ticket, which has the flow key's hash in
@@ -214,6 +217,8 @@ CALLS = prefix(0) + "calls"
 CIRCUITS = prefix(0) + "circuits"
 BULKS = prefix(0) + "bulks"
 ALARMS = prefix(0) + "alarms"
+API_KEYS = prefix(0) + "keys"
+KEY_USES = prefix(0) + "used"
 
 
 def application(namespace: str, name: str) -> str:

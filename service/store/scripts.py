@@ -24,7 +24,7 @@ NAMES = (
     "submit", "step", "amend", "extend", "beat", "reap", "end", "progress", "log", "checkpoint", "read", "attempts",
     "forget", "sweep", "retire", "flow", "tidy", "prune", "replace", "limit", "yielding", "tell", "save", "due", "fire",
     "backfill", "fill", "abandon", "spawn", "discard",
-    "calls", "probe", "mend", "gauge", "condense", "history", "oldest",
+    "calls", "probe", "mend", "gauge", "condense", "history", "oldest", "ration",
 )  # fmt: skip
 # Finishing needs memory too: only scripts that take in work may be refused for want of it.
 ADDS_WORK = ("submit", "fire", "fill", "spawn")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from service.api.app import Api
 from service.api.web import Server, config_of, listen
 from service.settings import Settings
 from service.store import Store
+from tests.servers import DEADLINE_SECONDS
 
 
 def handler(name: str, **args: str) -> dict[str, Any]:
@@ -123,6 +124,16 @@ async def serving(redis_url: str, *, is_ready: bool = True, **settings: Any) -> 
         yield started
     finally:
         await started.close()
+
+
+async def until_async(claim: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Wait until *claim* holds."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + DEADLINE_SECONDS
+    while not await claim():
+        if loop.time() > deadline:
+            raise TimeoutError(f"{what} did not come true within {DEADLINE_SECONDS:g} s")
+        await asyncio.sleep(0.02)
 
 
 async def publish(store: Store, handlers: list[dict[str, Any]] | None = None) -> None:

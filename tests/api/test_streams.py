@@ -47,10 +47,11 @@ class Talk:
 
 
 @asynccontextmanager
-async def talk(api: Serving) -> AsyncIterator[Talk]:
-    """A stream whose answer has begun."""
+async def talk(api: Serving, key: str = "") -> AsyncIterator[Talk]:
+    """A stream whose answer has begun, for who brings *key*."""
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
-    writer.write(b"POST /v1/tasks/stream HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    brought = b"Authorization: Bearer %b\r\n" % key.encode() if key else b""
+    writer.write(b"POST /v1/tasks/stream HTTP/1.1\r\nHost: a\r\n%bTransfer-Encoding: chunked\r\n\r\n" % brought)
     talking = Talk(reader, writer)
     talking.head = await reader.readuntil(b"\r\n\r\n")
     try:

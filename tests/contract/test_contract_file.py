@@ -28,7 +28,8 @@ REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback", "Rotation", "
             "EndpointAuth", "EndpointChange", "EndpointEnabling", "EndpointDisabling", "EndpointTest",
             "Rescheduling", "BulkCancel", "BulkReplay", "BulkReschedule", "BulkPriority", "BulkDelete", "Canary",
             "ReplayEdits", "TaskFilter", "QueueSettings", "QueueStop", "QueuePurge", "RouteTable", "Route",
-            "ScheduleDefinition", "SchedulePreview", "BackfillRequest", "CalendarInterval",
+            "ScheduleDefinition", "SchedulePreview", "BackfillRequest", "CalendarInterval", "ApiKeyRequest",
+            "RateLimitRequest", "Scope",
             "CompletionFailure", "CompletionDeferral", "CompletionProgress", "CompletionLog",
             "CompletionLine", "ReadTokenRequest")  # fmt: skip
 LENIENT = ("CompletionFailure",)  # an error is taken as it was thrown
@@ -51,7 +52,8 @@ OPERATION_IDS = {
     "listEndpoints", "getEndpoint", "updateEndpoint", "enableEndpoint", "disableEndpoint", "testEndpoint",
     "listBulk", "getBulk", "abortBulk", "bulkCancel", "bulkReplay", "bulkReschedule", "bulkPriority", "bulkDelete",
     "backfillSchedule", "listBackfills", "getBackfill", "abortBackfill",
-    "listSecrets", "rotateSecrets", "getEndpointAuth", "putEndpointAuth", "deleteEndpointAuth",
+    "listSecrets", "rotateSecrets", "listKeys", "createKey", "getKey", "revokeKey",
+    "getEndpointAuth", "putEndpointAuth", "deleteEndpointAuth",
     "streamEvents", "streamTaskEvents", "createReadToken",
     "getOpenidConfiguration", "getKeySet", "getLiveness", "getReadiness", "getContractJson", "getContractYaml",
     "getDocs", "getDocsFile", "listProblemTypes", "getProblemType",

@@ -28,7 +28,7 @@ LINES = (ROOT / "service/store/lua/lines.lua").read_text()
 # Each line may import itself and the lines above it.
 LAYERS = [
     (
-        "errors ids ties flow task due served plain outcome received completion showing attempts logs retry "
+        "errors ids ties apikeys flow task due served plain outcome received completion showing attempts logs retry "
         "recurrence settings signing identity endpoint credentials egress children ports contract "
         "redaction submission packing passthrough templates schedule backfill occurrences search bulk "
         "replaying routing planning declared explaining request curl called "
