@@ -47,6 +47,7 @@ COMMANDS = {
     "reschedule": Command("service.cli_tasks", "_reschedule", "change when waiting tasks start, and their priority"),
     "delete": Command("service.cli_tasks", "_delete", "delete tasks that have ended"),
     "list": Command("service.cli_tasks", "_list", "list tasks by state, queue, name, error, time and more"),
+    "tail": Command("service.cli_tail", "", "show what happens to tasks, as it happens"),
     "bulk": Command("service.cli_bulk", "", "cancel, replay, reschedule or delete all tasks that a filter means"),
     "queues": Command("service.cli_tasks", "_queues", "list queues, with what waits in them"),
     "stats": Command("service.cli_stats", "_stats", "tell what tasks did in a time: counts, times, errors"),

@@ -39,6 +39,7 @@ from service.client.errors import (
     VersionConflict,
     WaitTimedOut,
 )
+from service.client.live import Event, EventFilters, ReadToken
 from service.client.options import Options, Submission
 from service.client.schedules import Backfill, BackfillCount, Occurrence, Preview, Schedule, ScheduleRun
 from service.client.search import Filters
@@ -78,6 +79,8 @@ __all__ = [
     "ConnectFailed",
     "Edits",
     "Endpoint",
+    "Event",
+    "EventFilters",
     "Explanation",
     "Filters",
     "FiredBy",
@@ -93,6 +96,7 @@ __all__ = [
     "Preview",
     "Progress",
     "Queue",
+    "ReadToken",
     "Receipt",
     "Refused",
     "ResultGone",

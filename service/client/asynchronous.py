@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Unpack
 import httpx
 
 from service.client.asynchronous_bulk import AsyncBulks
+from service.client.asynchronous_live import AsyncLiveReader
 from service.client.asynchronous_schedules import AsyncSchedules
 from service.client.asynchronous_statistics import AsyncStatisticsReader
 from service.client.bulk import Edits
@@ -39,7 +40,7 @@ T = TypeVar("T")
 List = builtins.list  # in the class below `list` is a method
 
 
-class AsyncTaskpost(AsyncSchedules, AsyncBulks, AsyncStatisticsReader):
+class AsyncTaskpost(AsyncSchedules, AsyncBulks, AsyncStatisticsReader, AsyncLiveReader):
     """
     The API, for asyncio: the methods of `Taskpost`, to be awaited. Use it in one event loop, with `async with`.
 

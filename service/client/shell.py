@@ -14,6 +14,7 @@ import httpx
 from service.client.bulk import BulkCalls
 from service.client.calls import Calls, Request
 from service.client.errors import ConnectFailed, NoAnswer
+from service.client.live import SILENCE_SECONDS, LiveCalls
 from service.client.schedule_calls import ScheduleCalls
 from service.client.statistics import StatisticsCalls
 from service.client.types import Task
@@ -31,6 +32,7 @@ class Shell:
         self._bulks = BulkCalls(self._calls)
         self._schedules = ScheduleCalls(self._calls)
         self._statistics = StatisticsCalls(self._calls)
+        self._live = LiveCalls(self._calls)
         self._timeout_seconds = timeout_seconds
 
     @property
@@ -53,6 +55,11 @@ class Shell:
             "headers": dict(request.headers),
             "timeout": timeout,
         }
+
+    def streamed(self, request: Request) -> dict[str, Any]:
+        """The arguments of `httpx.Client.stream`, for an answer without end that is never silent for long."""
+        timeout = httpx.Timeout(self._timeout_seconds, read=SILENCE_SECONDS)
+        return {**self.sent(request), "timeout": timeout}
 
     def failed(self, request: Request, exc: httpx.TransportError) -> ConnectFailed | NoAnswer:
         reason = str(exc) or type(exc).__name__
