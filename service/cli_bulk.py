@@ -20,6 +20,7 @@ from service.cli_show import show_tasks
 from service.cli_tasks import add_api, client, for_each, print_list
 from service.client.blocking import Taskpost
 from service.client.bulk import Bulk, BulkCount
+from service.client.search import Filters
 
 WORK = ("cancel", "replay", "reschedule", "priority", "delete")
 ACTIONS = ("list", "show", "abort", *WORK)
@@ -71,7 +72,7 @@ def run(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
         if options.action in ("show", "abort"):
             read = api.bulk if options.action == "show" else api.abort_bulk
             return for_each(options, screen, lambda id_: print_bulk(options, screen, read(id_)))
-        return do(options, screen, api)
+        return carry(options, screen, api, options.action, filters(options), asked(options))
 
 
 def check_options(options: Namespace) -> None:
@@ -108,15 +109,16 @@ def asked(options: Namespace) -> dict[str, Any]:
     return given
 
 
-def do(options: Namespace, screen: Screen, api: Taskpost) -> int:
-    """Count, ask, begin, wait."""
-    wanted, given = filters(options), asked(options)
+def carry(
+    options: Namespace, screen: Screen, api: Taskpost, action: str, wanted: Filters, given: Mapping[str, Any]
+) -> int:
+    """Count what is *wanted*, ask, begin the *action*, wait."""
     if options.count or not options.yes:
-        count = api.count_bulk(options.action, wanted, **given)
+        count = api.count_bulk(action, wanted, **given)
         show_count(options, screen, count)
-        if options.count or not count.matched or not confirmed(options, screen, count):
+        if options.count or not count.matched or not confirmed(action, screen, count):
             return 0
-    bulk = api.begin_bulk(options.action, wanted, **given)
+    bulk = api.begin_bulk(action, wanted, **given)
     if options.detach:
         print_bulk(options, screen, bulk)
         return 0
@@ -129,12 +131,12 @@ def do(options: Namespace, screen: Screen, api: Taskpost) -> int:
     return ABORTED if bulk.state == "aborted" else 0
 
 
-def confirmed(options: Namespace, screen: Screen, count: BulkCount) -> bool:
+def confirmed(action: str, screen: Screen, count: BulkCount) -> bool:
     """Whether somebody says yes."""
     if not sys.stdin.isatty():
         screen.note("nothing was done; --yes does it without asking")
         return False
-    screen.note(f"{options.action} {told(count)}? [y/N]")
+    screen.note(f"{action} {told(count)}? [y/N]")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 

@@ -1,5 +1,5 @@
 """
-Tasks, queues, workers and handlers as `cli_screen` shows them.
+Tasks, workers and handlers as `cli_screen` shows them.
 
 Owns which facts are shown, and in what order. Refuses to fetch anything.
 The fact to know: what is long is cut here for people; `--json` shows everything.
@@ -15,7 +15,7 @@ import orjson
 
 from service.cli_screen import Column, Screen, clean, clock, one_line, relative, span
 from service.client.calls import MADE_UP_KEY
-from service.client.types import Handler, Queue, Task, TaskError, Worker
+from service.client.types import Handler, Task, TaskError, Worker
 from service.terminal import signature
 
 MOST_LINES = 20
@@ -158,22 +158,6 @@ def when(task: Task, now: datetime) -> str:
     if task.state in ("running", "cancelling"):
         return relative(task.started_at, now)
     return relative(task.run_at, now)
-
-
-def show_queues(screen: Screen, queues: Sequence[Queue]) -> None:
-    columns = [Column("QUEUE", shrinks=True), *(Column(one, is_right=True) for one in ("QUEUED", "SCHEDULED"))]
-    columns += [Column("RUNNING", is_right=True), Column("OLDEST", is_right=True)]
-    rows = [
-        (
-            one_line(one.name),
-            f"{one.queued:,}",
-            f"{one.scheduled:,}",
-            f"{one.running:,}",
-            "" if one.oldest_seconds is None else span(one.oldest_seconds),
-        )
-        for one in queues
-    ]
-    screen.table(columns, rows)
 
 
 def show_workers(screen: Screen, workers: Sequence[Worker], now: datetime) -> None:

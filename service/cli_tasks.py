@@ -1,5 +1,5 @@
 """
-`taskpost get | wait | cancel | delete | list | queues | handlers`: the API, readably.
+`taskpost get | wait | cancel | delete | list | handlers`: the API, readably.
 
 The fact to know: `--json` prints what the API says, one object a line, lists too (NDJSON), as programs like to read it.
 """
@@ -17,7 +17,7 @@ import orjson
 from service import cli_values as values
 from service.cli_screen import Screen, clean
 from service.cli_search import add_edits, add_filters, edits, filters
-from service.cli_show import show_handlers, show_queues, show_task, show_tasks
+from service.cli_show import show_handlers, show_task, show_tasks
 from service.cli_wait import FAULT, wait
 from service.client.blocking import Taskpost
 from service.client.errors import ApiError
@@ -248,14 +248,7 @@ def define_plain(description: str) -> Callable[[ArgumentParser], None]:
     return define
 
 
-define_queues = define_plain("List the queues, with what waits in them and for how long.")
 define_handlers = define_plain("List the handlers that workers have published, with their arguments.")
-
-
-def run_queues(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
-    with client(options, env) as api:
-        found = api.queues()
-    return print_list(options, screen, found, lambda: show_queues(screen, found), "no queue has had a task yet")
 
 
 def run_handlers(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:

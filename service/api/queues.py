@@ -90,7 +90,7 @@ def shown(name: str, counts: dict[str, Any], settings: Settings) -> dict[str, An
             f"{stop}_reason": told["reason"] if told else None,
             f"{stop}_by": told["by"] if told else None,
         }
-    return {**queue, "settings": visible(settings)}
+    return {**queue, "version": version_of(settings), "settings": visible(settings)}
 
 
 def visible(settings: Settings) -> Settings:

@@ -41,6 +41,7 @@ from service.client.errors import (
 )
 from service.client.live import Event, EventFilters, ReadToken
 from service.client.options import Options, Submission
+from service.client.queues import Queue, QueueScale, QueueSettings, Route
 from service.client.schedules import Backfill, BackfillCount, Occurrence, Preview, Schedule, ScheduleRun
 from service.client.search import Filters
 from service.client.statistics import Overview, Statistics
@@ -54,7 +55,6 @@ from service.client.types import (
     HttpCall,
     LogLine,
     Progress,
-    Queue,
     Receipt,
     Secret,
     Task,
@@ -96,10 +96,13 @@ __all__ = [
     "Preview",
     "Progress",
     "Queue",
+    "QueueScale",
+    "QueueSettings",
     "ReadToken",
     "Receipt",
     "Refused",
     "ResultGone",
+    "Route",
     "Schedule",
     "ScheduleRun",
     "Secret",

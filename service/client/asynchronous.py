@@ -13,6 +13,7 @@ import httpx
 
 from service.client.asynchronous_bulk import AsyncBulks
 from service.client.asynchronous_live import AsyncLiveReader
+from service.client.asynchronous_queues import AsyncQueueKeeper
 from service.client.asynchronous_schedules import AsyncSchedules
 from service.client.asynchronous_statistics import AsyncStatisticsReader
 from service.client.bulk import Edits
@@ -27,7 +28,6 @@ from service.client.types import (
     Attempt,
     Explanation,
     Handler,
-    Queue,
     Receipt,
     Rescheduling,
     Secret,
@@ -40,7 +40,7 @@ T = TypeVar("T")
 List = builtins.list  # in the class below `list` is a method
 
 
-class AsyncTaskpost(AsyncSchedules, AsyncBulks, AsyncStatisticsReader, AsyncLiveReader):
+class AsyncTaskpost(AsyncSchedules, AsyncBulks, AsyncQueueKeeper, AsyncStatisticsReader, AsyncLiveReader):
     """
     The API, for asyncio: the methods of `Taskpost`, to be awaited. Use it in one event loop, with `async with`.
 
@@ -161,14 +161,6 @@ class AsyncTaskpost(AsyncSchedules, AsyncBulks, AsyncStatisticsReader, AsyncLive
         while not listing.is_over:
             for one in await self._run(listing.more()):
                 yield one
-
-    async def change_queue(self, queue: str, settings: Mapping[str, Any]) -> Queue:
-        """As `Taskpost.change_queue`."""
-        return await self._run(self._calls.change_queue(queue, settings))
-
-    async def queues(self) -> List[Queue]:
-        """As `Taskpost.queues`."""
-        return await self._run(self._calls.everything(Queue, "/v1/queues"))
 
     async def workers(self) -> List[Worker]:
         """As `Taskpost.workers`."""

@@ -13,6 +13,7 @@ import httpx
 
 from service.client.blocking_bulk import Bulks
 from service.client.blocking_live import LiveReader
+from service.client.blocking_queues import QueueKeeper
 from service.client.blocking_schedules import Schedules
 from service.client.blocking_statistics import StatisticsReader
 from service.client.bulk import Edits
@@ -27,7 +28,6 @@ from service.client.types import (
     Attempt,
     Explanation,
     Handler,
-    Queue,
     Receipt,
     Rescheduling,
     Secret,
@@ -40,7 +40,7 @@ T = TypeVar("T")
 List = builtins.list  # in the class below `list` is a method
 
 
-class Taskpost(Schedules, Bulks, StatisticsReader, LiveReader):
+class Taskpost(Schedules, Bulks, QueueKeeper, StatisticsReader, LiveReader):
     """
     The API, for synchronous code. Safe to share between threads; close it, or use it with `with`.
 
@@ -177,14 +177,6 @@ class Taskpost(Schedules, Bulks, StatisticsReader, LiveReader):
         listing = Listing(self._calls, Task, "/v1/tasks", filters_of(filters), limit)
         while not listing.is_over:
             yield from self._run(listing.more())
-
-    def change_queue(self, queue: str, settings: Mapping[str, Any]) -> Queue:
-        """Change settings of a queue by name, such as `{"callback": {"url": …}}`; None takes one away."""
-        return self._run(self._calls.change_queue(queue, settings))
-
-    def queues(self) -> List[Queue]:
-        """The queues, by name, with what waits in them."""
-        return self._run(self._calls.everything(Queue, "/v1/queues"))
 
     def workers(self) -> List[Worker]:
         """The live workers, oldest first."""

@@ -35,7 +35,7 @@ from service.client.errors import (
     read_problem,
 )  # fmt: skip
 from service.client.submission import document, encode, plain
-from service.client.types import Attempt, Explanation, Page, Queue, Seconds, Secret, Task, View, view
+from service.client.types import Attempt, Explanation, Page, Seconds, Secret, Task, View, view
 from service.client.workers import WorkerCommand, WorkerDetail
 from service.endpoint import endpoint_of
 from service.errors import InvalidSetting
@@ -221,10 +221,6 @@ class Calls:
 
     def attempts(self, id_: str) -> Steps[list[Attempt]]:
         return (yield from self.everything(Attempt, f"{task_path(id_)}/attempts"))
-
-    def change_queue(self, queue: str, settings: Mapping[str, Any]) -> Steps[Queue]:
-        path, headers = f"/v1/queues/{quote(queue, safe='')}", {"content-type": "application/json"}
-        return (yield from self.read(Queue, Request("PATCH", path, encode(settings), headers)))
 
     # ------------------------------------------------------------ workers
 

@@ -115,7 +115,7 @@ class ResultGone(ApiError):
 
 
 class VersionConflict(ApiError):
-    """The schedule is of another version than was asked for; `problem["version"]` says which, if it exists."""
+    """The schedule or queue is of another version than was asked for; `problem["version"]` says which, if it exists."""
 
 
 class Unavailable(ApiError):

@@ -97,6 +97,6 @@ class ScheduleCalls:
         return view(Schedule, parsed(answer))
 
 
-def guarded(if_version: int | None) -> dict[str, str]:
-    """The header that lets a request pass only while the schedule is of this version."""
+def guarded(if_version: int | str | None) -> dict[str, str]:
+    """The header that lets a request pass only while what it changes is of this version."""
     return {} if if_version is None else {"if-match": f'"{if_version}"'}

@@ -15,6 +15,7 @@ from service.client.bulk import BulkCalls
 from service.client.calls import Calls, Request
 from service.client.errors import ConnectFailed, NoAnswer
 from service.client.live import SILENCE_SECONDS, LiveCalls
+from service.client.queues import QueueCalls
 from service.client.schedule_calls import ScheduleCalls
 from service.client.statistics import StatisticsCalls
 from service.client.types import Task
@@ -31,6 +32,7 @@ class Shell:
         self._calls = Calls(settings.url, settings.api_key, retries)
         self._bulks = BulkCalls(self._calls)
         self._schedules = ScheduleCalls(self._calls)
+        self._queues = QueueCalls(self._calls)
         self._statistics = StatisticsCalls(self._calls)
         self._live = LiveCalls(self._calls)
         self._timeout_seconds = timeout_seconds

@@ -220,17 +220,6 @@ class Explanation(View, frozen=True, kw_only=True):
     reasons: list[Reason] = []
 
 
-class Queue(View, frozen=True, kw_only=True):
-    """A queue, and what waits in it. *oldest_seconds* is None when nothing is queued."""
-
-    name: str
-    queued: int = 0
-    scheduled: int = 0
-    running: int = 0
-    oldest_seconds: float | None = None
-    settings: dict[str, Any] = {}
-
-
 class Worker(View, frozen=True, kw_only=True):
     """A live worker. *slots* says by lane how many tasks it can run at once."""
 

@@ -137,8 +137,14 @@ TESTS: dict[str, list[str]] = {
         EAGER + "test_the_environment_can_ask_for_it",
     ],
     "`celery.contrib.pytest`": ["workers/test_plugin.py::test_the_fixtures_work_in_a_project_of_its_own"],
-    "`task_routes`, `task_queues`": [HERE + "test_a_queue_is_declared_with_the_handler_and_chosen_for_one_call"],
-    "`task_create_missing_queues = False`": ["faults/test_wakes.py::test_a_new_queue_is_served_at_once"],
+    "`task_routes`, `task_queues`": [
+        HERE + "test_a_queue_is_declared_with_the_handler_and_chosen_for_one_call",
+        "api/test_routes.py::test_a_route_goes_before_the_queue_of_the_handler",
+    ],
+    "`task_create_missing_queues = False`": [
+        "api/test_routes.py::test_queues_must_be_declared_where_that_is_asked_for",
+        "faults/test_wakes.py::test_a_new_queue_is_served_at_once",
+    ],
     "`setup_logging`, `-l`": [
         "unit/test_logs.py::test_json_is_one_object_a_line_with_the_task_in_fields_of_its_own",
         "unit/test_logs.py::test_a_configuration_that_was_there_first_stays",
