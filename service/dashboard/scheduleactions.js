@@ -27,7 +27,7 @@ function Preview({ values }) {
     const timer = setTimeout(async () => {
       const timing = timingOf(values);
       if (!timing.cron && !timing.every_seconds) { setShown({ items: [] }); return; }
-      await post("/v1/schedules/preview?count=5", timing).then(setShown, (cause) => { if (!(cause instanceof Problem)) throw cause; setShown({ problem: cause, items: [] }); });
+      await post("/v1/schedules/preview", { ...timing, count: 5 }).then(setShown, (cause) => { if (!(cause instanceof Problem)) throw cause; setShown({ problem: cause, items: [] }); });
     }, 250);
     return () => clearTimeout(timer);
   }, [values.cron, values.every_seconds, values.timezone]);

@@ -30,9 +30,9 @@ export function Overview() {
     ${overview.data && html`<${Machine} overview=${overview.data} />`}`;
 }
 
-const Warnings = ({ warnings }) => warnings.length > 0 && html`<ul class="warnings" role="alert" aria-label="Warnings">${warnings.map((one) => html`<li><${Icon} name="warning" />${one}</li>`)}</ul>`;
+const Warnings = ({ warnings }) => warnings.length > 0 && html`<div role="alert"><ul class="warnings" aria-label="Warnings">${warnings.map((one) => html`<li><${Icon} name="warning" />${one}</li>`)}</ul></div>`;
 
-const Now = ({ overview: { tasks }, totals }) => html`<div class="figures">
+const Now = ({ overview: { tasks }, totals }) => html`<div class="figures eight">
   <${Figure} label="Running" value=${compact(tasks.running)} note="now" href=${to("/tasks", { q: "state:running" })} />
   <${Figure} label="Queued" value=${compact(tasks.queued)} tone=${tasks.oldest_seconds > WORRY_SECONDS ? "warn" : ""} note=${tasks.oldest_seconds === null ? "nothing waits" : `the oldest for ${span(tasks.oldest_seconds)}`} href=${to("/tasks", { q: "state:queued" })} />
   <${Figure} label="Scheduled" value=${compact(tasks.scheduled)} note="due later" href=${to("/tasks", { q: "state:scheduled" })} />

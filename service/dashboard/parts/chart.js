@@ -49,7 +49,7 @@ export function Chart({ at, lines, label, format = compact }) {
       plot.current = new uPlot(optionsOf(lines, format, box.current.clientWidth || 600), values, box.current);
     };
     make();
-    const watch = new ResizeObserver(() => plot.current?.setSize({ width: box.current.clientWidth, height: HEIGHT }));
+    const watch = new ResizeObserver(() => { if (box.current) plot.current?.setSize({ width: box.current.clientWidth, height: HEIGHT }); });
     watch.observe(box.current);
     const system = matchMedia("(prefers-color-scheme: dark)");
     system.addEventListener("change", make);

@@ -77,7 +77,7 @@ function Field({ name, label, kind = "text", value, options, hint, change, requi
     return html`<div class="field"><label class="check"><input type="checkbox" ...${common} checked=${value === true} onChange=${heard} /> ${label}</label>${hinted}</div>`;
   }
   const control =
-    kind === "area" ? html`<textarea ...${common} rows=${rows ?? 6} spellcheck="false" value=${value} onInput=${heard} ref=${focus}></textarea>`
+    kind === "area" ? html`<textarea ...${common} rows=${rows ?? 6} spellcheck=${false} value=${value} onInput=${heard} ref=${focus}></textarea>`
     : kind === "select" ? html`<select ...${common} value=${value} onChange=${heard}>${options.map((one) => html`<option value=${one.value ?? one} selected=${(one.value ?? one) === value}>${one.label ?? one}</option>`)}</select>`
     : html`<input ...${common} type=${kind === "datetime" ? "datetime-local" : kind} min=${min} max=${max} step=${step ?? (kind === "number" ? "any" : undefined)} value=${value} onInput=${heard} ref=${focus} autocomplete="off" />`;
   return html`<div class="field"><label for=${id}>${label}</label>${control}${hinted}</div>`;

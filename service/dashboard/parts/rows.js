@@ -49,7 +49,7 @@ function keepInSight(box, row) {
 }
 
 // A short table: *columns* as above.
-export const Table = ({ rows, columns, keyOf = (row) => row.name, label }) => html`<div class="table" tabindex="0" role="region" aria-label=${label}><table>
+export const Table = ({ rows, columns, keyOf = (row) => row.name, label }) => html`<div class="table" tabindex="0" role="region" aria-label=${`${label}, table`}><table>
   <thead><tr>${columns.map((one) => html`<th scope="col" class=${one.class ?? ""}>${one.title}</th>`)}</tr></thead>
   <tbody>${rows.map((row) => html`<tr key=${keyOf(row)}>${columns.map((one) => html`<td class=${one.class ?? ""}>${one.show(row)}</td>`)}</tr>`)}</tbody>
 </table></div>`;
