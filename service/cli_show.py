@@ -45,6 +45,9 @@ def what_it_is(screen: Screen, task: Task) -> list[tuple[str, str]]:
     rows += [("queue", f"{task.queue}, priority {task.priority}")]
     rows += [("tags", one_line(", ".join(task.tags)))] if task.tags else []
     rows += [("metadata", json_text(screen, task.metadata))] if task.metadata else []
+    rows += [("unique", json_text(screen, task.unique))] if task.unique is not None else []
+    rows += [("debounce", json_text(screen, task.debounce))] if task.debounce is not None else []
+    rows += [("this is", "an earlier task, which stands for what was submitted")] if task.deduplicated else []
     key = task.idempotency_key or ""
     # A key that the client made up means nothing to people.
     rows += [("key", one_line(key))] if key and not key.startswith(MADE_UP_KEY) else []

@@ -26,6 +26,7 @@ examples:
   taskpost submit email:send to=ada@example.com --delay 90s --retries 5 --tag customer-42
   taskpost submit report:daily --at 18:30 --key report-2026-12-01 --callback https://example.com/done
   taskpost submit --url https://example.com/hook --header 'X-Tenant: acme' --body '{"invoice": 4711}'
+  taskpost submit search:index doc=4711 --unique-by doc --debounce 30s --max-wait 5m
   id=$(taskpost submit demo.sleep seconds=60 --quiet)
 
 exit status: 0 submitted, and with --wait succeeded; 1 ended in another way; 124 still going on after
@@ -44,6 +45,7 @@ def define(parser: ArgumentParser) -> None:
     how.add_argument(
         "--expires", metavar="TIME", type=values.duration, help="do not start it later than in this time: it expires"
     )
+    define_once(parser)
     labels = define_labels(parser)
     labels.add_argument("--key", help="idempotency key: the same key answers the same task")
     after = parser.add_argument_group("what to show")
@@ -57,6 +59,45 @@ def define(parser: ArgumentParser) -> None:
     )
     after.add_argument("-q", "--quiet", action="store_true", help="print only the id; with --wait only the result")
     add_api(parser)
+
+
+def define_once(parser: ArgumentParser) -> None:
+    """What of it is to be there once."""
+    once = parser.add_argument_group("once")
+    once.add_argument("--unique", metavar="KEY", help="one task at a time with this key")
+    once.add_argument("--unique-by", metavar="ARGS", help="… with these arguments: customer,day; or: all")
+    once.add_argument("--until", choices=("started", "finished"), help="how long it keeps the key (finished)")
+    once.add_argument("--for", metavar="TIME", dest="for_", type=values.duration, help="keep the key so long")
+    once.add_argument(
+        "--on-conflict", choices=("return", "reject", "reschedule", "replace"),
+        help="what to do while another task has the key (return)",
+    )  # fmt: skip
+    once.add_argument("--debounce", metavar="TIME", type=values.duration, help="wait until none has come for so long")
+    once.add_argument("--max-wait", metavar="TIME", type=values.duration, help="… but no longer than this")
+    once.add_argument("--leading", action="store_true", help="do the first at once, and none before there was quiet")
+
+
+def once_of(options: Namespace) -> dict[str, Any]:
+    """`unique` or `debounce` as the options say it, None where they say nothing. Raises ArgumentTypeError."""
+    key: dict[str, Any] = {"key": options.unique} if options.unique else {}
+    if options.unique_by and options.unique_by != "all":
+        key["by"] = options.unique_by.split(",")
+    is_unique = bool(key or options.unique_by)
+    ends = {"until": options.until, "for_seconds": options.for_, "on_conflict": options.on_conflict}
+    quiet = {"max_wait_seconds": options.max_wait, "edge": "leading" if options.leading else None}
+    if options.debounce is None:
+        if any(quiet.values()):
+            raise ArgumentTypeError("--max-wait and --leading go with --debounce TIME")
+        if not is_unique and any(ends.values()):
+            raise ArgumentTypeError("--until, --for and --on-conflict go with --unique KEY or --unique-by ARGS")
+        return {"unique": key | without_none(ends) if is_unique else None}
+    if any(ends.values()):
+        raise ArgumentTypeError("--until, --for and --on-conflict do not go with --debounce")
+    return {"debounce": key | {"seconds": options.debounce} | without_none(quiet)}
+
+
+def without_none(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def define_target(parser: ArgumentParser) -> None:
@@ -125,7 +166,7 @@ def submission_of(options: Namespace) -> dict[str, Any]:
     name, url, args = target(options)
     times = {"delay_seconds": options.delay, "run_at": options.at, "expires_in_seconds": options.expires}
     target_of = {"name": name, "args": args or None, "url": url}
-    return {**target_of, **task_options(options), **times, "idempotency_key": options.key}
+    return {**target_of, **task_options(options), **times, **once_of(options), "idempotency_key": options.key}
 
 
 def task_options(options: Namespace) -> dict[str, Any]:

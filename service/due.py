@@ -36,7 +36,13 @@ def start_ms_of(submission: Mapping[str, Any], now_ms: int) -> int:
     """When *submission*, if it comes in now, may start."""
     if (run_at := submission.get("run_at")) is not None:
         return max(due_of(run_at)[0], now_ms)
-    return now_ms + int(submission.get("delay_seconds", 0) * 1000)
+    return now_ms + int(submission.get("delay_seconds", 0) * 1000) + waits_ms_of(submission)
+
+
+def waits_ms_of(submission: Mapping[str, Any]) -> int:
+    """For how long *submission* waits for quiet, if it does."""
+    debounce = submission.get("debounce")
+    return 0 if debounce is None or debounce.get("edge") == "leading" else int(debounce["seconds"] * 1000)
 
 
 def expires_ms_of(submission: Mapping[str, Any], now_ms: int) -> int:

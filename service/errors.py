@@ -24,6 +24,8 @@ Every error Taskpost raises on purpose.
         ├── MethodNotAllowed           405 method-not-allowed
         ├── Conflict
         │   ├── StateConflict          409 state-conflict
+        │   ├── UniqueConflict         409 unique-conflict
+        │   ├── IdempotencyInFlight    409 idempotency-in-flight
         │   ├── TooManyBackfills       409 too-many-backfills
         │   ├── TooManyBulks           409 too-many-bulks
         │   ├── TooManyKeys            409 too-many-keys
@@ -193,6 +195,14 @@ class Conflict(Problem):
 
 class StateConflict(Conflict):
     type, title = "state-conflict", "The task's state does not allow this"
+
+
+class UniqueConflict(Conflict):
+    type, title = "unique-conflict", "Another task has this unique key"
+
+
+class IdempotencyInFlight(Conflict):
+    type, title = "idempotency-in-flight", "A submission with this idempotency key is under way"
 
 
 class AlreadyExists(Conflict):

@@ -11,11 +11,12 @@ from functools import lru_cache
 
 import orjson
 
-from service.due import due_of, expires_ms_of
+from service.due import due_of, expires_ms_of, waits_ms_of
 from service.flow import Flow, flow_of, with_whole_limits
 from service.submission import Submission
 from service.task import DEFAULT_PRIORITY, RELATIVE, WAITING, pack_header, pack_submission, stored_queue
 from service.ties import NO_TIES, Ties
+from service.unique import unique_of
 
 WHOLE_NUMBERS = ("priority", "retries", "max_crashes")
 
@@ -61,13 +62,17 @@ def canonical(submission: Submission) -> bytes:
     return orjson.dumps(submission, option=orjson.OPT_SORT_KEYS)
 
 
-TIED = frozenset(("flow", "group", "expires_in_seconds", "expires_at"))  # fields of which ties are made
+# Fields of which ties are made.
+TIED = frozenset(("flow", "group", "unique", "debounce", "expires_in_seconds", "expires_at"))
 
 
-def ties_of(submission: Submission, flow: Flow | None, now_ms: int) -> Ties:
+def ties_of(submission: Submission, namespace: str, flow: Flow | None, now_ms: int) -> Ties:
     """What ties the task of *submission*, which comes in now, to others and to a time."""
+    unique, claim = unique_of(submission, namespace)
     return Ties(
         flow=flow.hash if flow else b"",
+        unique=unique,
+        claim=claim,
         group=submission.get("group", ""),
         expires_ms=expires_ms_of(submission, now_ms),
     )
@@ -82,17 +87,16 @@ def pack(submission: Submission, namespace: str, *, queue: str, lane: str, max_c
     priority = submission.pop("priority", DEFAULT_PRIORITY)
     max_crashes = submission.get("max_crashes", max_crashes)
     stored = stored_queue(namespace, queue)
-    delay = submission.get("delay_seconds")
+    delay_ms = int(submission.get("delay_seconds", 0) * 1000)
     run_at = submission.get("run_at")
     flow = flow_of(submission, namespace) if "flow" in submission else None
-    ties = NO_TIES if TIED.isdisjoint(submission) else ties_of(submission, flow, now_ms)
-    if not delay and run_at is None and ties is NO_TIES:
+    ties = NO_TIES if TIED.isdisjoint(submission) else ties_of(submission, namespace, flow, now_ms)
+    if not delay_ms and run_at is None and ties is NO_TIES:
         head = waiting_header(priority, lane, max_crashes, stored)
         return Packed(head + pack_submission(submission), submission, queue, priority, lane)
-    delay_ms = due_ms = first_ms = 0
-    if delay:
-        delay_ms = int(delay * 1000)
-    elif run_at is not None:
+    due_ms = first_ms = 0
+    delay_ms = delay_ms or waits_ms_of(submission)
+    if run_at is not None:
         first_ms, submission["run_at"] = due_of(run_at)
         due_ms = first_ms if first_ms > now_ms else 0
     head = pack_header(

@@ -12,7 +12,8 @@ from service.redaction import Redaction, shown_url
 from service.task import ENDED, Snapshot, first_due_ms, rfc3339
 
 BODIES = ("body", "body_text", "body_base64")
-KEPT = ("flow", "group", "cancel_url", "parent", "traceparent", "schedule", "replay_of")  # shown as submitted
+# Shown as submitted.
+KEPT = ("flow", "group", "unique", "debounce", "cancel_url", "parent", "traceparent", "schedule", "replay_of")
 
 
 def show(snapshot: Snapshot, options: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:

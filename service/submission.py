@@ -26,6 +26,7 @@ from service.received import is_json
 from service.redaction import HIDDEN
 from service.settings import Settings
 from service.showing import BODIES
+from service.unique import unique_faults
 
 Fault = dict[str, Any]
 Submission = dict[str, Any]
@@ -160,6 +161,7 @@ def together_faults(submission: Submission) -> Iterator[Fault]:
 def value_faults(submission: Submission, now_ms: int, settings: Settings) -> Iterator[Fault]:
     """Values that fit the schema and still cannot be used. Fields that do not fit it are not in *submission*."""
     yield from time_faults(submission, now_ms)
+    yield from unique_faults(submission)
     soft, hard = submission.get("soft_timeout_seconds"), submission.get("timeout_seconds")
     if soft is not None and hard is not None and soft >= hard:
         yield {

@@ -44,6 +44,8 @@ class SubmitOptions(TypedDict, total=False):
     backoff: Mapping[str, Any] | Iterable[Seconds] | None
     max_crashes: int | None
     idempotency_key: str | None
+    unique: Mapping[str, Any] | None
+    debounce: Mapping[str, Any] | None
     tags: Iterable[str] | None
     metadata: Mapping[str, Any] | None
     result_ttl: Seconds | None

@@ -14,10 +14,10 @@ from difflib import get_close_matches
 from typing import Any
 
 from service.api.known import Known, without_none
+from service.api.receipts import Receipt, is_shown, stands_for
 from service.api.runtime import Runtime
 from service.contract import validator_of
 from service.errors import (
-    IdempotencyMismatch,
     InvalidSubmission,
     InvalidTaskArguments,
     Problem,
@@ -49,16 +49,6 @@ class Ready:
     known: Known
     of_queue: dict[str, Any]  # the settings of its queue
     span: Any = None  # while traces are asked for
-
-
-@dataclass(slots=True)
-class Receipt:
-    """What became of a submission; *task* is as the contract shows it."""
-
-    status: int
-    task: dict[str, Any]
-    id: bytes
-    has_ended: bool = False
 
 
 class Intake:
@@ -101,7 +91,8 @@ class Intake:
         packed = pack(
             submission, self.namespace, queue=queue, lane=known.lane, max_crashes=known.max_crashes, now_ms=now_ms
         )
-        return Ready(New(packed.record, idempotency, packed.flow), packed, known, of_queue)
+        new = New(packed.record, idempotency, packed.flow, packed.ties.unique)
+        return Ready(new, packed, known, of_queue)
 
     def refusal(self, submission: Any, now_ms: int) -> InvalidSubmission:
         faults = faults_of(submission, now_ms, self.settings, self.rules)
@@ -204,17 +195,19 @@ class Intake:
         Raises:
             IdempotencyMismatch, QueueDraining, QueueFull, StoreUnavailable, StoreFull
         """
-        tasks = self.runtime.require_store().tasks
+        store = self.runtime.require_store()
+        tasks, new = store.tasks, ready.new
         tasks.memory.check()
-        new = ready.new
-        (taken,) = await self.runtime.patience.wait(tasks.put(tasks.shard_for(new), [new]))
+        if store.admission.is_simple(new):
+            (taken,) = await self.runtime.patience.wait(tasks.put(tasks.shard_for(new), [new]))
+        else:
+            (taken,) = await self.runtime.within(store.admission.submit([new]))
         if taken.refusal is not None:
             raise taken.refusal
         if not taken.is_earlier:
             return Receipt(201, self.fresh(ready, taken), taken.id)
-        if taken.is_mismatch:
-            raise mismatch(ready)
-        return self.replay(ready, await self.runtime.read(taken.id))
+        found = await self.runtime.read(taken.id) if is_shown(taken) else None
+        return stands_for(self.runtime, taken, found, key_of(ready))
 
     async def submit_all(self, made: Sequence[Ready | Problem]) -> list[Receipt | Problem]:
         """Store those that are ready; each has its own receipt or problem."""
@@ -223,7 +216,7 @@ class Intake:
             return [one for one in made if isinstance(one, Problem)]
         try:
             store = self.runtime.require_store()
-            taken = await self.runtime.within(store.tasks.submit([one.new for one in ready]))
+            taken = await self.runtime.within(store.admission.submit([one.new for one in ready]))
         except Problem as problem:
             return [one if isinstance(one, Problem) else problem for one in made]
         snapshots = iter(await self.earlier(taken))
@@ -232,7 +225,7 @@ class Intake:
 
     async def earlier(self, taken: Sequence[Taken]) -> list[Snapshot | Problem | None]:
         """The tasks that were there before under their keys; a Problem for each when they cannot be read now."""
-        ids = [one.id for one in taken if one.is_earlier and not one.is_mismatch]
+        ids = [one.id for one in taken if is_shown(one)]
         if not ids:
             return []
         try:
@@ -245,21 +238,11 @@ class Intake:
             return taken.refusal
         if not taken.is_earlier:
             return Receipt(201, self.fresh(ready, taken), taken.id)
-        if taken.is_mismatch:
-            return mismatch(ready)
-        found = next(earlier)
+        found = next(earlier) if is_shown(taken) else None
         try:
-            return found if isinstance(found, Problem) else self.replay(ready, found)
+            return found if isinstance(found, Problem) else stands_for(self.runtime, taken, found, key_of(ready))
         except Problem as problem:
             return problem
-
-    def replay(self, ready: Ready, snapshot: Snapshot | None) -> Receipt:
-        """The receipt of a submission whose key was known: the task as it is now."""
-        if snapshot is None:
-            raise IdempotencyMismatch(
-                f'the task that the key "{key_of(ready)}" belongs to is no longer kept; give a new task a new key'
-            )
-        return Receipt(200, self.runtime.show(snapshot), snapshot.id, snapshot.record.has_ended)
 
     # ------------------------------------------------------------ showing
 
@@ -316,9 +299,3 @@ def unknown_queue(queue: str, declared: set[str]) -> UnknownQueue:
 
 def key_of(ready: Ready) -> str:
     return str(ready.packed.submission.get("idempotency_key"))
-
-
-def mismatch(ready: Ready) -> IdempotencyMismatch:
-    return IdempotencyMismatch(
-        f'the key "{key_of(ready)}" belongs to another submission; give each submission its own key'
-    )

@@ -14,9 +14,10 @@ from starlette.responses import Response
 from service.api.answers import json_answer
 from service.api.given import body_of
 from service.api.intake import Intake
+from service.api.receipts import Receipt, stands_for
 from service.api.runtime import Asked, not_found
-from service.api.submit import merge_key
-from service.errors import IdempotencyMismatch, InvalidSubmission, StateConflict
+from service.api.submit import answer_headers, merge_key
+from service.errors import InvalidSubmission, StateConflict
 from service.ids import encode_id
 from service.packing import canonical, pack, with_whole_numbers
 from service.replaying import can_have, replayed, with_origin
@@ -48,18 +49,20 @@ async def replay_task(asked: Asked) -> Response:
         max_crashes=before.record.max_crashes,
         now_ms=store.tasks.clock.now_ms(),
     )
-    (taken,) = await runtime.within(store.tasks.submit([New(packed.record, hashed, packed.flow)]))
+    new = New(packed.record, hashed, packed.flow, packed.ties.unique)
+    (taken,) = await runtime.within(store.admission.submit([new]))
     if taken.refusal is not None:
         raise taken.refusal
-    if taken.is_mismatch:
-        raise IdempotencyMismatch(f'the key "{name}" belongs to another submission; give each its own key')
     snapshot = await runtime.read(taken.id)
-    if snapshot is None:
-        raise not_found(encode_id(taken.id))
-    answer = json_answer(runtime.show(snapshot), 200 if taken.is_earlier else 201)
-    answer.headers["location"] = f"/v1/tasks/{encode_id(taken.id)}"
     if taken.is_earlier:
-        answer.headers["idempotent-replayed"] = "true"
+        receipt = stands_for(runtime, taken, snapshot, str(name))
+    elif snapshot is None:
+        raise not_found(encode_id(taken.id))
+    else:
+        receipt = Receipt(201, runtime.show(snapshot), taken.id)
+    answer = json_answer(receipt.task, receipt.status)
+    for field, value in answer_headers(receipt)[1:]:
+        answer.headers[field.decode()] = value.decode()
     return answer
 
 

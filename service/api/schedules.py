@@ -15,6 +15,7 @@ from starlette.responses import Response
 from service.api.answers import json_answer, listed
 from service.api.definitions import WHAT, defined, read_timing, refuse, visible
 from service.api.given import body_of, faults_of, merge_patch
+from service.api.receipts import conflict
 from service.api.runtime import Asked, Runtime
 from service.api.versions import check_version
 from service.errors import AlreadyExists, InvalidQuery, PreconditionFailed, ScheduleNotFound
@@ -24,6 +25,7 @@ from service.recurrence.timing import Timing
 from service.schedule import NO_TASK, PAUSED, Happened, Schedule, local_text, moment, ms_of, shown
 from service.scheduler.firing import Builder
 from service.showing import without_secrets
+from service.store.outside import cancel
 from service.store.schedules import NEW, Shot
 from service.task import Snapshot, rfc3339
 
@@ -121,7 +123,11 @@ async def run_schedule(asked: Asked) -> Response:
         shard = store.schedules.shard_of(schedule.member)
         due_ms = due_ms_of(timing, schedule.next_ms)
         shot = builder.load(Shot(schedule, b"r", now_ms, schedule.next_ms, due_ms), timing, shard, now_ms)
-        statuses, _ids = await runtime.within(store.schedules.fire(shard, [shot]))
+        statuses, ids = await runtime.within(store.schedules.fire(shard, [shot]))
+        if statuses == b"C":  # its task is to take the place of another, which ends for it
+            await runtime.within(cancel(store.tasks, store.handlers, runtime.settings, ids[0]))
+        if statuses == b"S":
+            raise conflict(encode_id(ids[0]), await runtime.read(ids[0]))
         if statuses == b"F":
             task = await runtime.task(encode_id(shot.id))
             headers = {"Location": f"/v1/tasks/{encode_id(shot.id)}"}

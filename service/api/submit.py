@@ -16,11 +16,11 @@ from starlette.types import Receive, Scope, Send
 from service.api import bodies
 from service.api.auth import Gate, scope_of
 from service.api.callers import Caller
-from service.api.intake import Receipt
 from service.api.intakes import Intakes
 from service.api.problems import RawHeaders, send_body, send_problem, unexpected
 from service.api.protocol import ANSWER
 from service.api.queries import check_query
+from service.api.receipts import Receipt
 from service.api.runtime import Runtime
 from service.api.waits import preferred_wait, until_ended
 from service.contract import validator_of
@@ -152,7 +152,9 @@ class Submit:
 
 def answer_headers(receipt: Receipt) -> RawHeaders:
     headers = [JSON, (b"location", b"/v1/tasks/" + receipt.task["id"].encode())]
-    if receipt.status == 200:
+    if receipt.is_duplicate:
+        headers.append((b"taskpost-deduplicated", b"true"))
+    elif receipt.status == 200:
         headers.append((b"idempotent-replayed", b"true"))
     return headers
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from service.api.intake import Intake, Ready, Receipt
+from service.api.intake import Intake, Ready
+from service.api.receipts import Receipt
 from service.api.runtime import Runtime
 from service.errors import Problem
 from service.telemetry import Submitting, Tracer

@@ -122,7 +122,11 @@ class Unavailable(ApiError):
     """The service cannot do this now; ask again after `retry_after` seconds."""
 
 
-BY_TYPE: dict[str, type[ApiError]] = {"not-finished": NotFinished, "task-failed": TaskFailed}
+BY_TYPE: dict[str, type[ApiError]] = {
+    "not-finished": NotFinished,
+    "task-failed": TaskFailed,
+    "idempotency-in-flight": Unavailable,  # asked again, it answers the task
+}
 BY_STATUS: dict[int, type[ApiError]] = (
     dict.fromkeys((400, 413, 415, 422, 431), Refused)
     | dict.fromkeys((401, 403), Unauthorized)

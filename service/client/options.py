@@ -43,6 +43,8 @@ class Options(TypedDict, total=False):
     max_crashes: int | None
     backoff: Mapping[str, Any] | Iterable[Seconds] | None
     idempotency_key: str | None
+    unique: Mapping[str, Any] | None
+    debounce: Mapping[str, Any] | None
     tags: Iterable[str] | None
     metadata: Mapping[str, Any] | None
     result_ttl_seconds: Seconds | None

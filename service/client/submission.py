@@ -36,6 +36,8 @@ def plain(key: str, value: Any) -> Any:
             return {"url": value}
     if key == "backoff" and not isinstance(value, Mapping):
         return {"delays_seconds": [plain("delay_seconds", one) for one in value]}
+    if key in ("unique", "debounce"):
+        return {name: one.total_seconds() if isinstance(one, timedelta) else one for name, one in value.items()}
     if key == "tags" and not isinstance(value, list | str):
         return list(value)
     return value

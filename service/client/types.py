@@ -96,6 +96,9 @@ class Task(View, frozen=True, kw_only=True):
     tags: list[str] = []
     metadata: dict[str, Any] = {}
     idempotency_key: str | None = None
+    unique: dict[str, Any] | None = None
+    debounce: dict[str, Any] | None = None
+    deduplicated: bool = False
     callback: dict[str, Any] | None = None
     callback_of: str | None = None
     replay_of: str | None = None

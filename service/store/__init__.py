@@ -15,6 +15,7 @@ from redis.asyncio.cluster import RedisCluster
 from service.errors import InvalidSetting, StoreUnavailable, TaskpostError
 from service.settings import Settings
 from service.store import keys
+from service.store.admission import Admission
 from service.store.alarms import Alarms
 from service.store.api_keys import ApiKeys
 from service.store.attempts import Attempts
@@ -63,6 +64,7 @@ class Store:
         self.queue_book = QueueBook(self.queue_settings)
         self.handlers = HandlerBook(self.workers, self.queue_book)
         self.completions = Completions(self.tasks, self.handlers, settings)
+        self.admission = Admission(self.tasks, self.handlers, settings)
         self.gone = GoneUrls(self.scripts, settings)
         self.queues = Queues(self.tasks)
         self.statistics = Statistics(self.tasks)

@@ -32,6 +32,7 @@ from service.task import (
     stored_queue,
     submission_of,
 )
+from service.unique import kept_ms_of
 
 WORKER_LOST = "worker_lost"
 NO_TOKEN = bytes(12)
@@ -183,6 +184,8 @@ def time_to_live(
     if origin.submission.get("idempotency_key"):
         # As long as the key answers with this task, there must be a task to answer with.
         own_ms = max(own_ms, IDEMPOTENCY_MS + created_ms(origin.id) - now_ms)
+    if kept_ms := kept_ms_of(origin.submission):
+        own_ms = max(own_ms, kept_ms + created_ms(origin.id) - now_ms)  # likewise, for its unique key
     ttl_ms = max(own_ms, LEAST_TTL_MS)
     return ttl_ms, ttl_ms != listed_ms
 

@@ -40,8 +40,9 @@ names that depend on a task or a queue from that prefix; their headers list whic
     done  dead  exp           zset    ended tasks by time; failed ones; ended ones with a time to live of their own
     made  made:<opened>       zset, list   all tasks in order of creation, in buckets of runs of ids
     stat:<minutes>:<first>    hash    what was counted in so many minutes (1, 10, 60) from that one on: see tallies.py
-    idem:<hash>               string  idempotency key -> task and fingerprint
+    idem:<hash>               string  idempotency key -> task, fingerprint; since when, while it is only reserved
     expiring                  zset    tasks that have not ended and expire, by from when on they may not start any more
+    uniq:<hash>               string  unique key -> its task, how long it has it, until and since when; see claims.lua
     ev                        stream  transitions, one entry a script call
     worker:<id>  workers      string, zset   what a live worker says of itself (shard 0)
     doing:<worker>            string  the rest of it: its processes and tasks, for who looks at it alone (shard 0)
@@ -172,6 +173,10 @@ def attempts(id_: bytes) -> bytes:
 
 def checkpoint(id_: bytes) -> bytes:
     return prefix(id_[6]).encode() + b"c:" + id_
+
+
+def idempotency(shard: int, hashed: bytes) -> bytes:
+    return prefix(shard).encode() + b"idem:" + hashed
 
 
 def made(shard: int) -> str:

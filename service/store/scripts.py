@@ -23,11 +23,12 @@ FOLDER = Path(__file__).parent / "lua"
 NAMES = (
     "submit", "step", "amend", "extend", "beat", "reap", "end", "progress", "log", "checkpoint", "read", "attempts",
     "forget", "sweep", "retire", "flow", "tidy", "prune", "replace", "limit", "yielding", "tell", "save", "due", "fire",
-    "backfill", "fill", "abandon", "spawn", "discard",
+    "backfill", "fill", "abandon", "spawn", "discard", "reserve", "confirm",
     "calls", "probe", "mend", "gauge", "condense", "history", "oldest", "ration",
 )  # fmt: skip
 # Finishing needs memory too: only scripts that take in work may be refused for want of it.
-ADDS_WORK = ("submit", "fire", "fill", "spawn")
+MAKES_TASKS = ("submit", "fire", "fill", "spawn")
+ADDS_WORK = (*MAKES_TASKS, "reserve")
 PATIENCE_SECONDS = 1.5  # who asks is answered within two seconds, also while Redis hangs
 
 
@@ -36,7 +37,8 @@ class Script:
 
     def __init__(self, name: str) -> None:
         first = "#!lua\n" if name in ADDS_WORK else "#!lua flags=allow-oom\n"
-        parts = [first, *((FOLDER / f"{part}.lua").read_text() for part in ("shared", "lines", name))]
+        names = ("shared", "lines", "claims", name) if name in MAKES_TASKS else ("shared", "lines", name)
+        parts = [first, *((FOLDER / f"{part}.lua").read_text() for part in names)]
         self.name = name
         self.text = "".join(parts)
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()

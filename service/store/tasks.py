@@ -8,7 +8,6 @@ retry a task, runs one, or reads this machine's wall clock.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from typing import Any
 
 import orjson
 
-from service.errors import Problem
-from service.flow import Flow
 from service.ids import new_ids, shard_of
 from service.settings import Settings
 from service.store import keys
@@ -25,6 +22,10 @@ from service.store.collector import Collector
 from service.store.endings import worker_lost
 from service.store.flows import Flows
 from service.store.memory import MemoryWatch
+from service.store.new import TAKEN_IN
+from service.store.new import New as New
+from service.store.new import Taken as Taken
+from service.store.new import idempotency_of as idempotency_of
 from service.store.refusals import keep_all, refusal_of
 from service.store.replies import all_leased_of, snapshot_of
 from service.store.scripts import Scripts
@@ -50,33 +51,6 @@ class Clock:
 
 
 @dataclass(slots=True)
-class New:
-    """
-    A task to take in: its record, for an idempotency key its hash (16 bytes) and fingerprint (8), and its flow key.
-    """
-
-    record: bytes
-    idempotency: bytes = b""
-    flow: Flow | None = None
-
-    @property
-    def home(self) -> bytes:
-        """What decides its shard; nothing when it may be any."""
-        return self.flow.hash if self.flow else self.idempotency
-
-
-@dataclass(slots=True)
-class Taken:
-    """What became of a `New`: *id* is the task's, or the earlier task's when the idempotency key was known."""
-
-    id: bytes
-    now_ms: int
-    is_earlier: bool = False
-    is_mismatch: bool = False
-    refusal: Problem | None = None  # why its queue did not take it; then there is no such task
-
-
-@dataclass(slots=True)
 class Stepped:
     """What a step answered. *statuses*: one byte a finished task: 1 recorded, 0 lease lost, 2 end it as cancelled."""
 
@@ -87,12 +61,6 @@ class Stepped:
     has_suspects: bool  # they wait, among the lanes that were wanted
     is_cut_short: bool  # the call was full before every want had been looked at
     leased: list[Leased]
-
-
-def idempotency_of(namespace: str, key: str, submission: bytes) -> bytes:
-    """Hash of the key within its namespace (16 bytes), and fingerprint of the submission's JSON (8)."""
-    hashed = hashlib.blake2b(f"{namespace}\0{key}".encode(), digest_size=16).digest()
-    return hashed + hashlib.blake2b(submission, digest_size=8).digest()
 
 
 class Tasks:
@@ -114,7 +82,8 @@ class Tasks:
         """
         Take in *tasks*, in order; all that arrive while a call is in flight share the next one.
 
-        When this returns, they are in Redis. A flow key decides the shard, else an idempotency key; others go to any.
+        When this returns, they are in Redis. A flow key decides the shard, else a unique key, else an idempotency
+        key; others go to any.
 
         Raises:
             StoreUnavailable: no answer; the tasks may or may not be there.
@@ -134,9 +103,13 @@ class Tasks:
 
     def shard_for(self, task: New) -> int:
         if home := task.home:
-            return int.from_bytes(home[:4], "big") % self.shards
+            return self.shard_of_hash(home)
         self.next_shard = (self.next_shard + 1) % self.shards
         return self.next_shard
+
+    def shard_of_hash(self, hashed: bytes) -> int:
+        """Where a key of that hash lives."""
+        return int.from_bytes(hashed[:4], "big") % self.shards
 
     def grouped(self, tasks: Sequence[New]) -> list[tuple[int, list[int]]]:
         """Places of *tasks* in groups that fit one call each, tasks without a key together in one shard a group."""
@@ -170,10 +143,14 @@ class Tasks:
         if flows := [task.flow for task in tasks if task.flow]:
             await self.flows.declare(shard, flows)
         ids = new_ids(shard, len(tasks), self.clock.now_ms())
-        args: list[Any] = []
-        for id_, task in zip(ids, tasks, strict=True):
-            args += (id_ + task.idempotency, task.record)
-        now_ms, statuses, earlier, *over = await self.scripts.call(shard, "submit", *args, IDEMPOTENCY_MS)
+        args: list[Any] = [IDEMPOTENCY_MS]
+        for place, task in enumerate(tasks):
+            ids[place] = task.id or ids[place]
+            args += (ids[place] + task.idempotency, task.record)
+            if task.ending:
+                args[-2] += b"R"
+                args += task.ending
+        now_ms, statuses, earlier, *over = await self.scripts.call(shard, "submit", *args)
         self.clock.hear(now_ms)
         for queue, many in zip(over[::2], over[1::2], strict=True):
             await self.on_overflow(shard, queue.decode(), many)
@@ -182,10 +159,9 @@ class Tasks:
         known = iter([earlier[i : i + 16] for i in range(0, len(earlier), 16)])
         taken: list[Taken] = []
         for id_, status, task in zip(ids, statuses, tasks, strict=True):
-            if status in b"12":
-                taken.append(Taken(next(known), now_ms, True, status == ord("2")))
-            else:
-                taken.append(Taken(id_, now_ms, refusal=refusal_of(status, task.record)))
+            refusal = refusal_of(status, task.record)
+            stands = status != TAKEN_IN and refusal is None
+            taken.append(Taken(next(known) if stands else id_, now_ms, status, refusal))
         return taken
 
     # ------------------------------------------------------------ lease and finish
@@ -345,4 +321,6 @@ class Tasks:
         key = record.submission.get("idempotency_key")
         hashed = idempotency_of(record.namespace, key, b"")[:16] if key else b""
         done: int = await self.scripts.call(shard_of(id_), "forget", id_, hashed)
+        if done == 1 and hashed and (shard := self.shard_of_hash(hashed)) != shard_of(id_):
+            await self.scripts.command("UNLINK", keys.idempotency(shard, hashed))
         return done

@@ -24,8 +24,8 @@ DOCUMENT: dict[str, Any] = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
 COMPONENTS: dict[str, Any] = DOCUMENT["components"]
 SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
-REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Callback", "Rotation", "WorkerStop", "WorkerSizes",
-            "EndpointAuth", "EndpointChange", "EndpointEnabling", "EndpointDisabling", "EndpointTest",
+REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Unique", "Debounce", "Callback", "Rotation", "WorkerStop",
+            "WorkerSizes", "EndpointAuth", "EndpointChange", "EndpointEnabling", "EndpointDisabling", "EndpointTest",
             "Rescheduling", "BulkCancel", "BulkReplay", "BulkReschedule", "BulkPriority", "BulkDelete", "Canary",
             "ReplayEdits", "TaskFilter", "QueueSettings", "QueueStop", "QueuePurge", "RouteTable", "Route",
             "ScheduleDefinition", "SchedulePreview", "BackfillRequest", "CalendarInterval", "ApiKeyRequest",

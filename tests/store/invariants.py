@@ -213,6 +213,7 @@ class Checker:
         self.check_checkpoints()
         self.check_logs()
         self.check_expiring()
+        self.check_unique()
         for id_, run in self.runs.items():
             if id_ not in self.records:
                 self.fault(f"`run` holds {id_.hex()}, which has no record")
@@ -251,6 +252,17 @@ class Checker:
         found = self.shard.zsets.get(b"expiring", {})
         for id_ in {id_ for id_, _ in expected.items() ^ found.items()}:
             self.fault(f"{id_.hex()} expires at {expected.get(id_)}, and stands in `expiring` by {found.get(id_)}")
+
+    def check_unique(self) -> None:
+        """A unique key is that of a task that has not ended and has its tie, or is kept for a time."""
+        for name, text in self.shard.strings.items():
+            if not name.startswith(b"uniq:") or (text[16:17] == b"T" and name in self.shard.ttl_ms):
+                continue
+            record = self.records.get(text[:16], b"?X")
+            if record[1:2] != b"W" or ties_of(record).unique != name[5:]:
+                self.fault(f"{name!r} is that of {text[:16].hex()}, which has ended, or has another")
+            if text[16:17] not in (b"F", b"S", b"Q") or name in self.shard.ttl_ms:
+                self.fault(f"{name!r} is held {text!r}")
 
     def check_logs(self) -> None:
         """Only attempts that run have one of their own; its head agrees with its lines, and these with the bounds."""
@@ -305,8 +317,8 @@ class Checker:
 
     def check_names(self) -> None:
         known = (
-            b"t:", b"o:", b"a:", b"p:", b"c:", b"l:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"sess:",
-            b"worker:", b"doing:", b"ctl:", b"s:", b"sh:", b"sb:", b"app:", b"bulk:", b"stat:",
+            b"t:", b"o:", b"a:", b"p:", b"c:", b"l:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"uniq:",
+            b"sess:", b"worker:", b"doing:", b"ctl:", b"s:", b"sh:", b"sb:", b"app:", b"bulk:", b"stat:",
             b"line:", b"lined:", b"lines:", b"turn:", b"park:", b"parks:", b"flow:", b"hold:", b"groups:",
         )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"expiring", b"made", b"ev")

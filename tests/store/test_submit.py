@@ -51,7 +51,7 @@ async def test_a_leased_task_is_what_was_submitted(store: Store, worker: Worker)
 async def test_the_same_call_sent_twice_takes_its_tasks_in_once(store: Store, worker: Worker) -> None:
     """A submission whose reply was lost is sent again and changes nothing."""
     [taken] = await store.tasks.submit_call(0, [new()])
-    args = (taken.id, new().record, IDEMPOTENCY_MS)
+    args = (IDEMPOTENCY_MS, taken.id, new().record)
     assert b"0" == (await store.tasks.scripts.call(0, "submit", *args))[1]
     assert [taken.id] == [task.id for task in await worker.lease()]
     assert b"0" == (await store.tasks.scripts.call(0, "submit", *args))[1]
@@ -62,7 +62,7 @@ async def test_a_repeated_call_with_a_key_answers_its_own_task(store: Store) -> 
     """The key's owner asks again and is told that the task is new, as the first time."""
     task = new(key="order-1")
     [taken] = await store.tasks.submit_call(0, [task])
-    args = (taken.id + task.idempotency, task.record, IDEMPOTENCY_MS)
+    args = (IDEMPOTENCY_MS, taken.id + task.idempotency, task.record)
     _, statuses, earlier = await store.tasks.scripts.call(0, "submit", *args)
     assert (b"0", b"") == (statuses, earlier)
 

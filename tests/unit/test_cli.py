@@ -101,7 +101,8 @@ def test_a_url_may_stand_in_the_handlers_place() -> None:
 def test_every_option_is_a_field_of_the_contract() -> None:
     given = (
         "x --priority 7 --delay 90s --retries 2 --backoff 1,5 --timeout 1m --soft-timeout 50 --retry-for 1d "
-        "--max-crashes 0 --expires 5m --key k --tag a --tag b --metadata order=1 --metadata who=ada "
+        "--max-crashes 0 --expires 5m --unique u --for 1h --on-conflict replace --key k "
+        "--tag a --tag b --metadata order=1 --metadata who=ada "
         "--callback http://e.com --callback-on failed,expired --result-ttl 1h"
     )
     assert submission(*given.split()) == {
@@ -115,6 +116,7 @@ def test_every_option_is_a_field_of_the_contract() -> None:
         "soft_timeout_seconds": 50,
         "retry_for_seconds": 86_400,
         "max_crashes": 0,
+        "unique": {"key": "u", "for_seconds": 3600, "on_conflict": "replace"},
         "idempotency_key": "k",
         "tags": ["a", "b"],
         "metadata": {"order": 1, "who": "ada"},
@@ -126,6 +128,9 @@ def test_every_option_is_a_field_of_the_contract() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ("x --on-conflict replace", "go with --unique KEY"),
+        ("x --max-wait 5m", "go with --debounce"),
+        ("x --debounce 5s --until started", "do not go with --debounce"),
         ("", "Name a handler"),
         ("x --url http://e.com", "a task is one of them"),
         ("--url http://e.com a=1", "a URL is sent --body"),

@@ -22,7 +22,7 @@ from service.task import ENDED, TRANSITIONS
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "service").rglob("*.py"), *(ROOT / "workers").rglob("*.py")])
 SCRIPTS = {name: (ROOT / "service/store/lua" / f"{name}.lua").read_text() for name in NAMES}
-SHARED = (ROOT / "service/store/lua/shared.lua").read_text()
+SHARED = "".join((ROOT / f"service/store/lua/{name}.lua").read_text() for name in ("shared", "claims"))
 LINES = (ROOT / "service/store/lua/lines.lua").read_text()
 
 # Each line may import itself and the lines above it.
@@ -30,7 +30,7 @@ LAYERS = [
     (
         "errors ids ties apikeys flow task due served plain outcome received completion showing attempts logs retry "
         "recurrence settings signing identity endpoint credentials egress children ports contract "
-        "redaction submission packing passthrough templates schedule backfill occurrences search bulk "
+        "redaction unique submission packing passthrough templates schedule backfill occurrences search bulk "
         "replaying routing planning declared explaining request curl called "
         "histogram figures problem checkup live reading alarm telemetry"
     ),
@@ -289,7 +289,7 @@ def test_a_script_touches_the_keys_that_it_names(name: str) -> None:
     """No more and no less, what it does through shared.lua included."""
     body = SCRIPTS[name].removeprefix(header(name))
     assert keys_in(body) == set(
-        re.findall(r"[a-z]+:|\b(?!and\b|through\b|shared\b|lua\b)[a-z]+", field(name, "Touches"))
+        re.findall(r"[a-z]+:|\b(?!and\b|through\b|shared\b|claims\b|lua\b)[a-z]+", field(name, "Touches"))
     )
 
 
@@ -336,9 +336,10 @@ def test_every_transition_is_made_by_a_script() -> None:
 
 def test_only_scripts_that_add_work_may_be_refused_for_want_of_memory() -> None:
     """Finishing, cancelling and forgetting must always be possible."""
-    assert ("submit", "fire", "fill", "spawn") == ADDS_WORK
+    assert ("submit", "fire", "fill", "spawn", "reserve") == ADDS_WORK
 
 
 def test_every_lua_file_is_a_script_or_shared() -> None:
     """Nothing lies about."""
-    assert {*NAMES, "shared", "lines"} == {path.stem for path in (ROOT / "service/store/lua").glob("*.lua")}
+    parts = {"shared", "lines", "claims"}
+    assert {*NAMES, *parts} == {path.stem for path in (ROOT / "service/store/lua").glob("*.lua")}

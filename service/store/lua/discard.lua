@@ -5,13 +5,14 @@
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
 -- ARGV[2+] id (16), or id .. hash of its idempotency key (16)
--- Touches  t: o: a: p: c: l: idem: done dead exp
+-- Touches  t: o: a: p: c: l: idem: done dead exp and, through shared.lua, uniq:
 -- Returns  a status a task: 1 removed | 2 it has not ended | 0 no such task
 
 local statuses, ids, keys = {}, {}, {}
 for i = 2, #ARGV do
   local id = ARGV[i]:sub(1, 16)
-  local state = redis.call('GETRANGE', prefix .. 't:' .. id, 1, 1)
+  local record = redis.call('GETRANGE', prefix .. 't:' .. id, 0, 267)
+  local state = record:sub(2, 2)
   if state == '' then
     statuses[#statuses + 1] = '0'
   elseif state == 'W' then
@@ -25,6 +26,7 @@ for i = 2, #ARGV do
     keys[#keys + 1] = prefix .. 'p:' .. id
     keys[#keys + 1] = prefix .. 'c:' .. id
     keys[#keys + 1] = prefix .. 'l:' .. id
+    keys[#keys + 1] = unique_key(id, header(record).ties)
     if #ARGV[i] > 16 then keys[#keys + 1] = prefix .. 'idem:' .. ARGV[i]:sub(17) end
   end
 end

@@ -9,7 +9,7 @@
 -- ARGV[4]  last occurrence as read (6) .. last one then (6) .. when to go on (6) .. a: at once | q: when its last task has ended
 --          .. 1: these are the last | 0
 -- ARGV[5+] occurrence (6) .. id of its task (16), record of its task; repeated
--- Touches  sb: sh: sched t: and, through shared.lua, q: due: count expiring made made: stat: wake: ev
+-- Touches  sb: sh: sched t: and, through shared.lua and claims.lua, uniq: run q: due: count expiring made made: stat: wake: ev
 -- Returns  {now ms, 0 it has moved, or is no more | 1 fired | 2 its last task has not ended}
 
 local member, fill, head = ARGV[2], ARGV[3], ARGV[4]
@@ -24,11 +24,16 @@ end
 
 local ids, records, done = {}, {}, struct.unpack('>I4', found, 9)
 for i = 5, #ARGV, 2 do
-  last, done = ARGV[i]:sub(7), done + 1
-  if redis.call('EXISTS', prefix .. 't:' .. last) == 0 then ids[#ids + 1], records[#records + 1] = last, ARGV[i + 1] end
-  note_run(member, 'B', read48(ARGV[i], 1), last)
+  local id = ARGV[i]:sub(7)
+  local is_there, answer, other = redis.call('EXISTS', prefix .. 't:' .. id) == 1, '0', nil
+  if not is_there then answer, other = claim(id, ARGV[i + 1]) end
+  if not is_there and answer == '0' then ids[#ids + 1], records[#records + 1] = id, ARGV[i + 1] end
+  if answer == '0' then last = id end
+  done = done + 1
+  note_run(member, answer == '0' and 'B' or 'S', read48(ARGV[i], 1), answer == '0' and id or other.id)
 end
 if #ids > 0 then create(ids, records) end
+write_claims()
 local state, ended = 'R', found:sub(29, 34)
 if head:sub(20, 20) == '1' then
   state, ended = 'D', now48

@@ -9,8 +9,8 @@
 --         most runs (4) .. occurrence (6) .. id of its task (16), or how many were missed (4)
 --   kind     f the next occurrence | p one that waits for its turn | r by hand | m missed, none is fired
 --   overlap  what to do while the last task has not ended: a fire all the same | s skip | q wait for its end | c cancel it
--- Touches  s: sh: sched t: and, through shared.lua, q: due: count expiring made made: stat: wake: ev
--- Returns  {now ms, a status for each, ids of the tasks to be cancelled first}
+-- Touches  s: sh: sched t: and, through shared.lua and claims.lua, uniq: run q: due: count expiring made made: stat: wake: ev
+-- Returns  {now ms, a status for each, ids of the tasks to be cancelled first, or which have the unique key of one run by hand}
 --          0 it has moved, or is no more | F fired | S skipped | Q waits | M missed | C cancel the last task, then again
 
 local NO_TASK, LOOK_MS = string.rep('\0', 16), 1000
@@ -45,18 +45,32 @@ local function fire(member, head, task)
     status = 'Q'
   end
 
+  local made, other = status == 'F' and redis.call('EXISTS', prefix .. 't:' .. rest) == 0, nil
+  if made then
+    local answer
+    answer, other = claim(rest, task)
+    if answer == 'E' then
+      blocking[#blocking + 1] = other.id
+      return 'C'
+    elseif answer ~= '0' then -- its unique key is another's
+      made, status = false, 'S'
+      if kind == 'r' then blocking[#blocking + 1] = other.id end
+      if kind == 'p' then pending = 0 end
+    end
+  end
+
   if is_next then next_ms = read48(head, 13) end
   if status == 'F' then
-    if redis.call('EXISTS', prefix .. 't:' .. rest) == 0 then ids[#ids + 1], records[#records + 1] = rest, task end
+    if made then ids[#ids + 1], records[#records + 1] = rest, task end
     last, last_ms = rest, nominal
     if kind == 'p' then pending = 0 end
     if kind == 'f' or kind == 'p' then runs = runs + 1 end
     is_over = most > 0 and runs >= most
   end
   if is_over then next_ms, pending = 0, 0 end
-  if status ~= '0' and (is_next or status == 'F') then
+  if status ~= '0' and (is_next or status == 'F' or other) then
     local letter = status == 'F' and kind == 'r' and 'R' or status
-    note_run(member, letter, nominal, (status == 'S' or status == 'Q') and last or rest)
+    note_run(member, letter, nominal, (status == 'S' or status == 'Q') and (other and other.id or last) or rest)
   end
 
   local due = (is_next or kind == 'p') and read48(head, 19) or tonumber(redis.call('ZSCORE', prefix .. 'sched', member) or next_ms)
@@ -75,5 +89,6 @@ end
 
 for i = 2, #ARGV, 3 do statuses[#statuses + 1] = fire(ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
 if #ids > 0 then create(ids, records) end
+write_claims()
 write_collected()
 return { now, table.concat(statuses), table.concat(blocking) }

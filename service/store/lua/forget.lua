@@ -5,7 +5,7 @@
 -- ARGV[1]  key prefix
 -- ARGV[2]  id
 -- ARGV[3]  hash of its idempotency key, or empty
--- Touches  t: o: a: p: c: l: q: idem: done dead exp made made:
+-- Touches  t: o: a: p: c: l: q: idem: done dead exp made made: and, through shared.lua, uniq:
 -- Returns  1 removed | 0 no such task | -1 it has not ended
 
 local id, key = ARGV[2], prefix .. 't:' .. ARGV[2]
@@ -41,9 +41,9 @@ for _, range in ipairs({ { 'ZREVRANGEBYSCORE', created, '-inf', 1 }, { 'ZRANGEBY
     end
   end
 end
+local head = header(redis.call('GETRANGE', key, 0, 267))
 -- One that was cancelled while it was ready may still have its entry in a list.
 if state == 'C' or state == 'X' then
-  local head = header(redis.call('GETRANGE', key, 0, 267))
   local flow, group = line_of(head.ties)
   for _, lane in ipairs({ head.lane, ALONE[head.lane] }) do
     local home = head.queue .. ':' .. lane .. ':' .. head.priority
@@ -53,6 +53,8 @@ if state == 'C' or state == 'X' then
 end
 redis.call('UNLINK', key, prefix .. 'o:' .. id, prefix .. 'a:' .. id, prefix .. 'p:' .. id, prefix .. 'c:' .. id,
   prefix .. 'l:' .. id)
+local unique = unique_key(id, head.ties)
+if unique then redis.call('UNLINK', unique) end
 if ARGV[3] ~= '' then redis.call('UNLINK', prefix .. 'idem:' .. ARGV[3]) end
 redis.call('ZREM', prefix .. 'done', id)
 redis.call('ZREM', prefix .. 'dead', id)

@@ -444,6 +444,21 @@ local function note_run(member, kind, nominal, rest)
   redis.call('LTRIM', key, 0, 99)
 end
 
+-- The unique key that the task has, and what that says; nil when it has none, or another task has it by now.
+local function unique_key(id, ties)
+  local hash = ties ~= '' and ties_of(ties).U
+  local key = hash and prefix .. 'uniq:' .. hash
+  local text = key and redis.call('GET', key)
+  if text and text:sub(1, 16) == id then return key, text end
+end
+
+-- An ended task lets go of its unique key, unless that is kept for a time (claims.lua); *expiring* collects what expires.
+local function untie(id, ties, expiring)
+  if ties_of(ties).E then expiring[#expiring + 1] = id end
+  local key, text = unique_key(id, ties)
+  if key and text:sub(17, 17) ~= 'T' then redis.call('UNLINK', key) end
+end
+
 local ENDED = { S = 'succeeded', F = 'failed', C = 'cancelled', X = 'expired' }
 
 -- End the tasks of *endings*: reports that were found good, each with `queue`, `from` ('r', 'q' or 's'), `run` when it
@@ -468,7 +483,7 @@ local function finish(endings)
     if row or report.ran then redis.call('PEXPIRE', prefix .. 'a:' .. id, report.ms) end
     if report.progressed or report.ran then redis.call('UNLINK', prefix .. 'p:' .. id) end
     if report.checkpointed then redis.call('UNLINK', prefix .. 'c:' .. id) end
-    if report.ties ~= '' and ties_of(report.ties).E then untied[#untied + 1] = id end
+    if report.ties ~= '' then untie(id, report.ties, untied) end
     if report.run and report.run.external then external[#external + 1] = id end
     if report.callback then ids[#ids + 1], records[#records + 1] = report.callback, report.callback_record end
     gone[#gone + 1] = id

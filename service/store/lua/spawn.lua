@@ -8,7 +8,7 @@
 -- ARGV[4]  time in the ids, ms (6)
 -- ARGV[5]  how long it is remembered, ms
 -- ARGV[6+] id (16), record; repeated
--- Touches  bulk: and, through shared.lua, t: q: due: count expiring made made: stat: wake: ev
+-- Touches  bulk: and, through shared.lua and claims.lua, uniq: run t: q: due: count expiring made made: stat: wake: ev
 -- Returns  {now ms, time in the ids of this slice's tasks (6), how many were made}; of the first call, if it was not this one
 
 local key = prefix .. 'bulk:' .. ARGV[2]
@@ -18,9 +18,10 @@ if found and found:sub(1, 4) >= ARGV[3] then
 end
 local ids, records = {}, {}
 for i = 6, #ARGV, 2 do
-  ids[#ids + 1], records[#records + 1] = ARGV[i], ARGV[i + 1]
+  if claim(ARGV[i], ARGV[i + 1]) == '0' then ids[#ids + 1], records[#records + 1] = ARGV[i], ARGV[i + 1] end
 end
 redis.call('SET', key, ARGV[3] .. ARGV[4] .. struct.pack('>I4', #ids), 'PX', ARGV[5])
 if #ids > 0 then create(ids, records) end
+write_claims()
 write_collected()
 return { now, ARGV[4], #ids }

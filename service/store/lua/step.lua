@@ -17,7 +17,7 @@
 --          shares of the others, all the room there is. A want of a capital lane brings one suspect (see reap.lua),
 --          and nothing beside it
 --          A queue that is paused, or may start no more tasks now, gives none; see limit.lua
--- Touches  t: run lease ext a: c: sess: q: due: wake: limits count tied lines: and, through shared.lua, l: o: p: done dead exp expiring made made: stat: ev
+-- Touches  t: run lease ext a: c: sess: q: due: wake: limits count tied lines: and, through shared.lua, l: o: p: done dead exp expiring uniq: made made: stat: ev
 -- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind + 2 when suspects were + 4 when
 --           a leased task has a checkpoint + 8 when the call was full before every want had been looked at,
 --           id .. attempt (2 bytes) .. crashes, undelivered, flags (1 byte each) .. record of each

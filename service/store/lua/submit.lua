@@ -1,20 +1,17 @@
 -- Take in new tasks. One that exists already is left as it is: a submission may be sent again.
 --
--- Moves    submitted -> scheduled | queued
+-- Moves    submitted -> scheduled | queued; scheduled -> queued; queued -> scheduled; scheduled | queued -> cancelled
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
--- ARGV[2+] id, or id .. hash of the idempotency key (16) .. fingerprint of the submission (8); record; repeated
--- ARGV[n]  how long an idempotency key is remembered, ms (last argument)
--- Touches  t: idem: limits count and, through shared.lua, q: due: expiring made made: stat: wake: ev
--- Returns  {now ms, a status a task, id of the earlier task for each status 1 and 2, queue and how many tasks it has over its
+-- ARGV[2]  how long an idempotency key is remembered, ms
+-- ARGV[3+] id .. nothing, or hash of the idempotency key (16) .. fingerprint of the submission (8) .. nothing, or R; record;
+--          behind an R the report that ends the waiting task whose place this one takes; repeated
+-- Touches  t: idem: limits count due: and, through shared.lua and claims.lua, uniq: run o: a: p: c: l: q: ext lease done dead exp
+--          expiring made made: stat: wake: ev
+-- Returns  {now ms, a status a task, id of another task for each status but 0, 3 and 4, queue and how many tasks it has over its
 --           length for each that drops its oldest ...}
---          0 taken in | 1 the key's earlier task stands | 2 as 1, and the submissions differ | 3 its queue takes none
---          | 4 its queue is full; what is not taken in leaves no trace
-
-local last = #ARGV
-local keys = {}
-for i = 2, last - 1, 2 do keys[#keys + 1] = prefix .. 't:' .. ARGV[i]:sub(1, 16) end
-local none_exists = redis.call('EXISTS', unpack(keys)) == 0
+--          0 taken in | 1 the idempotency key's earlier task stands | 2 as 1, and the submissions differ | 3 its queue takes none
+--          | 4 its queue is full | a letter: another task has its unique key, see claims.lua; what is not taken in leaves no trace
 
 -- The gates of queues, with how many tasks wait in each that has a length; false for none.
 local has_gates, gates = redis.call('EXISTS', prefix .. 'limits') == 1, {}
@@ -41,35 +38,65 @@ local function admitted(record)
   return '0'
 end
 
-local statuses, earlier, ids, records, remembered, seen = {}, {}, {}, {}, {}, {}
-for i = 2, last - 1, 2 do
-  local id, status, key, known = ARGV[i]:sub(1, 16), '0', nil, nil
-  if #ARGV[i] > 16 then
-    key = prefix .. 'idem:' .. ARGV[i]:sub(17, 32)
-    known = seen[key] or redis.call('GET', key)
-    if known and known:sub(1, 16) ~= id then
-      status = known:sub(17) == ARGV[i]:sub(33) and '1' or '2'
-      earlier[#earlier + 1] = known:sub(1, 16)
-    end
-  end
-  local is_new = status == '0' and (none_exists or redis.call('EXISTS', prefix .. 't:' .. id) == 0)
-  if is_new then status = admitted(ARGV[i + 1]) end
-  if key and status == '0' then
-    seen[key] = known or (id .. ARGV[i]:sub(33))
-    if not known then remembered[#remembered + 1] = {key, seen[key]} end
-  end
-  statuses[#statuses + 1] = status
-  if is_new and status == '0' then
-    ids[#ids + 1], records[#records + 1] = id, ARGV[i + 1]
-  end
+-- The end of a waiting task, for `finish`.
+local function with_end(report, other)
+  report.queue, report.ties, report.from = other.head.queue, other.head.ties, 'q'
+  report.run, report.ran, report.progressed = other.run, other.run and true, true
+  report.checkpointed = other.run and other.run.checkpointed
+  report.due = { prefix .. 'due:' .. report.queue, due_entry(other.id, other.head) }
+  if redis.call('ZSCORE', report.due[1], report.due[2]) then report.from = 's' end
+  return report
 end
 
-for _, pair in ipairs(remembered) do redis.call('SET', pair[1], pair[2], 'PX', ARGV[last]) end
-if #ids > 0 then
-  create(ids, records)
-  write_collected()
+local tasks, keys, at = {}, {}, 3
+while at <= #ARGV do
+  local head = ARGV[at]
+  local task = { id = head:sub(1, 16), record = ARGV[at + 1] }
+  if #head > 39 then task.hash, task.print = head:sub(17, 32), head:sub(33, 40) end
+  at = at + 2
+  if #head % 8 == 1 then task.ending, at = read_report(at) end
+  tasks[#tasks + 1], keys[#keys + 1] = task, prefix .. 't:' .. task.id
 end
-local reply = {now, table.concat(statuses), table.concat(earlier)}
+local none_exists = redis.call('EXISTS', unpack(keys)) == 0
+
+local statuses, others, ids, records, remembered, endings = {}, {}, {}, {}, {}, {}
+
+-- What becomes of a task that is not there yet, and whose its unique key is.
+local function take(task)
+  local status, other = claim(task.id, task.record, task.ending)
+  if status ~= '0' then return status, other.id end
+  status = admitted(task.record)
+  if status ~= '0' then
+    unclaim(task.id)
+    return status
+  end
+  ids[#ids + 1], records[#records + 1] = task.id, task.record
+  if other then endings[#endings + 1] = with_end(task.ending, other) end
+  return status
+end
+
+for i, task in ipairs(tasks) do
+  local key, status, other = task.hash and prefix .. 'idem:' .. task.hash, '0', nil
+  local known = key and (remembered[key] or redis.call('GET', key))
+  if known and known:sub(1, 16) ~= task.id then
+    status, other = known:sub(17) == task.print and '1' or '2', known:sub(1, 16)
+  elseif none_exists or redis.call('EXISTS', keys[i]) == 0 then
+    status, other = take(task)
+  end
+  if key and not known and (status == '0' or status == 'D') then
+    remembered[key] = (other or task.id) .. task.print
+  end
+  statuses[i] = status
+  others[#others + 1] = other
+end
+
+for key, text in pairs(remembered) do redis.call('SET', key, text, 'PX', ARGV[2]) end
+finish(endings)
+for _, report in ipairs(endings) do redis.call('ZREM', report.due[1], report.due[2]) end
+if #ids > 0 then create(ids, records) end
+write_claims()
+write_collected()
+local reply = {now, table.concat(statuses), table.concat(others)}
 for queue, gate in pairs(gates) do
   if gate and gate.drops and gate.waiting > gate.length then
     reply[#reply + 1], reply[#reply + 2] = queue, gate.waiting - gate.length
