@@ -17,8 +17,8 @@ from service.task import ENDED
 
 STATES = ("scheduled", "queued", "running", "cancelling", *ENDED)
 FILTERS = (
-    "state", "queue", "name", "tag", "parent", "schedule", "error_type", "http_status", "created_after",
-    "created_before", "finished_after", "finished_before",
+    "state", "queue", "name", "tag", "group", "flow", "parent", "schedule", "error_type", "http_status",
+    "created_after", "created_before", "finished_after", "finished_before",
 )  # fmt: skip
 
 
@@ -28,6 +28,8 @@ def add_filters(parser: ArgumentParser) -> None:
     which.add_argument("--queue", help="of this queue")
     which.add_argument("--name", metavar="NAME", help="for the handler of this name; * for any text: 'email:*'")
     which.add_argument("--tag", help="with this tag")
+    which.add_argument("--group", help="of this group")
+    which.add_argument("--flow", metavar="KEY", help="of this flow key")
     which.add_argument("--parent", metavar="ID", help="parts of this task")
     which.add_argument("--schedule", metavar="NAME", help="made by this schedule")
     which.add_argument("--error", metavar="TYPE", dest="error_type", help="failed so; * for any text: 'Http*'")

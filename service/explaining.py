@@ -45,11 +45,24 @@ class QueueFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowFacts:
+    """How a task's flow key stands: *holders* are ids of some of its tasks that run; see `QueueFacts` for the rest."""
+
+    key: str
+    is_paused: bool = False
+    concurrency: int | None = None
+    running: int = 0
+    next_start_ms: int | None = None
+    holders: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """
     What is known around a task. *ahead* estimates how many ready tasks of its queue go before it, None when it is not
     ready; *gone* is why its URL is not called, *off* why its endpoint is not, and *circuit* why that is kept back for
-    now; *retry_error* what its last attempt failed with.
+    now; *retry_error* what its last attempt failed with;
+    *groups* says with how many others its group takes turns.
     """
 
     workers: Sequence[Worker]
@@ -59,6 +72,8 @@ class Facts:
     off: str | None = None
     circuit: str | None = None
     queue: QueueFacts = QueueFacts()
+    flow: FlowFacts | None = None
+    groups: int = 0
 
 
 def explained(task: Snapshot, facts: Facts) -> dict[str, Any]:
@@ -92,6 +107,8 @@ def reasons_of(task: Snapshot, facts: Facts) -> Iterator[Reason]:
     if task.state == "scheduled":
         yield due_reason(task, facts)
     yield from queue_reasons(task, facts.queue)
+    if facts.flow is not None:
+        yield from flow_reasons(task, facts.flow)
     if facts.gone:
         yield Reason(
             "url-disabled", f"It will fail without a call: {facts.gone}.", "Wait until then, or send it elsewhere."
@@ -110,7 +127,15 @@ def reasons_of(task: Snapshot, facts: Facts) -> Iterator[Reason]:
             "It was lost together with other tasks when a worker's process died, so that it runs alone from now on: "
             "it waits for a process that runs nothing else.",
         )
-    if facts.ahead:
+    if facts.groups and facts.ahead is not None:
+        group = task.record.ties.group
+        others = "another" if facts.groups == 1 else f"{facts.groups:,} others"
+        yield Reason(
+            "group-turn",
+            f"Its group {group} takes turns with {others}; about {facts.ahead:,} of its tasks go first.",
+            f"A higher weight: PATCH /v1/queues/{task.record.queue}/groups/{group}",
+        )
+    elif facts.ahead:
         yield Reason(
             "behind-others",
             f"About {facts.ahead:,} tasks of the queue {task.record.queue} go before it.",
@@ -137,6 +162,26 @@ def queue_reasons(task: Snapshot, queue: QueueFacts) -> Iterator[Reason]:
             "queue-rate", f"The rate of the queue {name} lets its next task start {after}.",
             f"Wait until then, or PATCH /v1/queues/{name} raises `rate` or `burst`.",
         )  # fmt: skip
+
+
+def flow_reasons(task: Snapshot, flow: FlowFacts) -> Iterator[Reason]:
+    """Its flow key lets no task start now."""
+    if flow.is_paused:
+        yield Reason("flow-paused", f"The flow key {flow.key} is paused.", f"taskpost flows resume {flow.key}")
+    if flow.concurrency is not None and flow.running >= flow.concurrency:
+        which = f", {', '.join(flow.holders)}{' …' if len(flow.holders) < flow.running else ''}" if flow.holders else ""
+        yield Reason(
+            "flow-full",
+            f"As many tasks of the flow key {flow.key} run as may, {flow.running:,} of {flow.concurrency:,}{which}.",
+            f"One of them ends, or PATCH /v1/flows/{flow.key} raises `concurrency`.",
+        )
+    if flow.next_start_ms is not None:
+        yield Reason(
+            "flow-rate",
+            f"The rate of the flow key {flow.key} lets its next task start in "
+            f"{lasting(flow.next_start_ms - task.now_ms)}.",
+            f"Wait until then, or POST /v1/flows/{flow.key}/reset",
+        )
 
 
 def held_reason(task: Snapshot, run: Run) -> Reason:

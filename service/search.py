@@ -33,6 +33,8 @@ class Query:
     queue: str | None = None
     name: str | None = None
     tag: str | None = None
+    group: str | None = None
+    flow: str | None = None  # a flow key
     parent: str | None = None  # an id as users know it
     schedule: str | None = None
     error_type: str | None = None
@@ -65,6 +67,8 @@ class Query:
             and task.state in self.states
             and (self.queue is None or record.queue == self.queue)
             and (self.name is None or fits(self.name, submission.get("name")))
+            and (self.group is None or record.ties.group == self.group)
+            and (self.flow is None or submission.get("flow", {}).get("key") == self.flow)
             and (self.tag is None or self.tag in submission.get("tags", ()))
             and (self.parent is None or submission.get("parent") == self.parent)
             and (self.schedule is None or submission.get("schedule", {}).get("name") == self.schedule)

@@ -9,7 +9,8 @@ from starlette.responses import Response
 from service.api.answers import json_answer
 from service.api.runtime import Asked, Runtime
 from service.endpoint import endpoint_of
-from service.explaining import Facts, QueueFacts, explained
+from service.explaining import Facts, FlowFacts, QueueFacts, explained
+from service.ids import encode_id, shard_of
 from service.store.attempts import History
 from service.task import Snapshot, rfc3339, stored_queue
 
@@ -33,7 +34,9 @@ async def facts_around(runtime: Runtime, task: Snapshot) -> Facts:
     gone = store.gone.reason(task.record.namespace, url, task.now_ms) if url else None
     off = store.endpoint_book.why_not(task.record.namespace, url) if url else None
     circuit = await circuit_of(runtime, task) if url else None
-    return Facts(workers, ahead, gone, last_error(history), off, circuit, await queue_around(runtime, task))
+    queue, flow = await queue_around(runtime, task), await flow_around(runtime, task)
+    groups = await groups_around(runtime, task)
+    return Facts(workers, ahead, gone, last_error(history), off, circuit, queue, flow, groups)
 
 
 async def queue_around(runtime: Runtime, task: Snapshot) -> QueueFacts:
@@ -45,6 +48,28 @@ async def queue_around(runtime: Runtime, task: Snapshot) -> QueueFacts:
     starts_ms = await runtime.within(store.limits.next_start_ms(stored)) if "rate" in settings else None
     running = counts.get(stored, {}).get("running", 0)
     return QueueFacts(settings.get("paused"), settings.get("concurrency"), running, starts_ms)
+
+
+async def flow_around(runtime: Runtime, task: Snapshot) -> FlowFacts | None:
+    """How the flow key of a *task* that is due stands; None when it has none."""
+    hashed, flows = task.record.ties.flow, runtime.require_store().tasks.flows
+    found = await runtime.within(flows.state(shard_of(task.id), hashed)) if hashed and task.state == "queued" else None
+    if found is None:
+        return None
+    ids = await runtime.within(flows.holders(shard_of(task.id), hashed)) if found.is_full else []
+    next_ms = found.next_ms(task.now_ms)
+    holders = [encode_id(id_) for id_ in ids]
+    return FlowFacts(found.key, found.is_paused, found.concurrency, found.running, next_ms, holders)
+
+
+async def groups_around(runtime: Runtime, task: Snapshot) -> int:
+    """How many other groups have tasks in the queue of *task*, if it belongs to one itself."""
+    record, store = task.record, runtime.require_store()
+    if not record.ties.group or task.state != "queued":
+        return 0
+    stored = stored_queue(record.namespace, record.queue)
+    found = await runtime.within(store.tasks.flows.groups(store.shards, stored))
+    return sum(tasks > 0 for group, (tasks, _) in found.items() if group != record.ties.group)
 
 
 async def circuit_of(runtime: Runtime, task: Snapshot) -> str | None:

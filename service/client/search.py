@@ -24,6 +24,8 @@ class Filters(TypedDict, total=False):
     queue: str | None
     name: str | None
     tag: str | None
+    group: str | None
+    flow: str | None
     parent: str | Task | None
     schedule: str | None
     error_type: str | None

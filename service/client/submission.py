@@ -34,6 +34,8 @@ def plain(key: str, value: Any) -> Any:
             return in_utc(key, value)
         case str() if key == "callback":
             return {"url": value}
+        case str() if key == "flow":
+            return {"key": value}
     if key == "backoff" and not isinstance(value, Mapping):
         return {"delays_seconds": [plain("delay_seconds", one) for one in value]}
     if key in ("unique", "debounce"):

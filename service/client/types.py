@@ -99,6 +99,8 @@ class Task(View, frozen=True, kw_only=True):
     unique: dict[str, Any] | None = None
     debounce: dict[str, Any] | None = None
     deduplicated: bool = False
+    flow: dict[str, Any] | None = None
+    group: str | None = None
     callback: dict[str, Any] | None = None
     callback_of: str | None = None
     replay_of: str | None = None

@@ -136,6 +136,11 @@ def record(id_: bytes) -> bytes:
     return prefix(id_[6]).encode() + b"t:" + id_
 
 
+def line_name(lane: str, priority: int, hashed: bytes, group: str) -> bytes:
+    """The name of a line in `lined`; *lane* is its letter, *hashed* the hash of its flow key, if any."""
+    return b"%b%d%b%b" % (lane.encode(), priority, b"F" + hashed if hashed else b"-", group.encode())
+
+
 def line(shard: int, stored: str, name: bytes) -> bytes:
     """The line of a queue by its name in `lined`."""
     flow, group = (name[3:19], name[19:]) if name[2:3] == b"F" else (b"", name[3:])

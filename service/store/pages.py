@@ -15,6 +15,7 @@ twice or not at all; a task that stays is seen once.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import AsyncIterator
@@ -39,6 +40,7 @@ LEASED = frozenset(("running", "cancelling"))
 HAVE_ENDED, FAILED = frozenset(ENDED), frozenset(("failed",))
 
 Place = list[Any]
+OneList = tuple[str, int, int, str, str]  # queue, priority, shard, letter of the lane, name of the line or nothing
 Candidates = AsyncIterator[tuple[bytes, Place]]
 
 
@@ -69,7 +71,13 @@ def unpack_cursor(query: Query, cursor: str) -> Place:
 
 def is_left_behind(query: Query, place: Place, task: Snapshot) -> bool:
     """Whether an entry of a list is one that its task has left behind when it was amended."""
-    return query.states == {"queued"} and ord(place[4][1]) != task.record.generation
+    return query.states == {"queued"} and ord(place[5][1]) != task.record.generation
+
+
+def order_of(one: OneList) -> tuple[str, int, int, int, str]:
+    """By queue, the higher priority first, then by shard, lane and line."""
+    stored, priority, shard, letter, name = one
+    return stored, -priority, shard, LISTS.index(letter), name
 
 
 class Pages:
@@ -209,30 +217,38 @@ class Pages:
             yield entry[2:18], [score, entry.decode("latin-1")]
 
     async def queued(self, query: Query, place: Place | None) -> Candidates:
-        """Ready tasks as workers will take them: list after list."""
-        lists = [
-            (stored, priority, shard, letter)
-            for stored in await self.stored_queues(query, "queued")
-            for priority in range(9, -1, -1)
-            for shard in range(self.tasks.shards)
-            for letter in LISTS
-        ]
+        """Ready tasks as workers will take them: list after list; those with ties line after line."""
+        lists = await self.lists(await self.stored_queues(query, "queued"))
         seen, index = b"", 0
         if place:
-            index = min(max(0, int(place[5])), MOST_PLACES)
-            at = (place[0], int(place[1]), int(place[2]), place[3])
-            seen = place[4].encode("latin-1")
-            order = {letter: n for n, letter in enumerate(LISTS)}
-            lists = [
-                one for one in lists if (one[0], -one[1], one[2], order[one[3]]) >= (at[0], -at[1], at[2], order[at[3]])
-            ]
+            index = min(max(0, int(place[6])), MOST_PLACES)
+            at = (place[0], int(place[1]), int(place[2]), place[3], place[4])
+            seen = place[5].encode("latin-1")
+            lists = [one for one in lists if order_of(one) >= order_of(at)]
         for one in lists:
-            stored, priority, shard, letter = one
+            stored, priority, shard, letter, name = one
             is_begun = place is not None and one == at
-            async for entry, index_of_entry in self.walk.listed(
-                keys.ready(shard, stored, letter, priority), *((seen, index) if is_begun else (b"", 0))
-            ):
+            plain = keys.ready(shard, stored, letter, priority)
+            key = keys.line(shard, stored, name.encode("latin-1")) if name else plain
+            async for entry, index_of_entry in self.walk.listed(key, *((seen, index) if is_begun else (b"", 0))):
                 yield entry[2:], [*one, entry.decode("latin-1"), index_of_entry]
+
+    async def lists(self, queues: list[str]) -> list[OneList]:
+        """The lists and lines of *queues*, in the order in which they are walked."""
+        places = [(stored, shard) for stored in queues for shard in range(self.tasks.shards)]
+        found = await asyncio.gather(
+            *(self.tasks.scripts.command("ZRANGE", keys.lined(shard, stored), 0, -1) for stored, shard in places)
+        )
+        lists: list[OneList] = [
+            (stored, priority, shard, letter, "")
+            for stored, shard in places
+            for priority in range(10)
+            for letter in LISTS
+        ]
+        for (stored, shard), names in zip(places, found, strict=True):
+            texts = [name.decode("latin-1") for name in names]
+            lists += [(stored, int(text[1]), shard, text[0], text) for text in texts]
+        return sorted(lists, key=order_of)
 
     # ------------------------------------------------------------ reading Redis
 

@@ -66,12 +66,16 @@ class Queues:
     async def ahead_of(self, task: Snapshot) -> int:
         """
         How many ready tasks of its queue and lane go before a ready *task*, estimated: those of higher priorities, and
-        those of its own list that came in earlier, found by halving, so that a long list costs no scan.
+        those of its own list or line that came in earlier, found by halving, so that a long list costs no scan.
         """
         record, shard = task.record, shard_of(task.id)
         stored = stored_queue(record.namespace, record.queue)
         letter = LANES[record.lane].decode()
-        lists = [keys.ready(shard, stored, letter, priority) for priority in range(9, record.priority - 1, -1)]
+        lists: list[str | bytes] = [
+            keys.ready(shard, stored, letter, priority) for priority in range(9, record.priority - 1, -1)
+        ]
+        if (ties := record.ties).flow or ties.group:
+            lists[-1] = keys.line(shard, stored, keys.line_name(letter, record.priority, ties.flow, ties.group))
         command = self.tasks.scripts.command
         *higher, own = await asyncio.gather(*(command("LLEN", key) for key in lists))
         least, most, entered = 0, int(own), max(created_ms(task.id), record.time_ms)

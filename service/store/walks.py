@@ -25,7 +25,7 @@ class Walk:
     def __init__(self, scripts: Scripts) -> None:
         self.scripts = scripts
 
-    async def listed(self, key: str, seen: bytes, place: int = 0) -> AsyncIterator[tuple[bytes, int]]:
+    async def listed(self, key: str | bytes, seen: bytes, place: int = 0) -> AsyncIterator[tuple[bytes, int]]:
         """Entries of a list behind *seen*, which stood at *place*, in order, each with the place where it stood."""
         while True:
             entries, place = await self.entries_behind(key, seen, place)
@@ -35,7 +35,7 @@ class Walk:
                 return
             seen, place = entries[-1], place + len(entries) - 1
 
-    async def entries_behind(self, key: str, seen: bytes, place: int) -> tuple[list[bytes], int]:
+    async def entries_behind(self, key: str | bytes, seen: bytes, place: int) -> tuple[list[bytes], int]:
         """
         The next entries behind *seen*, which stood at *place* when last met, and where the first of them stands.
 
@@ -51,7 +51,7 @@ class Walk:
             found = await self.place_of(key, seen, found)
         return await command("LRANGE", key, 0, CHUNK - 1), 0
 
-    async def place_of(self, key: str, entry: bytes, place: int) -> int | None:
+    async def place_of(self, key: str | bytes, entry: bytes, place: int) -> int | None:
         """
         Where *entry* stands now that stood at *place*, None for nowhere: looked for nearby in front of it, since that
         is where it has moved to, and only then in all of the list, which takes Redis milliseconds when it is long.

@@ -24,7 +24,8 @@ DOCUMENT: dict[str, Any] = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
 COMPONENTS: dict[str, Any] = DOCUMENT["components"]
 SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
-REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Unique", "Debounce", "Callback", "Rotation", "WorkerStop",
+REQUESTS = ("Submission", "RequestHeaders", "Backoff", "Unique", "Debounce", "Flow",
+            "FlowPatch", "GroupPatch", "Callback", "Rotation", "WorkerStop",
             "WorkerSizes", "EndpointAuth", "EndpointChange", "EndpointEnabling", "EndpointDisabling", "EndpointTest",
             "Rescheduling", "BulkCancel", "BulkReplay", "BulkReschedule", "BulkPriority", "BulkDelete", "Canary",
             "ReplayEdits", "TaskFilter", "QueueSettings", "QueueStop", "QueuePurge", "RouteTable", "Route",
@@ -41,6 +42,7 @@ SCHEMA_WORDS = {
 OPERATION_IDS = {
     "submitTask", "submitTaskBatch", "submitTaskStream", "listTasks", "getTask", "getTaskResult",
     "listTaskAttempts", "cancelTask", "replayTask", "runTask", "rescheduleTask", "explainTask", "deleteTask",
+    "listFlows", "getFlow", "updateFlow", "resetFlow", "listGroups", "updateGroup",
     "listQueues", "getQueue", "updateQueue", "deleteQueue", "pauseQueue", "drainQueue", "resumeQueue",
     "scaleQueue", "purgeQueue", "listRoutes", "putRoutes",
     "getStats", "getOverview", "listWorkers",
@@ -187,7 +189,7 @@ def test_every_protected_operation_documents_its_problems() -> None:
             continue
         assert {"401", "431", "503"} <= operation["responses"].keys(), where
         has_404 = "404" in operation["responses"]
-        assert ("{id}" in where) == has_404 or re.search("{(queue|endpoint|name)}", where), where
+        assert ("{id}" in where) == has_404 or re.search("{(queue|endpoint|name|key)}", where), where
         parameters = operation.get("parameters", [])
         if any(resolve(one)["in"] == "query" for one in parameters):
             assert "422" in operation["responses"], where
