@@ -8,8 +8,8 @@ them for all tasks of the key; one that names none takes them as they are.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 LIMITS = ("concurrency", "rate", "period_seconds", "burst")
@@ -20,11 +20,15 @@ DEFAULT_BURST = 1
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A key as a submission names it, with the *limits* that it names; None when it names none."""
+    """
+    A key as a submission names it, with the *limits* that it names; None when it names none. Those of a replay were
+    named long ago, and apply *only if* nothing is known of the key.
+    """
 
     namespace: str
     key: str
     limits: Mapping[str, Any] | None = None
+    only_if_unknown: bool = False
 
     @property
     def hash(self) -> bytes:
@@ -43,6 +47,12 @@ def flow_of(submission: Mapping[str, Any], namespace: str) -> Flow | None:
         return None
     limits = {name: given[name] for name in LIMITS if name in given}
     return Flow(namespace, given["key"], limits or None)
+
+
+def flows_of(submissions: Iterable[Mapping[str, Any]], namespace: str, *, replayed: bool = False) -> list[Flow]:
+    """The keys of *submissions*, whose limits apply only to unknown keys when they are *replayed*."""
+    found = [flow for one in submissions if (flow := flow_of(one, namespace)) is not None]
+    return [replace(flow, only_if_unknown=replayed) for flow in found]
 
 
 def limit_faults(given: Mapping[str, Any], place: str = "") -> Iterator[dict[str, Any]]:

@@ -20,6 +20,10 @@ from service.templates import Firing, filled
 from service.templates import faults_of as template_faults
 
 WHAT = "the schedule"
+NOT_WITH_SHARDS = (
+    "with more than one shard a schedule's tasks live where the schedule does, and a key's limits elsewhere; have its "
+    "task submit one with the key"
+)
 
 
 async def defined(
@@ -48,7 +52,10 @@ async def check_task(runtime: Runtime, schedule: Schedule, timing: Timing, now_m
     is noted, for a day on which nobody knows it.
     """
     task = schedule.definition["task"]
-    if faults := template_faults(task) + misplaced(task):
+    faults = template_faults(task) + misplaced(task)
+    if "flow" in task and runtime.require_store().shards > 1:
+        faults.append({"pointer": "/flow", "detail": NOT_WITH_SHARDS})
+    if faults:
         refuse([{**fault, "pointer": f"/task{fault['pointer']}"} for fault in faults])
     sample = filled(task, Firing(schedule.name, moment(now_ms), moment(now_ms), timing.zone))
     try:

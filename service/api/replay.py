@@ -7,6 +7,7 @@ The fact to know: with edits it is checked as every submission is; as it was, it
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from starlette.responses import Response
@@ -49,7 +50,8 @@ async def replay_task(asked: Asked) -> Response:
         max_crashes=before.record.max_crashes,
         now_ms=store.tasks.clock.now_ms(),
     )
-    new = New(packed.record, hashed, packed.flow, packed.ties.unique)
+    flow = replace(packed.flow, only_if_unknown=True) if packed.flow else None
+    new = New(packed.record, hashed, flow, packed.ties.unique)
     (taken,) = await runtime.within(store.admission.submit([new]))
     if taken.refusal is not None:
         raise taken.refusal

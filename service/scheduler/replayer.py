@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema_rs
 
 from service.bulk import Bulk
+from service.flow import flows_of
 from service.ids import decode_id, encode_id, shard_of
 from service.packing import pack, with_whole_numbers
 from service.replaying import can_have, replayed, with_origin
@@ -42,6 +43,13 @@ class Replayer:
         made = many = 0
         for shard, part, members in parts:
             tasks = await self.store.tasks.read([bytes.fromhex(id_) for _, id_ in members])
+            flows = [
+                flow
+                for task in tasks
+                if task is not None
+                for flow in flows_of([task.record.submission], task.record.namespace, replayed=True)
+            ]
+            await self.store.tasks.flows.declare(shard, flows)
             records = self.records([n for n, _ in members], tasks, bulk.asked.get("edits", {}))
             stem, some = await self.store.bulks.spawn(bulk, shard, number, part, records)
             made, many = made + some, many + len(members)

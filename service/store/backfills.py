@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import orjson
 
 from service.backfill import Backfill, pack, parse
+from service.flow import flows_of
 from service.store import keys
 from service.store.schedules import Schedules
 
@@ -60,6 +61,8 @@ class Backfills:
         head = times + (b"q" if waits else b"a") + (b"1" if is_last else b"0")
         args = [part for ms, id_, record in made for part in (ms.to_bytes(6, "big") + id_, record)]
         shard = self.schedules.shard_of(backfill.member)
+        if made and (schedule := backfill.schedule) is not None:
+            await self.tasks.flows.declare(shard, flows_of([schedule.definition["task"]], schedule.namespace))
         now_ms, status = await self.scripts.call(shard, "fill", backfill.member, backfill.id, head, *args)
         self.tasks.clock.hear(now_ms)
         return int(status)

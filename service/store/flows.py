@@ -18,7 +18,7 @@ from service.store.replies import pairs_of
 from service.store.scripts import Scripts
 
 MOST_HOLDERS = 10
-BY_SUBMISSION, BY_OPERATOR, RESET = b"s", b"c", b"r"
+BY_SUBMISSION, BY_REPLAY, BY_OPERATOR, RESET = b"s", b"n", b"c", b"r"
 
 
 @dataclass(slots=True)
@@ -87,11 +87,14 @@ class Flows:
         """
         named: dict[Flow, str] = {}
         for flow in flows:
-            plain = Flow(flow.namespace, flow.key)
+            plain = Flow(flow.namespace, flow.key, None, flow.only_if_unknown)
             named[plain] = limits_of(flow.limits) or named.get(plain, "")
+        if not named:
+            return
         args: list[Any] = []
         for flow, limits in named.items():
-            args += (flow.hash + BY_SUBMISSION, f"{flow.namespace}/{flow.key}", limits)
+            kind = BY_REPLAY if flow.only_if_unknown else BY_SUBMISSION
+            args += (flow.hash + kind, f"{flow.namespace}/{flow.key}", limits)
         await self.scripts.call(shard, "flow", *args)
 
     async def change(self, shards: int, namespace: str, key: str, given: Mapping[str, Any]) -> None:

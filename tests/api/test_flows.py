@@ -8,7 +8,8 @@ import pytest
 
 from service.ids import decode_id
 from service.store import Store
-from tests.api.serving import ADD, Serving
+from tests.api.serving import ADD, Serving, serving
+from tests.servers import Server
 from tests.store.acting import Worker
 
 KEY = "api.example.com"
@@ -191,3 +192,33 @@ async def test_a_replay_keeps_its_key_and_group(api: Serving, store: Store) -> N
     again = (await api.http.post(f"/v1/tasks/{task['id']}/replay")).json()
     assert (task["flow"], "g") == (again["flow"], again["group"])
     assert 1 == (await flow(api))["waiting"]
+
+
+async def test_a_replay_leaves_the_limits_of_its_key(api: Serving, store: Store) -> None:
+    """What was named long ago counts only where nothing is known of the key."""
+    task = await api.submitted({**ADD, "flow": {"key": KEY, "concurrency": 1}})
+    worker = Worker(store)
+    await worker.succeed(*await worker.lease())
+    await patched(api, {"concurrency": 7})
+    assert 201 == (await api.http.post(f"/v1/tasks/{task['id']}/replay")).status_code
+    assert 7 == (await flow(api))["concurrency"]
+
+
+async def test_tasks_of_a_schedule_have_its_key(api: Serving, store: Store) -> None:
+    """They are held to the limits that the schedule names."""
+    task = {**ADD, "flow": {"key": KEY, "concurrency": 1}, "group": "g"}
+    schedule = {"name": "s", "cron": "@yearly", "task": task}
+    assert 201 == (await api.http.post("/v1/schedules", json=schedule)).status_code
+    for _ in range(2):
+        assert "g" == (await api.http.post("/v1/schedules/s/run")).json()["group"]
+    assert 1 == len(await Worker(store).lease())
+    shown = await flow(api)
+    assert (1, 1, 1) == (shown["concurrency"], shown["running"], shown["waiting"])
+
+
+async def test_a_schedule_has_no_key_where_its_limits_would_not_hold(redis_server: Server) -> None:
+    """With several shards the key and the schedule may live in different ones; that is said, and why."""
+    async with serving(redis_server.url, shards=2, accept_unknown_handlers=True) as api:
+        schedule = {"name": "s", "cron": "@yearly", "task": {**ADD, "flow": {"key": KEY}}}
+        answer = await api.http.post("/v1/schedules", json=schedule)
+        assert (422, "/task/flow") == (answer.status_code, answer.json()["errors"][0]["pointer"])

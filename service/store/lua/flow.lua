@@ -4,7 +4,7 @@
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
 -- ARGV[2+] hash (16) .. kind, the key as namespace/key, changes; repeated
---   kind     s a submission asks: not of a key that is pinned | c an operator does | r as c, and forget what the rate has
+--   kind     s a submission asks: not of a key that is pinned | n a replay does: only of one that is not known | c an operator does | r as c, and forget what the rate has
 --            used up, and holders that run no more
 --   changes  field=value, separated by spaces, of concurrency, rate, period (ms), burst, paused, pinned; empty: none
 -- Touches  flow: flows hold: lease
@@ -19,7 +19,7 @@ for i = 2, #ARGV, 3 do
     redis.call('HSET', key, 'seen', now, 'key', ARGV[i + 1])
     redis.call('ZADD', prefix .. 'flows', 0, ARGV[i + 1] .. '\0' .. hash)
   end
-  if kind ~= 's' or found[2] ~= '1' then
+  if (kind ~= 's' or found[2] ~= '1') and (kind ~= 'n' or not found[1]) then
     for field, value in ARGV[i + 2]:gmatch('(%a+)=(%S*)') do
       if (redis.call('HGET', key, field) or '') ~= value then
         is_changed = true
