@@ -119,6 +119,12 @@ class Settings:
         1,
     )
 
+    max_memory_bytes: int = setting(
+        0,
+        "memory of Redis from which submissions are refused, where it has no `maxmemory` or a larger one; 0: none",
+        0,
+    )
+
     retries: int = setting(3, "retries of a task that says nothing", 0, 1000)
     timeout_seconds: float = setting(1800, "time limit of an attempt of a handler", 0.001, 7 * DAY)
     url_timeout_seconds: float = setting(30, "time limit of an attempt of a URL task", 0.001, 7 * DAY)

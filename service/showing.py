@@ -44,6 +44,8 @@ def show(snapshot: Snapshot, options: Mapping[str, Any], redaction: Redaction) -
     }
     if snapshot.state == "succeeded" and options["result_ttl_seconds"] > 0:
         shown["result"] = outcome.get("result")
+        if "dropped_bytes" in outcome:
+            shown["dropped_bytes"] = outcome["dropped_bytes"]
     optional = {
         **options,
         "error": outcome.get("error"),

@@ -122,6 +122,7 @@ class Pipeline:
         self.gone = None if store is None else store.gone
         self.secret = None if store is None else store.completions.secret
         self.queues = None if store is None else store.queue_book
+        self.memory = None if store is None else store.memory
         self.gate, self.tracer = gate, tracer
         self.defaults: dict[str, dict[str, Any]] = {}
 
@@ -229,6 +230,8 @@ class Pipeline:
             decision.log = attempt.log.batch()
         if isinstance(decision, Ending):
             decision.progress = attempt.progress
+            if self.memory is not None:
+                self.memory.relieve(decision)
         return report_of(attempt.task, decision, attempt.options, self.settings, self.worker, now_ms)
 
 

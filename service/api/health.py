@@ -31,6 +31,8 @@ async def get_readiness(asked: Asked) -> Response:
         checks["store"], detail = "unavailable", exc.detail
     if set(checks.values()) != {"ok"}:
         raise StoreUnavailable(detail, headers=RETRY_AFTER, checks=checks)
+    # It reads, and takes results in, all the same: who balances load gains nothing by looking elsewhere.
+    checks["memory"] = "full" if asked.runtime.store.memory.is_full() else "ok"
     return json_answer({"status": "ok", "checks": checks})
 
 

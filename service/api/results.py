@@ -33,6 +33,9 @@ async def get_result(asked: Asked) -> Response:
         raise no_result(snapshot, outcome)
     if asked.runtime.options(snapshot)["result_ttl_seconds"] <= 0:
         raise ResultGone("the task was submitted with result_ttl_seconds 0, which keeps no result")
+    if many := outcome.get("dropped_bytes"):
+        told = f"Redis was nearly full when the task ended, so that its result of {many:,} bytes was not kept"
+        raise ResultGone(told)
     body, media_type = encoded(outcome.get("result"))
     return Response(body, headers={**GUARDED, "Content-Type": media_type})
 

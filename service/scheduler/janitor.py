@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from service.scheduler.duty import Duty
 from service.settings import Settings
 from service.store import Store
-from service.store.upkeep import prune, sweep, tidy
+from service.store.upkeep import prune, shed, sweep, tidy
 
 BUCKETS_A_TURN = 16
+SHEDS_A_TURN = 8
+
+log = logging.getLogger("taskpost.scheduler")
 
 
 class Janitor(Duty):
@@ -22,8 +27,19 @@ class Janitor(Duty):
 
     async def do(self, shard: int) -> None:
         await sweep(self.store.tasks, self.settings, shard)
+        await self.make_room(shard)
         await tidy(self.store.tasks, shard)
         for _ in range(BUCKETS_A_TURN):
             self.places[shard] = await prune(self.store.tasks, shard, self.places.get(shard, 0))
             if not self.places[shard]:
                 break
+
+    async def make_room(self, shard: int) -> None:
+        """While Redis is nearly full, let the oldest successes go; work in hand needs room to finish."""
+        for _ in range(SHEDS_A_TURN):
+            await self.store.memory.look()
+            if self.store.memory.full is None:
+                return
+            if not (many := await shed(self.store.tasks, self.settings, shard)):
+                return
+            log.warning("Redis is nearly full: %d ended tasks of shard %d go before their time", many, shard)

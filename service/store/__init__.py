@@ -56,7 +56,7 @@ class Store:
         self.settings = settings
         self.client = connect(settings)
         self.scripts = Scripts(self.client, settings.redis_connections)
-        self.memory = MemoryWatch(self.client, settings.max_memory_ratio)
+        self.memory = MemoryWatch(self.client, settings.max_memory_ratio, settings.max_memory_bytes)
         self.tasks = Tasks(self.scripts, settings, self.memory)
         self.attempts = Attempts(self.tasks)
         self.workers = Workers(self.scripts)

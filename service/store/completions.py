@@ -170,6 +170,7 @@ class Completions:
     def packed(self, attempt: HeldAttempt, decision: Any) -> list[bytes]:
         if isinstance(decision, Ending):
             decision.progress = attempt.progress
+            self.tasks.memory.relieve(decision)
         task, now_ms = attempt.task, self.tasks.clock.now_ms()
         return report_of(task, decision, self.options(task), self.settings, attempt.run.worker, now_ms)
 

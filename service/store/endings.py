@@ -62,6 +62,7 @@ class Ending:
     progress: dict[str, Any] | None = None
     log: bytes = b""
     http: dict[str, Any] | None = None
+    dropped_bytes: int = 0  # size of a result that was left out since Redis was full
 
 
 @dataclass(slots=True)
@@ -202,6 +203,8 @@ def outcome_of(origin: Origin, ending: Ending, called: bytes | None) -> bytes:
         fields["error"] = ending.error
     if ending.http:
         fields["http"] = ending.http
+    if ending.dropped_bytes:
+        fields["dropped_bytes"] = ending.dropped_bytes
     if called:
         fields["callback"] = encode_id(called)
     if ending.progress:

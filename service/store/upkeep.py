@@ -15,6 +15,7 @@ from service.task import LETTERS
 
 RUNS_A_CALL = 64
 YOUNG_MS = 60_000  # records live at least this long
+SHED = 2048
 EVENTS_MS = 3_600_000
 UNUSED_MS = 86_400_000
 
@@ -38,18 +39,29 @@ async def promote(tasks: Tasks, shard: int) -> None:
                 break
 
 
-async def sweep(tasks: Tasks, settings: Settings, shard: int) -> int:
+async def shed(tasks: Tasks, settings: Settings, shard: int) -> int:
     """
-    Let ended tasks leave the lists by age, number and their own time to live, and empty queues go. Answers how
-    many tasks did.
+    Since Redis is nearly full, let some of the oldest tasks go that ended otherwise than by failure: none that ended
+    less than a minute ago. Answers how many.
     """
-    total = 0
+    until = tasks.clock.now_ms() - YOUNG_MS
+    many = int(await tasks.scripts.command("ZCARD", keys.ended(shard, False)))
+    old = int(await tasks.scripts.command("ZCOUNT", keys.ended(shard, False), "-inf", until))
+    return await sweep(tasks, settings, shard, many - min(old, SHED)) if old else 0
+
+
+async def sweep(tasks: Tasks, settings: Settings, shard: int, most: int | None = None) -> int:
+    """
+    Let ended tasks leave the lists by age, number (*most* of those that did not fail; None: as the settings say) and
+    their own time to live, and empty queues go. Answers how many tasks did.
+    """
+    total, most = 0, settings.max_finished if most is None else most
     while True:
         removed, more_ended = await tasks.scripts.call(
             shard,
             "sweep",
             int(settings.result_ttl_seconds * 1000),
-            settings.max_finished,
+            most,
             int(settings.failure_ttl_seconds * 1000),
             settings.max_failed,
             EVENTS_MS,

@@ -12,6 +12,7 @@ from service.completion import token_of
 from service.ids import encode_id
 from service.settings import Settings
 from service.store import Store
+from service.store.endings import Ending
 from tests.api.serving import ADD, Serving, publish, serving
 from tests.servers import Server
 from tests.store.acting import Worker
@@ -107,6 +108,19 @@ async def test_full_server_is_told_apart(start_server: Callable[..., Server]) ->
         assert "/problems/store-full" == answer.json()["type"]
         assert answer.headers["retry-after"]
         assert 200 == (await api.http.get("/v1/tasks")).status_code
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while (await api.http.get("/readyz")).json()["checks"]["memory"] != "full":
+                await asyncio.sleep(0.05)
+
+
+async def test_a_result_that_was_left_out_is_gone_and_said_so(api: Serving, store: Store, worker: Worker) -> None:
+    """The task succeeded; how large its result was is shown."""
+    task = await api.submitted(ADD)
+    [leased] = await worker.lease()
+    await worker.report([leased], [worker.ending(leased, Ending("succeeded", dropped_bytes=5000))])
+    assert ("succeeded", 5000) == ((shown := await api.read(task["id"]))["state"], shown["dropped_bytes"])
+    gone = await api.http.get(f"/v1/tasks/{task['id']}/result")
+    assert (410, True) == (gone.status_code, "5,000 bytes" in gone.json()["detail"])
 
 
 async def test_process_that_stops_is_not_ready(api: Serving) -> None:

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from service.errors import InvalidSetting, StoreFull, StoreUnavailable
+from service.scheduler.janitor import Janitor
 from service.settings import Settings
-from service.store import Store
+from service.store import Store, keys
 from service.store.endings import Ending
 from service.store.memory import EVERY_SECONDS
 from tests.servers import Server
@@ -193,6 +194,52 @@ async def test_submissions_stop_below_the_limit(start_server: Callable[..., Serv
     assert "over the share of 0.5" in refused.detail
     server.admin.config_set("maxmemory", used * 10)
     await until_submitting(store, is_full=False)
+    await store.close()
+
+
+async def test_a_ceiling_of_our_own_holds_where_redis_has_none(start_server: Callable[..., Server]) -> None:
+    """Submissions are refused above so many bytes, work in hand drains, and its large results are left out."""
+    server = start_server("valkey")
+    store = await Store.open(Settings(redis_url=server.url), DEADLINE_SECONDS)
+    worker = Worker(store)
+    await submit(store, *[new() for _ in range(3)])
+    leased = await worker.lease()
+    store.memory.most_bytes = server.admin.info("memory")["used_memory"] - 1000
+    store.memory.asked -= EVERY_SECONDS
+    refused = await until_submitting(store, is_full=True)
+    assert refused is not None
+    assert "raise TASKPOST_MAX_MEMORY_BYTES" in refused.detail
+    for task, size in zip(leased, (10, 5000, 5000), strict=True):
+        ending = Ending("succeeded", b'"%b"' % (b"x" * size))
+        store.memory.relieve(ending)
+        assert b"1" == await worker.report([task], [worker.ending(task, ending)])
+    found = await store.tasks.read([task.id for task in leased])
+    kept = [(len(task.record.outcome.get("result", "")), task.record.outcome.get("dropped_bytes")) for task in found]  # type: ignore[union-attr]
+    assert [(10, None), (0, 5002), (0, 5002)] == kept
+    store.memory.most_bytes = 0
+    await until_submitting(store, is_full=False)
+    await store.close()
+    agree(server)
+
+
+async def test_the_oldest_successes_go_first_when_redis_is_nearly_full(start_server: Callable[..., Server]) -> None:
+    """None that ended within a minute, no failure, and nothing that waits; the rest stays until there is room."""
+    server = start_server("valkey")
+    store = await Store.open(Settings(redis_url=server.url), DEADLINE_SECONDS)
+    worker = Worker(store)
+    await submit(store, *[new() for _ in range(6)])
+    leased = await worker.lease()
+    await worker.succeed(*leased[:4])
+    await worker.fail(leased[4])
+    janitor = Janitor(store, store.settings)
+    store.memory.most_bytes = 1
+    await janitor.do(0)
+    assert ["succeeded"] * 4 == [await state(store, task.id) for task in leased[:4]], "they are young"
+    for task in leased[:2]:
+        server.admin.zadd(keys.ended(0, False), {task.id: store.tasks.clock.now_ms() - 120_000})
+    await janitor.do(0)
+    states = [await state(store, task.id) for task in leased]
+    assert [None, None, "succeeded", "succeeded", "failed", "running"] == states
     await store.close()
 
 
