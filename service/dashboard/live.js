@@ -4,6 +4,10 @@ import { authorization, isLocked } from "./api.js";
 
 // "off" (nobody listens), "connecting", "live", or "absent" (this service has no stream; pages then ask instead).
 export const streamState = signal("off");
+// Events as listeners get them have a `kind`: a task moved, told its progress, or some were left out (with their `count`).
+const KINDS = ["task", "progress", "omitted", "gap"];
+// More than a screen can show and a reader can follow; the service sums up what is beyond.
+const MOST_A_SECOND = 100;
 const listeners = new Set();
 let stopping = null, lastId = "";
 
@@ -54,7 +58,7 @@ async function start() {
 // Reads until the stream ends. False when there is none at this service.
 async function follow(until, began) {
   const headers = { accept: "text/event-stream", ...authorization(), ...(lastId ? { "last-event-id": lastId } : {}) };
-  const response = await fetch("/v1/events", { headers, signal: until, credentials: "same-origin" });
+  const response = await fetch(`/v1/events?rate=${MOST_A_SECOND}`, { headers, signal: until, credentials: "same-origin" });
   if (response.status === 404) return false;
   if (response.status === 401) isLocked.value = true;
   if (!response.ok) throw new Error(`the stream was refused: ${response.status}`);
@@ -77,5 +81,5 @@ function take(block) {
     else if (line.startsWith("event:")) kind = line.slice(6).trim();
     else if (line.startsWith("id:")) lastId = line.slice(3).trim();
   }
-  if (data && kind === "task") note(JSON.parse(data));
+  if (data && KINDS.includes(kind)) note({ ...JSON.parse(data), kind });
 }

@@ -64,8 +64,10 @@ export function useTasks(filter, isHeld) {
   useEffect(() => { setList(empty); setWaiting(0); refresh(); }, [key]);
   useEffect(() => { if (!isHeld) fresh(); }, [isHeld]);
   useEffect(() => listen((events) => {
-    patch(events, held.current.list.rows, setList);
-    if (held.current.isHeld) setWaiting((n) => n + events.length);
+    const moved = events.filter((event) => event.kind !== "progress");
+    if (!moved.length) return;
+    patch(moved, held.current.list.rows, setList);
+    if (held.current.isHeld) setWaiting((n) => n + countOf(moved));
     else fresh();
   }), []);
   useEffect(() => {
@@ -74,6 +76,8 @@ export function useTasks(filter, isHeld) {
   }, []);
   return { ...(list.key === key ? list : empty), more, refresh, waiting };
 }
+
+export const countOf = (events) => events.reduce((sum, event) => sum + (event.count ?? 1), 0);
 
 // The new first page before what was loaded behind it.
 function merged(last, key, rows, cursor) {
@@ -90,7 +94,7 @@ const unknown = (rows, found) => {
 
 // Rows that are shown take their new state at once, whether the list is held or not.
 function patch(events, rows, setList) {
-  const moved = new Map(events.map((event) => [event.id, event]));
+  const moved = new Map(events.filter((event) => event.kind === "task").map((event) => [event.id, event]));
   const isShown = rows.some((row) => moved.has(row.id) && moved.get(row.id).state !== row.state);
   if (!isShown) return;
   setList((last) => ({ ...last, rows: last.rows.map((row) => {

@@ -22,7 +22,7 @@ async def send(ctx: Context, to: str, template: Template = "receipt") -> dict[st
     if "@" not in to:
         ctx.log.warning("the server refuses %s", to)
         raise ConnectionRefusedError(f"550 no such address: {to}")
-    return {"message_id": f"<{ctx.task_id.lower()}@shop.example>", "to": to}
+    return {"message_id": f"<{ctx.id.lower()}@shop.example>", "to": to}
 
 
 @task("image:resize", queue="media", timeout=60)

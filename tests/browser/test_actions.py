@@ -6,14 +6,16 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
+from tests import servers
 from tests.browser.test_pages import open_page
-from tests.parts import System
+from tests.parts import System, system
 from tests.servers import until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 
 def submit(running: System, **submission: Any) -> dict[str, Any]:
@@ -252,6 +254,40 @@ def test_a_queue_is_paused_and_resumed(running: System, page: Page) -> None:
     until(lambda: not running.api.get("/v1/queues/walk").json()["paused"], "it goes on")
 
 
+def test_a_queue_is_limited_and_drained(running: System, page: Page) -> None:
+    """By its form; what is taken out of it is taken away, and a reason is kept."""
+    submit(running, queue="limited", **LATER)
+    open_page(page, "/queues/limited")
+    page.get_by_role("button", name="Edit").click()
+    page.get_by_label("Tasks that run at once, over all workers").fill("3")
+    page.locator("#field-more").fill('{"retries": 7}')
+    page.locator("dialog button[type=submit]").click()
+    wanted = {"concurrency": 3, "retries": 7}
+    until(lambda: wanted == running.api.get("/v1/queues/limited").json()["settings"], "it is limited")
+    page.get_by_label("settings", exact=True).get_by_text("concurrency").wait_for()
+    page.get_by_role("button", name="Edit").click()
+    page.get_by_label("Tasks that run at once, over all workers").fill("")
+    page.locator("dialog button[type=submit]").click()
+    until(lambda: {"retries": 7} == running.api.get("/v1/queues/limited").json()["settings"], "the limit is gone")
+    menu(page, "Drain")
+    page.get_by_label("Why").fill("moving house")
+    page.locator("dialog button[type=submit]").click()
+    page.get_by_text("moving house").wait_for()
+    assert "moving house" == running.api.get("/v1/queues/limited").json()["draining_reason"]
+
+
+def test_a_flow_key_is_paused_and_limited(running: System, page: Page) -> None:
+    """From the page of queues, where all keys stand."""
+    submit(running, flow={"key": "acme", "concurrency": 2}, **LATER)
+    open_page(page, "/queues")
+    menu(page, "Pause", "Actions of acme")
+    until(lambda: running.api.get("/v1/flows/acme").json()["paused"], "it is paused")
+    menu(page, "Limits", "Actions of acme")
+    page.get_by_label("Tasks that run at once").fill("9")
+    page.locator("dialog button[type=submit]").click()
+    until(lambda: 9 == running.api.get("/v1/flows/acme").json()["concurrency"], "it is limited")
+
+
 def test_a_worker_is_quieted_resumed_resized_and_stopped(running: System, page: Page) -> None:
     """Each is told by the page and obeyed by the worker."""
     started = running.start_worker()
@@ -345,3 +381,29 @@ def test_the_tail_shows_what_happens(running: System, page: Page) -> None:
     assert 0 == page.locator(f".virtual a[href$='{other['id']}']").count()
     page.get_by_role("button", name="Go on").click()
     page.locator(f".virtual a[href$='{other['id']}']").first.wait_for()
+
+
+def test_a_key_is_asked_for_made_used_and_revoked(browser: Browser) -> None:
+    """From the first key on the page asks for one; a wrong one is refused, and the key itself is shown once."""
+    with servers.single("valkey") as server, system(server.url, api_key="geheim-geheim-geheim") as locked:
+        locked.api.headers["authorization"] = "Bearer geheim-geheim-geheim"
+        page = browser.new_page(base_url=locked.url)
+        page.goto("/ui/settings")
+        page.get_by_label("API key").fill("wrong")
+        page.get_by_role("button", name="Sign in").click()
+        page.locator(".problem").wait_for()
+        page.get_by_label("API key").fill("geheim-geheim-geheim")
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="New key").click()
+        page.get_by_label("Name", exact=True).fill("walk")
+        page.get_by_label("What it may do").fill("reader")
+        page.locator("dialog button[type=submit]").click()
+        key = page.get_by_label("key", exact=True).inner_text()
+        assert 200 == httpx.get(f"{locked.url}/v1/tasks", headers={"authorization": f"Bearer {key}"}).status_code
+        page.get_by_role("button", name="Close").click()
+        page.get_by_role("button", name="Revoke").click()
+        page.locator("dialog button[type=submit]").click()
+        page.get_by_text("revoked", exact=True).wait_for()
+        (kept,) = locked.api.get("/v1/keys").json()["items"]
+        assert ("walk", "revoked") == (kept["name"], kept["state"])
+        page.context.close()

@@ -1,15 +1,15 @@
-// One queue: what waits and runs, how it went lately, what is set for it, what its flow keys and groups hold back.
+// One queue: what waits and runs, who holds it, how it went lately, what is set for it.
 import { html } from "../html.js";
 import { queryOf } from "../api.js";
 import { compact, percent, span } from "../format.js";
 import { to } from "../route.js";
 import { usePolled, useTitle } from "../use.js";
-import { canPause, editSettings, isPaused, pause, queueMenu, resume } from "../queueactions.js";
+import { editSettings, pause, queueMenu, resume } from "../queueactions.js";
 import { Chart } from "../parts/chart.js";
 import { Icon } from "../parts/icons.js";
 import { Json } from "../parts/json.js";
 import { Menu } from "../parts/menu.js";
-import { Answer, Badge, Empty, Figure, Head, Section } from "../parts/shown.js";
+import { Answer, Badge, Empty, Figure, Head, Section, Time } from "../parts/shown.js";
 import { Tasks } from "./tasks.js";
 
 export function QueuePage({ name }) {
@@ -25,8 +25,8 @@ function Whole({ queue, refresh }) {
   const does = (doing) => () => Promise.resolve(doing(queue)).then(refresh);
   const waits = `queue:${queue.name}`;
   return html`
-    <${Head} crumb=${html`<a href=${to("/queues")}>Queues</a>`} title=${queue.name} lead=${isPaused(queue) && html`<${Badge} tone="warn" icon="pause">paused: nothing new starts</${Badge}>`}>
-      ${canPause(queue) && (isPaused(queue) ? html`<button type="button" onClick=${does(resume)}><${Icon} name="play" size=${14} />Resume</button>` : html`<button type="button" onClick=${does(pause)}><${Icon} name="pause" size=${14} />Pause</button>`)}
+    <${Head} crumb=${html`<a href=${to("/queues")}>Queues</a>`} title=${queue.name} lead=${html`<${Held} queue=${queue} />`}>
+      ${queue.paused || queue.draining ? html`<button type="button" onClick=${does(resume)}><${Icon} name="play" size=${14} />Resume</button>` : html`<button type="button" onClick=${does(pause)}><${Icon} name="pause" size=${14} />Pause</button>`}
       <${Menu} items=${queueMenu(queue, refresh)} /></${Head}>
     <div class="figures">
       <${Figure} label="Queued" value=${compact(queue.queued)} note="due, wait for a worker" href=${to("/tasks", { q: `${waits} state:queued` })} />
@@ -37,9 +37,14 @@ function Whole({ queue, refresh }) {
     <${History} name=${queue.name} />
     <${Section} title="Settings" id="settings" aside=${html`<button type="button" class="small" onClick=${does(editSettings)}><${Icon} name="edit" size=${14} />Edit</button>`}>
       ${Object.keys(queue.settings).length ? html`<${Json} value=${queue.settings} label="settings" />` : html`<p class="muted">Nothing is set: its tasks have the defaults of their handlers and of the service.</p>`}</${Section}>
-    <${FlowKeys} queue=${queue} />
-    <${Tasks} fixed=${waits} title="Tasks" />`;
+    <${Tasks} fixed=${waits} isPart />`;
 }
+
+// Who holds or closes it, and why.
+const Held = ({ queue }) => html`<span class="idline">
+  ${queue.paused && html`<${Badge} tone="warn" icon="pause">paused: nothing new starts</${Badge}><span>${queue.paused_reason ?? ""}</span><span class="faint">${queue.paused_by} <${Time} at=${queue.paused_at} /></span>`}
+  ${queue.draining && html`<${Badge} tone="warn" icon="stop">draining: nothing is taken in</${Badge}><span>${queue.draining_reason ?? ""}</span><span class="faint">${queue.draining_by} <${Time} at=${queue.draining_at} /></span>`}
+  ${queue.settings.description ?? ""}</span>`;
 
 function History({ name }) {
   const polled = usePolled(`/v1/stats${queryOf({ queue: name, last_seconds: 3600 })}`, 15);
@@ -51,12 +56,4 @@ function History({ name }) {
       { name: "queued", values: series.map((one) => one.queued), tone: "orange" },
       { name: "ended", values: series.map((one) => one.figures.succeeded + one.figures.failed), tone: "green" },
       { name: "failed", values: series.map((one) => one.figures.failed), tone: "red" }]} /></div></${Section}>`;
-}
-
-// Keys that hold tasks back, where this service has them.
-function FlowKeys({ queue }) {
-  const polled = usePolled(`/v1/flows${queryOf({ queue: queue.name, limit: 50 })}`, 5);
-  if (!polled.data?.items?.length) return null;
-  return html`<${Section} title="Flow keys" id="flows"><div class="table"><table><thead><tr><th>Key</th><th class="right">Running</th><th class="right">Waiting</th><th class="right">Limit</th></tr></thead><tbody>
-    ${polled.data.items.map((one) => html`<tr><td class="name">${one.key}</td><td class="right">${one.running ?? "–"}</td><td class="right">${one.waiting ?? "–"}</td><td class="right">${one.concurrency ?? one.limit ?? "–"}</td></tr>`)}</tbody></table></div></${Section}>`;
 }

@@ -1,22 +1,23 @@
-// Settings of this browser, what the service is, its signing secrets, and who changed what.
+// Settings of this browser, what the service is, its keys and signing secrets.
 import { html } from "../html.js";
 import { call, isLocked, key, setKey } from "../api.js";
 import { theme, THEMES, times, ownZone } from "../preferences.js";
 import { usePolled, useTitle } from "../use.js";
 import { askFor } from "../parts/dialog.js";
-import { Badge, Empty, Facts, Head, Section, Time } from "../parts/shown.js";
-import { bytes, number } from "../format.js";
+import { Badge, Facts, Head, Section, Time } from "../parts/shown.js";
+import { ApiKeys } from "../parts/apikeys.js";
+import { bytes } from "../format.js";
 
 const ZONES = ["age", "local", "UTC", ...(Intl.supportedValuesOf?.("timeZone") ?? [])];
 const ZONE_WORDS = { age: "Ages, such as “3m ago”", local: `Local time (${ownZone})` };
 
 export function Settings() {
   useTitle("Settings");
-  return html`<${Head} title="Settings and audit">${key() && html`<button type="button" onClick=${() => { setKey(""); isLocked.value = true; }}>Sign out</button>`}</${Head}>
+  return html`<${Head} title="Settings">${key() && html`<button type="button" onClick=${() => { setKey(""); isLocked.value = true; }}>Sign out</button>`}</${Head}>
     <${Section} title="This browser" id="browser"><div class="panel padded fields two">
       <div class="field"><label for="theme">Theme</label><select id="theme" value=${theme.value} onChange=${(event) => { theme.value = event.target.value; }}>${THEMES.map((one) => html`<option value=${one} selected=${one === theme.value}>${one}</option>`)}</select></div>
       <div class="field"><label for="times">Times</label><select id="times" value=${times.value} onChange=${(event) => { times.value = event.target.value; }}>${ZONES.map((one) => html`<option value=${one} selected=${one === times.value}>${ZONE_WORDS[one] ?? one}</option>`)}</select></div></div></${Section}>
-    <${Service} /><${Secrets} /><${Audit} />`;
+    <${Service} /><${ApiKeys} /><${Secrets} />`;
 }
 
 function Service() {
@@ -46,11 +47,4 @@ function Secrets() {
   return html`<${Section} title="Signing secrets" id="secrets" aside=${html`<button type="button" class="small" onClick=${() => rotate(refresh)}>Rotate…</button>`}>
     ${data.items.length ? html`<div class="table"><table><thead><tr><th>Secret</th><th>Signs</th><th class="right">Since</th><th class="right">Until</th></tr></thead><tbody>${data.items.map((one) => html`<tr><td><code>${one.secret}</code></td><td>${one.expires_at ? html`<${Badge} tone="warn">being replaced</${Badge}>` : html`<${Badge} tone="good">now</${Badge}>`}</td><td class="right"><${Time} at=${one.created_at} /></td><td class="right"><${Time} at=${one.expires_at} /></td></tr>`)}</tbody></table></div>
       <p class="muted">Their ends only: <code>taskpost secrets --reveal</code> tells the whole to who may know.</p>` : html`<p class="muted">None yet: the first call makes one.</p>`}</${Section}>`;
-}
-function Audit() {
-  const { data, problem } = usePolled("/v1/audit?limit=100", 5);
-  if (problem?.status === 404) return html`<${Section} title="Audit" id="audit"><${Empty} icon="settings" title="No audit here">This service keeps none: whoever has its key is the operator. Keys with names and scopes come with an audit of what each did.</${Empty}></${Section}>`;
-  if (!data) return null;
-  return html`<${Section} title="Audit" id="audit" aside=${html`<span class="faint">${number(data.items.length)} entries</span>`}>${data.items.length ? html`<div class="table"><table><thead><tr><th>When</th><th>Who</th><th>What</th><th>On what</th></tr></thead><tbody>
-    ${data.items.map((one) => html`<tr><td class="tight"><${Time} at=${one.at} always /></td><td>${one.actor ?? one.key ?? one.key_id ?? "–"}</td><td>${one.action ?? one.operation ?? "–"}</td><td>${one.target ?? one.path ?? "–"}</td></tr>`)}</tbody></table></div>` : html`<p class="muted">Nobody has changed anything yet.</p>`}</${Section}>`;
 }

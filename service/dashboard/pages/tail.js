@@ -4,13 +4,15 @@ import { compact, nameOf } from "../format.js";
 import { query, setQuery, to } from "../route.js";
 import { useKeys } from "../keys.js";
 import { listen, streamState } from "../live.js";
-import { useTitle } from "../use.js";
+import { countOf } from "../tasklist.js";
+import { useThrottled, useTitle } from "../use.js";
 import { curlOf } from "../curl.js";
 import { Icon } from "../parts/icons.js";
 import { Rows } from "../parts/rows.js";
 import { Empty, Head, State, STATES, Time } from "../parts/shown.js";
 
-const MOST = 2000, RATE_MS = 1000;
+// Rows that jump at every frame cannot be read: new ones come a few times a second.
+const MOST = 2000, RATE_MS = 1000, SHOWN_MS = 300;
 
 const fits = (event, text, state) => (!state || event.state === state) && (!text || `${event.id} ${nameOf(event)} ${event.queue} ${(event.tags ?? []).join(" ")}`.toLowerCase().includes(text));
 
@@ -24,25 +26,26 @@ export function Tail() {
   const held = useRef({ waiting: [], n: 0, count: 0 });
   const isHeld = isPaused || isAway;
   held.current.isHeld = isHeld;
+  const show = useThrottled(() => {
+    const { waiting } = held.current;
+    if (held.current.isHeld || !waiting.length) return;
+    held.current.waiting = [];
+    setEvents((last) => [...waiting, ...last].slice(0, MOST));
+  }, SHOWN_MS);
   useEffect(() => listen((heard) => {
-    held.current.count += heard.length;
-    const named = heard.map((event) => ({ ...event, key: (held.current.n += 1) })).reverse();
-    if (held.current.isHeld) held.current.waiting = [...named, ...held.current.waiting].slice(0, MOST);
-    else setEvents((last) => [...named, ...last].slice(0, MOST));
+    held.current.count += countOf(heard);
+    const named = heard.filter((event) => event.id).map((event) => ({ ...event, key: (held.current.n += 1) })).reverse();
+    held.current.waiting = [...named, ...held.current.waiting].slice(0, MOST);
+    show();
   }), []);
   useEffect(() => {
     const timer = setInterval(() => { setRate(held.current.count); held.current.count = 0; }, RATE_MS);
     return () => clearInterval(timer);
   }, []);
-  useEffect(() => {
-    if (isHeld) return;
-    const { waiting } = held.current;
-    held.current.waiting = [];
-    if (waiting.length) setEvents((last) => [...waiting, ...last].slice(0, MOST));
-  }, [isHeld]);
+  useEffect(() => { if (!isHeld) show(); }, [isHeld]);
   useKeys({ " ": () => setPaused(!isPaused) });
   const shown = events.filter((event) => fits(event, text, state));
-  return html`<${Head} title="Live tail" lead="Every change of state of every task, the newest first.">
+  return html`<${Head} title="Live tail" lead="Changes of state and progress of every task, the newest first; when more happens than a screen can show, the last of each task.">
       <span class="faint number" aria-hidden="true">${compact(rate)} a second</span>
       <button type="button" aria-pressed=${isPaused} onClick=${() => setPaused(!isPaused)}><${Icon} name=${isPaused ? "play" : "pause"} size=${14} />${isPaused ? "Go on" : isAway ? "Held while you read" : "Pause"}</button>
       <button type="button" onClick=${() => { setEvents([]); held.current.waiting = []; }}>Clear</button></${Head}>

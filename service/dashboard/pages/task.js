@@ -128,7 +128,7 @@ function Linked({ task }) {
     task.callback && ["Callback", task.callback.task_id ? link(task.callback.task_id) : html`<span class="muted">${task.callback.url}, when it has ${task.callback.on.join(" or ")}</span>`],
     task.parent && ["Part of", link(task.parent)],
     task.schedule && ["Schedule", html`<a class="link" href=${to(`/schedules/${encodeURIComponent(task.schedule.name)}`)}>${task.schedule.name}</a>, <${Time} at=${task.schedule.fire_time} always />`],
-    task.flow?.key && ["Flow key", html`<${Mono}>${task.flow.key}</${Mono}>`],
+    task.flow && ["Flow key", html`<${Mono}>${task.flow.key ?? task.flow}</${Mono}>`],
     ...(parts.data?.items ?? []).map((one) => ["Part", html`<span class="idline"><${State} state=${one.state} />${link(one.id)}</span>`]),
   ].filter(Boolean);
   if (!rows.length) return null;

@@ -20,7 +20,11 @@ const LISTED = ["scheduled", "queued", "running", "succeeded", "failed", "cancel
 const HOUR_MS = 3_600_000;
 
 // How long it has run or ran; of one that waits, nothing.
-const ran = (task) => (task.started_at && (task.finished_at || task.state === "running") ? span(((task.finished_at ? Date.parse(task.finished_at) : now.value) - Date.parse(task.started_at)) / 1000) : "");
+function Ran({ task }) {
+  if (!task.started_at || !(task.finished_at || task.state === "running")) return null;
+  const until = task.finished_at ? Date.parse(task.finished_at) : now.value;
+  return html`<span>${span((until - Date.parse(task.started_at)) / 1000)}</span>`;
+}
 
 const columnsOf = (selected, toggle) => [
   { name: "choose", title: html`<span class="offscreen">Selected</span>`, width: "38px", show: (task) => html`<input type="checkbox" aria-label=${`Select ${task.id}`} checked=${selected.has(task.id)} onClick=${(event) => { event.stopPropagation(); toggle(task.id); }} />` },
@@ -28,13 +32,13 @@ const columnsOf = (selected, toggle) => [
   { name: "name", title: "Task", width: "34%", show: (task) => html`<a class="name" href=${to(`/tasks/${task.id}`)}>${nameOf(task)}</a>${task.error && html`<span class="row-note" title=${task.error.message}>${task.error.type}: ${task.error.message}</span>`}${task.tags.slice(0, 3).map((tag) => html`<span class="tag">${tag}</span>`)}` },
   { name: "queue", title: "Queue", width: "13%", show: (task) => html`<a href=${to(`/queues/${encodeURIComponent(task.queue)}`)}>${task.queue}</a>` },
   { name: "attempt", title: "Attempt", width: "76px", right: true, show: (task) => (task.attempt ? html`<span title=${`attempt ${task.attempt} of ${task.retries + 1}`}>${task.attempt}<span class="faint"> / ${task.retries + 1}</span></span>` : html`<span class="faint">–</span>`) },
-  { name: "ran", title: "Ran", width: "84px", right: true, show: ran },
+  { name: "ran", title: "Ran", width: "84px", right: true, show: (task) => html`<${Ran} task=${task} />` },
   { name: "when", title: "Created", width: "128px", right: true, show: (task) => html`<${Time} at=${task.created_at} />` },
   { name: "due", title: "Due or ended", width: "128px", right: true, show: (task) => html`<${Time} at=${task.finished_at ?? (task.state === "scheduled" ? task.run_at : null)} />` },
 ];
 
-export function Tasks({ fixed = "", title = "Tasks", lead, empty }) {
-  useTitle(title);
+export function Tasks({ fixed = "", title = "Tasks", lead, empty, isPart = false }) {
+  useTitle(isPart ? fixed : title);
   const text = query.value.q ?? "";
   const filter = useFilter([fixed, text].filter(Boolean).join(" "));
   const [selected, setSelected] = useState(() => new Set());
@@ -59,7 +63,7 @@ export function Tasks({ fixed = "", title = "Tasks", lead, empty }) {
   const columns = useMemo(() => columnsOf(selected, toggle), [selected]);
   const isEmpty = !list.isLoading && !rows.length && !list.problem && list.isWhole;
   return html`
-    <${Head} title=${title} lead=${lead}><${LiveSwitch} list=${list} isPaused=${isPaused} setPaused=${setPaused} isAway=${isAway} hasChosen=${selected.size > 0} />
+    <${Head} title=${title} lead=${lead} isPart=${isPart}><${LiveSwitch} list=${list} isPaused=${isPaused} setPaused=${setPaused} isAway=${isAway} hasChosen=${selected.size > 0} />
       <${Menu} label="All that match" isMain items=${Object.entries(ACTIONS).map(([action, [name, icon, isGrave]]) => {
         const wanted = filterFor(action, filter.filter);
         return { label: `${name}…`, icon, isGrave, isOff: !wanted || filter.faults.length > 0, hint: wanted ? "" : "not possible in these states", does: () => begin(action, wanted, done) };

@@ -1,5 +1,5 @@
 // The attempts of a task: outcome, how long each step took, request and answer, log.
-import { html, useState } from "../html.js";
+import { html, useLayoutEffect, useRef, useState } from "../html.js";
 import { bytes, span } from "../format.js";
 import { to } from "../route.js";
 import { now } from "../use.js";
@@ -77,4 +77,10 @@ function asJson(text) {
   try { return JSON.parse(text); } catch { return undefined; }
 }
 
-const Log = ({ lines }) => html`<div class="log" role="log" tabindex="0" aria-label="Log"><ol>${lines.map((one) => html`<li class=${`log-${one.level}`}><${Time} at=${one.at} always /><span class="log-level">${one.level}</span><span class="log-text">${one.message}</span></li>`)}</ol></div>`;
+// Shows its end, and stays there while lines come, unless somebody has scrolled up to read.
+function Log({ lines }) {
+  const box = useRef(null), isAtEnd = useRef(true);
+  useLayoutEffect(() => { if (isAtEnd.current) box.current.scrollTop = box.current.scrollHeight; }, [lines]);
+  const scrolled = () => { isAtEnd.current = box.current.scrollTop + box.current.clientHeight > box.current.scrollHeight - 24; };
+  return html`<div class="log" ref=${box} onScroll=${scrolled} role="log" tabindex="0" aria-label="Log"><ol>${lines.map((one) => html`<li class=${`log-${one.level}`}><${Time} at=${one.at} always /><span class="log-level">${one.level}</span><span class="log-text">${one.message}</span></li>`)}</ol></div>`;
+}

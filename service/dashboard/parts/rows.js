@@ -1,7 +1,7 @@
 // A table of any length: only the rows that are seen are in the page. Real <table>, so that it reads and copies as one.
-import { html, useEffect, useLayoutEffect, useRef, useState } from "../html.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../html.js";
 
-const ROW_PX = 36, MARGIN_ROWS = 12;
+const ROW_PX = 36, MARGIN_ROWS = 6;
 
 /*
  * *columns*: {name, title, width, show(row), right}. *atRow* is where the keyboard is; onEnd is called when the last rows
@@ -34,11 +34,15 @@ export function Rows({ rows, columns, keyOf, rowClass, atRow, onEnd, onScrolled,
       <thead><tr>${columns.map((one) => html`<th key=${one.name} scope="col" class=${one.right ? "right" : ""}>${one.title}</th>`)}</tr></thead>
       <tbody>
         ${from > 0 && html`<tr class="spacer" key="above" aria-hidden="true"><td colspan=${columns.length} style=${{ height: `${from * ROW_PX}px` }}></td></tr>`}
-        ${rows.slice(from, until).map((row, n) => html`<tr key=${keyOf(row)} aria-rowindex=${from + n + 1} class=${`${rowClass(row)} ${from + n === atRow ? "is-at" : ""}`} onClick=${(event) => onRow?.(row, from + n, event)}>
-          ${columns.map((one) => html`<td key=${one.name} class=${one.right ? "right" : ""}>${one.show(row)}</td>`)}</tr>`)}
+        ${rows.slice(from, until).map((row, n) => html`<tr key=${keyOf(row)} aria-rowindex=${from + n + 1} class=${`${rowClass(row)} ${from + n === atRow ? "is-at" : ""}`} onClick=${(event) => onRow?.(row, from + n, event)}><${Cells} row=${row} columns=${columns} /></tr>`)}
         ${until < rows.length && html`<tr class="spacer" key="below" aria-hidden="true"><td colspan=${columns.length} style=${{ height: `${(rows.length - until) * ROW_PX}px` }}></td></tr>`}
       </tbody>
     </table></div>`;
+}
+
+// A row that has not changed is the same cells, which Preact then passes over: scrolling draws only what comes into sight.
+function Cells({ row, columns }) {
+  return useMemo(() => columns.map((one) => html`<td key=${one.name} class=${`of-${one.name} ${one.right ? "right" : ""}`}>${one.show(row)}</td>`), [row, columns]);
 }
 
 function keepInSight(box, row) {

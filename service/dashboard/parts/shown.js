@@ -94,6 +94,7 @@ export const Facts = ({ rows }) => html`<dl class="facts">${rows.filter(Boolean)
 export const Section = ({ title, aside, children, id }) => html`<section class="section" aria-labelledby=${id}>
   <header><h2 id=${id}>${title}</h2>${aside}</header>${children}</section>`;
 
-export const Head = ({ title, lead, children, crumb }) => html`<header class="head">
-  <div>${crumb && html`<nav class="crumb" aria-label="Where this is">${crumb}</nav>`}<h1 tabindex="-1">${title}</h1>${lead && html`<p class="lead">${lead}</p>`}</div>
+// *isPart*: within a page that has a head of its own.
+export const Head = ({ title, lead, children, crumb, isPart = false }) => html`<header class="head">
+  <div>${crumb && html`<nav class="crumb" aria-label="Where this is">${crumb}</nav>`}${isPart ? html`<h2>${title}</h2>` : html`<h1 tabindex="-1">${title}</h1>`}${lead && html`<p class="lead">${lead}</p>`}</div>
   <div class="head-actions">${children}</div></header>`;
