@@ -16,6 +16,7 @@ import orjson
 
 from benchmarks import machine
 from benchmarks.celery import celery
+from benchmarks.dashboard import dashboard
 from benchmarks.drain import drain
 from benchmarks.figures import Figure, table
 from benchmarks.latency import latency
@@ -30,7 +31,8 @@ Benchmark = Callable[[Scale, str], Iterator[Figure]]
 BENCHMARKS: dict[str, Benchmark] = {
     one.__name__: one for one in (submit, batch, stream, drain, latency, memory, sleep, url, schedules)
 }
-BY_NAME_ONLY: dict[str, Benchmark] = {"celery": celery}  # installs a package, so nobody gets it unasked
+# One installs a package, the other needs a browser: nobody gets them unasked.
+BY_NAME_ONLY: dict[str, Benchmark] = {"celery": celery, "dashboard": dashboard}
 NAMES_HELP = f"which; all unless named: {', '.join(BENCHMARKS)}; only by name: {', '.join(BY_NAME_ONLY)}"
 
 
