@@ -51,6 +51,7 @@ COMMANDS = {
     "bulk": Command("service.cli_bulk", "", "cancel, replay, reschedule or delete all tasks that a filter means"),
     "queues": Command("service.cli_queues", "", "list queues; show, set, pause, resume, drain, purge or scale one"),
     "routes": Command("service.cli_queues", "_routes", "list or replace the routes by which tasks come to queues"),
+    "flows": Command("service.cli_flows", "", "list flow keys; show, set, pause, pin or reset one; weigh groups"),
     "stats": Command("service.cli_stats", "_stats", "tell what tasks did in a time: counts, times, errors"),
     "overview": Command("service.cli_stats", "_overview", "tell how everything is now, and what should be mended"),
     "workers": Command("service.cli_workers", "", "list live workers; show, quiet, resume, stop or resize one"),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service import cli_values as values
+from service.cli_flows import define_shared, shared_of
 from service.cli_screen import Screen
 from service.cli_tasks import add_api, client, print_result, print_task
 from service.cli_wait import wait
@@ -46,6 +47,7 @@ def define(parser: ArgumentParser) -> None:
         "--expires", metavar="TIME", type=values.duration, help="do not start it later than in this time: it expires"
     )
     define_once(parser)
+    define_shared(parser)
     labels = define_labels(parser)
     labels.add_argument("--key", help="idempotency key: the same key answers the same task")
     after = parser.add_argument_group("what to show")
@@ -166,7 +168,8 @@ def submission_of(options: Namespace) -> dict[str, Any]:
     name, url, args = target(options)
     times = {"delay_seconds": options.delay, "run_at": options.at, "expires_in_seconds": options.expires}
     target_of = {"name": name, "args": args or None, "url": url}
-    return {**target_of, **task_options(options), **times, **once_of(options), "idempotency_key": options.key}
+    shared = shared_of(options)
+    return {**target_of, **task_options(options), **times, **once_of(options), **shared, "idempotency_key": options.key}
 
 
 def task_options(options: Namespace) -> dict[str, Any]:

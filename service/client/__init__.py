@@ -39,6 +39,7 @@ from service.client.errors import (
     VersionConflict,
     WaitTimedOut,
 )
+from service.client.flows import Flow, Group
 from service.client.live import Event, EventFilters, ReadToken
 from service.client.options import Options, Submission
 from service.client.queues import Queue, QueueScale, QueueSettings, Route
@@ -84,6 +85,8 @@ __all__ = [
     "Explanation",
     "Filters",
     "FiredBy",
+    "Flow",
+    "Group",
     "Handler",
     "HttpCall",
     "LogLine",

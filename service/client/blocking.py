@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Unpack
 import httpx
 
 from service.client.blocking_bulk import Bulks
+from service.client.blocking_flows import FlowKeeper
 from service.client.blocking_live import LiveReader
 from service.client.blocking_queues import QueueKeeper
 from service.client.blocking_schedules import Schedules
@@ -40,7 +41,7 @@ T = TypeVar("T")
 List = builtins.list  # in the class below `list` is a method
 
 
-class Taskpost(Schedules, Bulks, QueueKeeper, StatisticsReader, LiveReader):
+class Taskpost(Schedules, Bulks, QueueKeeper, FlowKeeper, StatisticsReader, LiveReader):
     """
     The API, for synchronous code. Safe to share between threads; close it, or use it with `with`.
 

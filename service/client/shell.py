@@ -14,6 +14,7 @@ import httpx
 from service.client.bulk import BulkCalls
 from service.client.calls import Calls, Request
 from service.client.errors import ConnectFailed, NoAnswer
+from service.client.flows import FlowCalls
 from service.client.live import SILENCE_SECONDS, LiveCalls
 from service.client.queues import QueueCalls
 from service.client.schedule_calls import ScheduleCalls
@@ -33,6 +34,7 @@ class Shell:
         self._bulks = BulkCalls(self._calls)
         self._schedules = ScheduleCalls(self._calls)
         self._queues = QueueCalls(self._calls)
+        self._flows = FlowCalls(self._calls)
         self._statistics = StatisticsCalls(self._calls)
         self._live = LiveCalls(self._calls)
         self._timeout_seconds = timeout_seconds
