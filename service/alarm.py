@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from service.served import takes
 from service.settings import Settings
 from service.task import split_queue
 
@@ -53,7 +54,7 @@ def alarms_of(sight: Sight, settings: Settings) -> Iterator[Alarm]:
         told = {"namespace": namespace, "queue": queue, "queued": many, "oldest_seconds": round(oldest)}
         if settings.alert_queue_seconds and oldest > settings.alert_queue_seconds:
             yield Alarm("queue.delayed", stored, told)
-        if oldest > ALONE_SECONDS and not any(serves(worker, queue) for worker in sight.workers):
+        if oldest > ALONE_SECONDS and not any(serves(worker, stored) for worker in sight.workers):
             yield Alarm("workers.missing", stored, told)
     for namespace, (failed, judged) in sorted(sight.failed.items()):
         if settings.alert_failure_ratio and judged >= LEAST_JUDGED and failed / judged > settings.alert_failure_ratio:
@@ -61,6 +62,6 @@ def alarms_of(sight: Sight, settings: Settings) -> Iterator[Alarm]:
             yield Alarm("tasks.failing", namespace, told)
 
 
-def serves(worker: Mapping[str, Any], queue: str) -> bool:
-    """Whether a live worker takes tasks of *queue*."""
-    return worker.get("state", "running") == "running" and (not worker["queues"] or queue in worker["queues"])
+def serves(worker: Mapping[str, Any], stored: str) -> bool:
+    """Whether a live worker takes tasks of the queue that is *stored* under this name."""
+    return worker.get("state", "running") == "running" and takes(worker, stored)

@@ -22,7 +22,7 @@ from service.task import rfc3339
 LETTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_LETTERS, SECRET_LETTERS, CHECK_LETTERS = 10, 30, 6
 TOKEN = re.compile(rb"tp_[0-9A-Za-z]{46}")
-NAMESPACE = r"[a-z0-9][a-z0-9_.-]{0,62}"
+NAMESPACE = r"[a-z0-9][a-z0-9_.-]{0,30}"
 
 ADMIN = "admin"
 READS = frozenset(("tasks:read", "schedules:read", "queues:read", "endpoints:read", "workers:read"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from service.served import takes
 from service.settings import Settings
 
 OLDEST = (7, 0)
@@ -214,7 +215,7 @@ def work_findings(facts: Facts) -> Iterator[Finding]:
         yield Finding(OK, "workers", detail)
     for stored, counts in sorted(facts.queues.items()):
         queue = stored.rpartition("/")[2]
-        if counts["queued"] and not any(not one["queues"] or queue in one["queues"] for one in facts.workers):
+        if counts["queued"] and not any(takes(one, stored) for one in facts.workers):
             detail = f"{counts['queued']:,} tasks wait in {stored}, which no live worker serves"
             yield Finding(FAULT, "queues", detail, f"taskpost worker -Q {queue}")
 

@@ -7,9 +7,12 @@ Pure. The fact to know: without weights and without strict order queues take tur
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from service.errors import InvalidSetting
+from service.task import DEFAULT_NAMESPACE, SHARED, split_queue, stored_queue
 
 QUEUE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MOST_WEIGHT = 1000
@@ -25,9 +28,10 @@ class Served:
     is_strict: bool = False
 
 
-def served(queues: str, order: str) -> Served:
+def served(queues: str, order: str, namespace: str = "") -> Served:
     """
-    What `high:5,low:1` and `weighted` or `strict` mean. Where one queue has a weight, those without have 1.
+    What `high:5,low:1` and `weighted` or `strict` mean, queues as they are stored; those of *namespace*, else of
+    `default`. Where one queue has a weight, those without have 1.
 
     Raises:
         InvalidSetting: the text names what was given and what is needed.
@@ -39,6 +43,7 @@ def served(queues: str, order: str) -> Served:
         name, colon, weight = (part.strip() for part in one.partition(":"))
         if not QUEUE.fullmatch(name):
             raise InvalidSetting(f"{QUEUES}={queues}: {name!r} is no queue; needs 1 to 64 of A-Z a-z 0-9 . _ -")
+        name = stored_queue(namespace or DEFAULT_NAMESPACE, name)
         if name in weights:
             raise InvalidSetting(f"{QUEUES}={queues}: names {name} twice; name it once, with its weight")
         weights[name] = weight_of(one, weight, queues) if colon else 0
@@ -61,3 +66,15 @@ def weight_of(one: str, weight: str, queues: str) -> int:
     if not (weight.isascii() and weight.isdigit()) or not 1 <= int(weight) <= MOST_WEIGHT:
         raise InvalidSetting(f"{QUEUES}={queues}: {one} needs a whole number from 1 to {MOST_WEIGHT} as its weight")
     return int(weight)
+
+
+def is_served(stored: str, namespace: str) -> bool:
+    """Whether who serves *namespace*, empty for all, serves the queue that is *stored* under this name."""
+    return not namespace or split_queue(stored)[0] == namespace
+
+
+def takes(worker: Mapping[str, Any], stored: str) -> bool:
+    """Whether *worker*, as it tells of itself, takes tasks from the queue that is *stored* under this name."""
+    namespace = worker.get("namespace", SHARED)
+    is_ours = namespace == SHARED or is_served(stored, namespace)
+    return is_ours and (not worker.get("queues") or stored in worker["queues"])

@@ -9,11 +9,13 @@ The README lists every setting; a test holds the list against this file.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
+from service.apikeys import NAMESPACE
 from service.egress_rules import read_rules
 from service.errors import InvalidSetting
 from service.served import served
@@ -184,6 +186,11 @@ class Settings:
     reload: bool = setting(
         False, "while you write handlers: when a Python file changes, new attempts run the new code"
     )
+    namespace: str = setting(
+        "",
+        "the one namespace that a worker serves, and that its handlers and schedules are for; empty: it serves all, "
+        "its handlers are for all, and its schedules and `TASKPOST_QUEUES` those of `default`",
+    )
     queues: str = setting(
         "", "queues a worker serves, by comma, with weights or without: `mail`, `high:5,low:1`; empty means all of them"
     )
@@ -218,6 +225,10 @@ class Settings:
         if self.log_level.lower() not in ("debug", "info", "warning", "error"):
             raise InvalidSetting(f"TASKPOST_LOG_LEVEL={self.log_level}: needs debug, info, warning or error")
         served(self.queues, self.queue_order)
+        if self.namespace and not re.fullmatch(NAMESPACE, self.namespace):
+            raise InvalidSetting(
+                f"TASKPOST_NAMESPACE={self.namespace}: needs 1 to 31 of a-z 0-9 _ . -, the first one a-z 0-9"
+            )
         # Frozen for everybody else; what is derived stands where it would have been given.
         object.__setattr__(self, "public_url", self.public_url.rstrip("/") or own_url(self.host, self.port))
         if not self.public_url.startswith(("http://", "https://")):

@@ -45,6 +45,7 @@ EVENTS = {b"w": "scheduled", b"q": "queued", b"r": "running", b"k": "cancelling"
 DEFAULT_QUEUE = "default"
 CALLBACK_QUEUE = "callbacks"
 DEFAULT_NAMESPACE = "default"
+SHARED = "*"  # of handlers and workers: every namespace's
 DEFAULT_PRIORITY = 5
 
 # ---------------------------------------------------------------- queues and namespaces

@@ -25,11 +25,11 @@ from service.egress import Egress
 from service.errors import InvalidHandler, InvalidSetting, StoreFull, StoreUnavailable, TaskpostError
 from service.logs import configure
 from service.redaction import redaction_of
-from service.served import served
+from service.served import is_served, served
 from service.settings import Settings
 from service.store import Store
 from service.store.declarations import Application
-from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, stored_queue
+from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, SHARED, stored_queue
 from service.telemetry import tracer_of
 from workers import frames
 from workers.frames import Frames
@@ -201,11 +201,12 @@ class Child:
 
     async def set_queues(self) -> None:
         """Serve the queues of the settings, or all there are."""
-        if names := served(self.settings.queues, self.settings.queue_order).names:
-            queues = [stored_queue(DEFAULT_NAMESPACE, name) for name in names]
-        else:
-            declared = {stored_queue(DEFAULT_NAMESPACE, handler.queue) for handler in self.registry}
-            queues = sorted(declared | await self.store.queues.names() | {DEFAULT_QUEUE})
+        settings = self.settings
+        queues = list(served(settings.queues, settings.queue_order, settings.namespace).names)
+        if not queues:
+            known = {name for name in await self.store.queues.names() if is_served(name, settings.namespace)}
+            ours = {DEFAULT_QUEUE, *(handler.queue for handler in self.registry)}
+            queues = sorted(known | {stored_queue(settings.namespace or DEFAULT_NAMESPACE, name) for name in ours})
         for loop in self.loops:
             if queues != loop.queues:
                 loop.queues = queues
@@ -215,12 +216,10 @@ class Child:
         """Make the handlers known, then the schedules; one process of a worker is enough."""
         if self.is_first:
             handlers = [handler.published() for handler in self.registry]
-            await self.store.workers.publish(DEFAULT_NAMESPACE, handlers, self.store.tasks.clock.now_ms())
+            settings, now_ms = self.settings, self.store.tasks.clock.now_ms()
+            await self.store.workers.publish(settings.namespace or SHARED, handlers, now_ms)
             if not self.is_declared:
-                settings = self.settings
-                name = settings.app or settings.handlers or "taskpost"
-                app = Application(DEFAULT_NAMESPACE, name, settings.app_version, settings.timezone)
-                await self.store.declarations.publish(app, self.declared)
+                await self.store.declarations.publish(Application.of(settings), self.declared)
                 self.is_declared = True
 
     async def keep_queues(self) -> None:

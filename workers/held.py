@@ -31,8 +31,8 @@ LABEL = struct.Struct("=BHQBB")  # lane, attempt, start (ms since the epoch), by
 NO_LABEL = LABEL.pack(0, 0, 0, 0, 0)
 SIZED = ("url", "async", "thread", "process")  # lanes in which a worker runs tasks
 LANE_NUMBERS = {lane: number for number, lane in enumerate(SIZED)}
-MOST_NAME_BYTES, MOST_QUEUE_BYTES = 128, 64
-ROW_BYTES = 256
+MOST_NAME_BYTES, MOST_QUEUE_BYTES = 128, 96  # a queue with its namespace
+ROW_BYTES = 320
 # Last beat that Redis acknowledged, last turn of the child's loop (monotonic ms); the highest row ever used.
 HEAD = struct.Struct("=QQQ")
 TURN_AT, TOP_AT = 8, 16

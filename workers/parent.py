@@ -25,7 +25,7 @@ from service.logs import configure
 from service.settings import Settings
 from service.store import Store
 from service.store.outside import reap
-from service.task import DEFAULT_NAMESPACE
+from service.task import SHARED
 from workers import frames
 from workers.beats import Beats
 from workers.blocked import BlockWatch
@@ -180,8 +180,8 @@ class Parent:
         now_ms = self.store.tasks.clock.now_ms()
         worker = self.portrait.summary(now_ms)
         await self.store.workers.announce(worker, now_ms, self.portrait.detail(self.control.last))
-        known = self.store.handlers
-        if not all(known.known(DEFAULT_NAMESPACE, name) for name in worker["handlers"]):
+        known, namespace = self.store.handlers, self.settings.namespace or SHARED
+        if not all(known.handlers.get((namespace, name)) for name in worker["handlers"]):
             for process in self.processes:
                 process.tell(frames.PUBLISH)
 

@@ -18,6 +18,7 @@ from typing import Any
 from service import __version__
 from service.ids import encode_id
 from service.settings import Settings
+from service.task import SHARED
 from workers.blocked import BlockWatch
 from workers.crew import Crew
 from workers.held import SIZED, Running, monotonic_ms
@@ -75,6 +76,7 @@ class Portrait:
             "state": self.state,
             "started_ms": self.started_ms,
             "seen_ms": now_ms,
+            "namespace": self.settings.namespace or SHARED,
             "queues": list(self.queues),
             "handlers": next(filter(None, (process.table.handlers for process in reversed(self.crew.processes))), []),
             "processes": len(staying),

@@ -22,7 +22,7 @@ from service.store import Store
 from service.store.decisions import Again, Decision
 from service.store.endings import HANDED_OVER, Ending
 from service.store.tasks import MOST_A_CALL, MOST_BYTES_A_CALL, Stepped
-from service.task import ALONE, LETTERS, Leased
+from service.task import ALONE, LETTERS, Leased, stored_queue
 from workers.alone import Isolation
 from workers.capture import error_of
 from workers.checkpoints import CheckpointKeeper
@@ -56,7 +56,7 @@ class LeaseLoop:
         self.store, self.shard, self.pipeline, self.slots, self.table = store, shard, pipeline, slots, table
         self.settings, self.announce_idle = settings, announce_idle
         self.isolation = Isolation(slots)
-        self.turns = turns_of(served(settings.queues, settings.queue_order))
+        self.turns = turns_of(served(settings.queues, settings.queue_order, settings.namespace))
         self.session = os.urandom(8)
         self.number = 0
         self.queues: list[str] = []
@@ -243,7 +243,8 @@ class LeaseLoop:
             return
         # Beyond its limit it has a while (10 s with a lease of 15) to end by itself; then the parent ends the process.
         limit_ms = int(attempt.options["timeout_seconds"] * 1000) + self.settings.lease_ms * 2 // 3
-        labelled = label(name_of(task.submission), task.queue, task.lane, task.attempt, task.leased_ms)
+        queue = stored_queue(task.namespace, task.queue)
+        labelled = label(name_of(task.submission), queue, task.lane, task.attempt, task.leased_ms)
         attempt.slot = self.table.hold(task.id, task.token, monotonic_ms() + limit_ms, labelled)
         self.running[task.id] = attempt
         self.slots.used[task.lane] += 1

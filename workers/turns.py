@@ -15,7 +15,7 @@ from math import lcm
 from typing import Protocol
 
 from service.served import Served
-from service.task import Leased
+from service.task import Leased, stored_queue
 
 HANDFUL = 4
 Want = tuple[str, str, int]  # queue, lane, how many
@@ -76,7 +76,7 @@ class ByWeight:
         return first + [(queue, lane, room) for lane, (room, shares) in asked for queue in shares]
 
     def hear(self, leased: Sequence[Leased], *, is_cut_short: bool) -> None:
-        taken = Counter((task.lane, task.queue) for task in leased if not task.is_suspect)
+        taken = Counter((task.lane, stored_queue(task.namespace, task.queue)) for task in leased if not task.is_suspect)
         for lane, (room, shares) in self.asked.items():
             brought = {queue: taken[lane, queue] for queue in shares}
             self.lanes[lane].hear(room, shares, brought, is_cut_short)

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Coroutine
 
 from service.errors import StoreFull, StoreUnavailable
-from service.served import served
+from service.served import is_served, served
 from service.settings import Settings
 from service.store import Store
 from service.store.wakes import COMMAND, NUDGE
@@ -34,7 +34,7 @@ class Wakes:
 
     def __init__(self, store: Store, settings: Settings, worker: str, processes: list[Process], beats: Beats) -> None:
         self.store, self.settings, self.worker, self.processes, self.beats = store, settings, worker, processes, beats
-        self.served = served(settings.queues, settings.queue_order)
+        self.served = served(settings.queues, settings.queue_order, settings.namespace)
         self.idle: dict[tuple[Process, int], int] = {}  # lanes in which a process has room, by shard
         self.changed = asyncio.Event()
         self.on_command: Callable[[], None] = lambda: None  # there is a command for this worker
@@ -149,10 +149,12 @@ class Wakes:
             return  # another watch has just done so
         self.learned_at = now
         if self.served.names:
-            names = {stored_queue(DEFAULT_NAMESPACE, name) for name in self.served.names}
+            names = set(self.served.names)
         else:
             try:
-                names = await self.store.queues.names() | {DEFAULT_QUEUE}
+                namespace = self.settings.namespace
+                known = await self.store.queues.names() | {stored_queue(namespace or DEFAULT_NAMESPACE, DEFAULT_QUEUE)}
+                names = {name for name in known if is_served(name, namespace)}
             except BaseException:
                 self.learned_at = 0.0
                 raise

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from service.api.answers import json_answer
 from service.api.runtime import Asked, Runtime
+from service.api.workers import live_workers
 from service.endpoint import endpoint_of
 from service.explaining import Facts, FlowFacts, QueueFacts, explained
 from service.ids import encode_id, shard_of
@@ -27,7 +28,7 @@ async def facts_around(runtime: Runtime, task: Snapshot) -> Facts:
     store = runtime.require_store()
     if task.record.has_ended or (task.run is not None and task.run.is_held):
         return Facts([])
-    workers = await runtime.within(store.workers.live(task.now_ms))
+    workers = await live_workers(runtime)
     ahead = await runtime.within(store.queues.ahead_of(task)) if task.state == "queued" else None
     history = await runtime.within(store.attempts.history(task.id)) if task.run is not None else None
     url = task.record.submission.get("url")

@@ -16,6 +16,7 @@ from service.api.runtime import RETRY_AFTER, Asked
 from service.api.typed_contract import contract_with
 from service.contract import contract, contract_text
 from service.errors import StoreUnavailable
+from service.store.workers import all_for
 
 
 async def get_liveness(_: Asked) -> Response:
@@ -47,8 +48,7 @@ async def get_contract_json(asked: Asked) -> Response:
         return Response(contract_json(), media_type="application/json")
     runtime = asked.runtime
     published = await runtime.within(runtime.require_store().workers.published())
-    ours = [one for (namespace, _), one in published.items() if namespace == runtime.namespace]
-    return json_answer(contract_with(ours))
+    return json_answer(contract_with(list(all_for(published, runtime.namespace).values())))
 
 
 async def get_contract_yaml(_: Asked) -> Response:

@@ -20,7 +20,7 @@ import orjson
 
 from service.errors import InvalidTaskArguments, StoreUnavailable, UnknownHandler
 from service.settings import Settings
-from service.store.workers import HandlerBook
+from service.store.workers import HandlerBook, all_for
 from service.submission import MOST_FAULTS, Fault, counted, faults_of_error
 from service.task import DEFAULT_QUEUE, options_of
 
@@ -128,8 +128,7 @@ class Handlers:
         self.seen = self.book.handlers
         self.by_name = {
             name: Known(one, options_of({}, one, self.settings), self.validator_of(one.get("args_schema")))
-            for (namespace, name), one in self.book.handlers.items()
-            if namespace == self.namespace
+            for name, one in all_for(self.book.handlers, self.namespace).items()
         }
 
     def validator_of(self, schema: Any) -> Validator | None:

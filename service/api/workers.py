@@ -14,16 +14,38 @@ from starlette.responses import Response
 from service.api.answers import json_answer, listed, with_times
 from service.api.given import body_of
 from service.api.runtime import Asked, Runtime
-from service.errors import InvalidSubmission, WorkerNotFound, WorkerStopping
+from service.errors import Forbidden, InvalidSubmission, WorkerNotFound, WorkerStopping
+from service.store.workers import all_for
 from service.submission import shortened
-from service.task import rfc3339
+from service.task import DEFAULT_NAMESPACE, SHARED, rfc3339, split_queue
 
+QUEUE_AT = 2
 TASK_FIELDS = ("id", "name", "queue", "lane", "attempt", "started_ms", "process", "overdue_ms")
 
 
 async def live_workers(runtime: Runtime) -> list[dict[str, Any]]:
+    """The live workers that serve the namespace, as it sees them."""
     store = runtime.require_store()
-    return await runtime.within(store.workers.live(store.tasks.clock.now_ms()))
+    found = await runtime.within(store.workers.live(store.tasks.clock.now_ms()))
+    return [seen for one in found if (seen := seen_from(runtime.namespace, one)) is not None]
+
+
+def seen_from(namespace: str, worker: dict[str, Any]) -> dict[str, Any] | None:
+    """*worker* as *namespace* sees it, its queues and tasks only; None when it serves another."""
+    owner = worker.get("namespace", SHARED)
+    if owner not in (SHARED, namespace):
+        return None
+    named = [split_queue(stored) for stored in worker.get("queues", ())]
+    queues = [queue for space, queue in named if space == namespace]
+    if named and not queues:
+        return None
+    seen = {**worker, "namespace": owner} | ({"queues": queues} if named else {})
+    if "tasks" in worker:
+        places = [(split_queue(row[QUEUE_AT]), row) for row in worker["tasks"]]
+        seen["tasks"] = [
+            [*row[:QUEUE_AT], queue, *row[QUEUE_AT + 1 :]] for (space, queue), row in places if space == namespace
+        ]
+    return seen
 
 
 async def list_workers(asked: Asked) -> Response:
@@ -34,9 +56,10 @@ async def known_worker(asked: Asked) -> dict[str, Any]:
     """The worker that the path names, with all that it tells. Raises WorkerNotFound."""
     store = asked.runtime.require_store()
     found = await asked.runtime.within(store.workers.read(asked.path["id"]))
-    if found is None:
+    seen = found and seen_from(asked.runtime.namespace, found)
+    if not seen:
         raise no_worker(asked.path["id"])
-    return found
+    return seen
 
 
 def no_worker(id_: str) -> WorkerNotFound:
@@ -100,6 +123,8 @@ async def told(asked: Asked, kind: str, given: dict[str, Any]) -> Response:
     """Tell the worker that the path names. Raises WorkerNotFound, or WorkerStopping."""
     runtime, id_ = asked.runtime, asked.path["id"]
     worker = await known_worker(asked)
+    if worker["namespace"] == SHARED and runtime.namespace != DEFAULT_NAMESPACE:
+        raise Forbidden("this worker serves other namespaces too: only keys of the namespace default command it")
     if worker.get("state") == "stopping" and kind != "stop":
         raise WorkerStopping(f"the worker is stopping, so it cannot be told to {kind}; start another")
     store = runtime.require_store()
@@ -127,7 +152,6 @@ async def list_handlers(asked: Asked) -> Response:
     return listed(
         [
             {"workers": named.count(name), **with_times(handler)}
-            for (namespace, name), handler in sorted(published.items())
-            if namespace == asked.runtime.namespace
+            for name, handler in sorted(all_for(published, asked.runtime.namespace).items())
         ]
     )

@@ -234,6 +234,7 @@ class Worker(View, frozen=True, kw_only=True):
     state: str = "running"
     started_at: datetime
     seen_at: datetime
+    namespace: str = "*"
     queues: list[str] = []
     handlers: list[str] = []
     processes: int = 1

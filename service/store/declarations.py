@@ -15,9 +15,11 @@ from typing import Any
 from service.declared import Declared
 from service.planning import plan
 from service.schedule import PAUSED, Schedule, owner_of
+from service.settings import Settings
 from service.store import keys
 from service.store.replies import pairs_of
 from service.store.schedules import NEW, Schedules
+from service.task import DEFAULT_NAMESPACE
 
 log = logging.getLogger("taskpost.schedules")
 
@@ -32,6 +34,12 @@ class Application:
     name: str
     version: str
     zone: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> Application:
+        """That of a worker."""
+        name = settings.app or settings.handlers or "taskpost"
+        return cls(settings.namespace or DEFAULT_NAMESPACE, name, settings.app_version, settings.timezone)
 
     @property
     def owner(self) -> dict[str, str]:

@@ -18,7 +18,7 @@ from service.store import keys
 from service.store.queue_settings import QueueBook
 from service.store.scripts import Scripts
 from service.store.wakes import COMMAND
-from service.task import DEFAULT_NAMESPACE, options_of
+from service.task import SHARED, options_of
 
 SILENT_MS = 16_000
 FRESH_SECONDS = 2.0
@@ -26,7 +26,7 @@ COMMAND_TTL_MS = 600_000  # a worker that was paused for so long does not do wha
 
 
 def handler_field(namespace: str, name: str) -> str:
-    return name if namespace == DEFAULT_NAMESPACE else f"{namespace}/{name}"
+    return name if namespace == SHARED else f"{namespace}/{name}"
 
 
 class Workers:
@@ -88,7 +88,7 @@ class Workers:
     # ------------------------------------------------------------ handlers
 
     async def publish(self, namespace: str, handlers: list[dict[str, Any]], now_ms: int) -> None:
-        """Remember *handlers*, as `Handler.published` gives them."""
+        """Remember *handlers*, as `Handler.published` gives them, for *namespace* or all (`SHARED`)."""
         if not handlers:
             return
         fields: list[Any] = []
@@ -106,6 +106,12 @@ class Workers:
         return {(handler["namespace"], handler["name"]): handler for handler in handlers}
 
 
+def all_for(handlers: dict[tuple[str, str], dict[str, Any]], namespace: str) -> dict[str, dict[str, Any]]:
+    """Those of *handlers* that tasks of *namespace* may be for, by name: its own, and those for all behind them."""
+    found = {name: one for (owner, name), one in handlers.items() if owner == SHARED}
+    return found | {name: one for (owner, name), one in handlers.items() if owner == namespace}
+
+
 class HandlerBook:
     """What this process knows of the published handlers; read again when it is older than two seconds."""
 
@@ -115,8 +121,8 @@ class HandlerBook:
         self.read_at = 0.0
 
     def known(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """The handler as last read."""
-        return self.handlers.get((namespace, name))
+        """The handler as last read: the namespace's own, else the one for all."""
+        return self.handlers.get((namespace, name)) or self.handlers.get((SHARED, name))
 
     def options(self, submission: Mapping[str, Any], namespace: str, queue: str, settings: Settings) -> dict[str, Any]:
         """The options in force for a stored submission of *queue*, as far as its handler and its queue are known."""

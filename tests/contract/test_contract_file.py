@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from service import __version__, errors
+from service.apikeys import ALL
 
 CONTRACT = Path(__file__).parents[2] / "openapi" / "openapi.yaml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
@@ -195,6 +196,20 @@ def test_every_protected_operation_documents_its_problems() -> None:
             assert "422" in operation["responses"], where
         if "application/json" in operation.get("requestBody", {}).get("content", {}):
             assert {"400", "413", "415", "422"} <= operation["responses"].keys(), where
+
+
+def test_every_operation_names_its_scope() -> None:
+    """What asks for a key says which scope it needs (apikeys.py has them all); what asks for none says so."""
+    for where, operation in operations():
+        if "/callbacks/" in where:
+            continue
+        assert "security" in operation, f"{where}: needs security: [{{}}, {{bearer: ['tasks:read']}}] or the like"
+        named = operation["security"]
+        if named != []:
+            assert [{}] == named[:-1], where
+            [scope] = named[-1]["bearer"]
+            assert scope in ALL, where
+            assert {"401", "403", "429"} <= operation["responses"].keys(), where
 
 
 def test_problems_come_from_reusable_answers() -> None:

@@ -23,7 +23,6 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from service.api.app import ROUTES, Api
-from service.apikeys import ALL
 from service.contract import contract, contract_path, operations
 from service.settings import Settings
 from tests import servers
@@ -89,16 +88,6 @@ def test_paths_and_methods_are_those_of_the_contract() -> None:
     for path, method, _ in operations():
         told[path] |= {"GET", "HEAD"} if method == "GET" else {method}
     assert told == {path: set(api.methods(path)) for path in ROUTES}
-
-
-def test_every_operation_names_its_scope() -> None:
-    """What asks for a key says which scope it needs, one that a key can have; what asks for none says so."""
-    for path, method, operation in operations():
-        named = operation.get("security")
-        assert named is not None, (method, path)
-        scopes = [one["bearer"] for one in named if one]
-        assert named == [] or ([{}], 1) == ([one for one in named if not one], len(scopes)), (method, path)
-        assert all(len(one) == 1 and set(one) <= ALL for one in scopes), (method, path)
 
 
 def test_bounds_that_the_contract_names_are_the_defaults() -> None:

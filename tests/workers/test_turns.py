@@ -26,7 +26,9 @@ def call(turns: Turns, waiting: dict[str, int], room: int, number: int = 0, most
         taken[queue] += part
         waiting[queue] -= part
         left -= part
-    leased: Any = [SimpleNamespace(lane="async", queue=queue, is_suspect=False) for queue in taken.elements()]
+    leased: Any = [
+        SimpleNamespace(lane="async", namespace="default", queue=queue, is_suspect=False) for queue in taken.elements()
+    ]
     turns.hear(leased, is_cut_short=is_cut)
     return taken
 
@@ -93,7 +95,7 @@ def test_each_lane_is_shared_by_itself() -> None:
     turns = ByWeight({"high": 5, "low": 1})
     for number in range(12):
         turns.wants(["high", "low"], {"thread": 1}, number)
-        task: Any = SimpleNamespace(lane="thread", queue="high", is_suspect=False)
+        task: Any = SimpleNamespace(lane="thread", namespace="default", queue="high", is_suspect=False)
         turns.hear([task], is_cut_short=False)
     assert ("low", "thread", 1) == turns.wants(["high", "low"], {"thread": 1}, 0)[0]
     turns.wants(["high", "low"], {"async": 6}, 0)
