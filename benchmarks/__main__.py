@@ -15,6 +15,7 @@ from pathlib import Path
 import orjson
 
 from benchmarks import machine
+from benchmarks.bulk import bulk
 from benchmarks.celery import celery
 from benchmarks.dashboard import dashboard
 from benchmarks.drain import drain
@@ -29,7 +30,7 @@ from benchmarks.urls import url
 
 Benchmark = Callable[[Scale, str], Iterator[Figure]]
 BENCHMARKS: dict[str, Benchmark] = {
-    one.__name__: one for one in (submit, batch, stream, drain, latency, memory, sleep, url, schedules)
+    one.__name__: one for one in (submit, batch, stream, drain, latency, memory, sleep, url, schedules, bulk)
 }
 # One installs a package, the other needs a browser: nobody gets them unasked.
 BY_NAME_ONLY: dict[str, Benchmark] = {"celery": celery, "dashboard": dashboard}

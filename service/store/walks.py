@@ -127,6 +127,10 @@ def scored_pairs(reply: Any) -> list[tuple[int, bytes]]:
 
 async def merged(streams: list[AsyncIterator[Any]], key: Callable[[Any], Any]) -> AsyncIterator[Any]:
     """Sorted streams as one, by *key*."""
+    if len(streams) == 1:
+        async for value in streams[0]:
+            yield value
+        return
     heap: list[tuple[Any, int, Any]] = []
     for n, first in enumerate(await asyncio.gather(*(anext(stream, None) for stream in streams))):
         if first is not None:

@@ -13,6 +13,9 @@ from service.store.outside import cancel
 from service.task import options_of
 from tests.api.serving import ADD, Serving, handler, publish
 from tests.store.acting import Worker
+from workers.push.client import PushClient
+from workers.registry import Registry
+from workers.run import Pipeline
 
 HOOK = {"url": "https://hooks.example.com/failed", "on": ["failed"]}
 
@@ -212,6 +215,19 @@ async def test_what_a_task_does_not_say_its_queue_says(api: Serving, store: Stor
     url = await api.submitted({"url": "https://example.com/x", "queue": "mail"})
     assert (5, 7) == (url["retries"], url["timeout_seconds"])
     assert "failure_ttl_seconds" not in await api.submitted(ADD)
+
+
+async def test_an_attempt_runs_within_the_limits_of_its_queue(api: Serving, store: Store, worker: Worker) -> None:
+    """A worker looks them up as the API does: what the task says wins over what its queue says."""
+    await patched(api, "mail", {"timeout_seconds": 7, "retries": 1})
+    for more in ({}, {"retries": 4}):
+        await api.submitted({**ADD, "queue": "mail", **more})
+    await api.submitted(ADD)
+    await store.queue_book.renew()
+    pipeline = Pipeline(Registry(), {}, PushClient.__new__(PushClient), store.settings, "w", store)
+    tasks = [*await worker.lease(queue="mail"), *await worker.lease()]
+    options = [pipeline.prepare(task, 0).options for task in tasks]
+    assert [(7, 1), (7, 4), (1800, 3)] == [(one["timeout_seconds"], one["retries"]) for one in options]
 
 
 async def test_failures_are_kept_as_long_as_their_queue_says(

@@ -8,11 +8,13 @@
 -- Touches  t: run due: and, through shared.lua, q: count wake: ev
 -- Returns  a status a task: 1 changed | 2 it runs | 3 it has ended | 4 it has no generation left | 0 no such task
 
-local statuses, moves, met = {}, {}, {}
+local statuses, moves, met, ids = {}, {}, {}, {}
+for i = 2, #ARGV do ids[i - 1] = ARGV[i]:sub(1, 16) end
+local runs = redis.call('HMGET', prefix .. 'run', unpack(ids))
 for i = 2, #ARGV do
-  local id, change = ARGV[i]:sub(1, 16), ARGV[i]:byte(17)
+  local id, change = ids[i - 1], ARGV[i]:byte(17)
   local record = redis.call('GETRANGE', prefix .. 't:' .. id, 0, 267)
-  local packed = redis.call('HGET', prefix .. 'run', id)
+  local packed = runs[i - 1]
   local run, head = packed and read_run(packed), #record > 13 and header(record)
   if not head then
     statuses[#statuses + 1] = '0'
