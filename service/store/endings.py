@@ -121,18 +121,12 @@ def report(
         kind, value = b"E", origin.raw[11:start] + submission + b"\n" + outcome
     else:
         kind, value = b"L", outcome
-    tally = tally_of(
-        ENDED[ending.state], origin.raw, origin.submission, ran_ms(origin, ending, now_ms), error_type(ending.error)
-    )
+    error, ran_ms = error_type(ending.error), None
+    if origin.token != NO_TOKEN and error != WORKER_LOST:  # else none ran, or nobody knows for how long
+        ran_ms = now_ms - origin.started_ms
+    tally = tally_of(ENDED[ending.state], origin.raw, origin.submission, ran_ms, error)
     head = b"%b%c%b%b%b%b%b" % (kind, flags, origin.id, origin.token, ttl_ms.to_bytes(6, "big"), head5, tally)
     return [head, value, *extra]
-
-
-def ran_ms(origin: Origin, ending: Ending, now_ms: int) -> int | None:
-    """How long the attempt ran that ends a task so; None when none did, or nobody knows how long."""
-    if origin.token == NO_TOKEN or error_type(ending.error) == WORKER_LOST:
-        return None
-    return now_ms - origin.started_ms
 
 
 def error_type(error: Mapping[str, Any] | None) -> str:

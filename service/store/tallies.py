@@ -36,20 +36,18 @@ def tally_of(
     letter: bytes, raw: bytes, submission: Mapping[str, Any], run_ms: int | None, error: str = ""
 ) -> bytes:
     """The field that counts a report on the task of the record *raw*, whose attempt ran for *run_ms*, if it did."""
-    if run_ms is None:
-        step = NO_STEP
-    elif 0 <= run_ms < SHORT_MS:
-        step = STEPS[run_ms]
-    else:
-        step = bytes((FIRST_STEP + step_of(run_ms),))
     start = HEADER_BYTES + raw[12]
-    if raw[start] == 1 and raw.find(b"\0", HEADER_BYTES, start) < 0:
-        subject = raw[HEADER_BYTES : raw.index(b"\x02", start)]
+    if raw[start] == 1 and (start == HEADER_BYTES or raw.find(0, HEADER_BYTES, start) < 0):
+        subject = raw[HEADER_BYTES : raw.index(2, start)]
     else:
         subject = raw[HEADER_BYTES:start].partition(b"\0")[0] + b"\x01" + name_of(submission).encode()
     if error:
-        return b"%b%b%b\x01%b" % (letter, step, subject, error.encode(errors="replace")[:MOST_ERROR_BYTES])
-    return letter + step + subject
+        subject += b"\x01" + error.encode(errors="replace")[:MOST_ERROR_BYTES]
+    return letter + (STEPS[run_ms] if run_ms is not None and 0 <= run_ms < SHORT_MS else step_byte(run_ms)) + subject
+
+
+def step_byte(run_ms: int | None) -> bytes:
+    return NO_STEP if run_ms is None else bytes((FIRST_STEP + step_of(run_ms),))
 
 
 def name_of(submission: Mapping[str, Any]) -> str:
