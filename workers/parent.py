@@ -68,7 +68,7 @@ class Parent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
-        opening = asyncio.create_task(Store.open(self.settings))
+        opening = asyncio.create_task(Store.open(self.settings, counts_as="supervisor"))
         stopped = asyncio.create_task(self.stopping.wait())
         await asyncio.wait([opening, stopped], return_when=asyncio.FIRST_COMPLETED)
         if not opening.done():

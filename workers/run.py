@@ -19,6 +19,7 @@ from service.completion import token_of, url_of
 from service.errors import InvalidArguments, TaskpostError
 from service.figures import AGAIN
 from service.ids import encode_id
+from service.meter import Meter
 from service.outcome import Accepted, PutOff
 from service.settings import Settings
 from service.store import Store
@@ -30,7 +31,7 @@ from service.telemetry import Tracer
 from workers.context import Context, KeepCheckpoint, ReportProgress
 from workers.handler import Handler
 from workers.log_sender import Unsent
-from workers.outcome import Cancelled, Deferred, Failed, Outcome, failed
+from workers.outcome import Cancelled, Deferred, Failed, Outcome, Succeeded, failed
 from workers.pools import Pool
 from workers.push.answer import GONE
 from workers.push.client import PushClient
@@ -123,6 +124,7 @@ class Pipeline:
         self.secret = None if store is None else store.completions.secret
         self.queues = None if store is None else store.queue_book
         self.memory = None if store is None else store.memory
+        self.meter = Meter() if store is None else store.meters.meter
         self.gate, self.tracer = gate, tracer
         self.defaults: dict[str, dict[str, Any]] = {}
 
@@ -193,6 +195,7 @@ class Pipeline:
         except TaskpostError as exc:  # no fault of the task's
             return Deferred(STORE_SECONDS, f"{exc}")
         outcome = await self.push.call(task, attempt.options, attempt.deadline_ms, attempt.ctx, later)
+        self.meter.count("taskpost_http_attempts_total", answer_of(outcome))
         if gone is not None and isinstance(outcome, Failed) and (outcome.http or {}).get("status") == GONE:
             try:
                 await gone.disable(task.namespace, url, now_ms())
@@ -242,6 +245,14 @@ def told_of(decision: Decision) -> tuple[str, str]:
     if isinstance(decision, Again):
         return AGAIN[decision.kind.decode()], decision.error_type
     return "handed_over", ""
+
+
+def answer_of(outcome: Outcome | Accepted) -> str:
+    """What the endpoint answered, as metrics tell it: `2xx` … `5xx`, or `none`."""
+    if isinstance(outcome, Succeeded | Accepted):
+        return "2xx"
+    status = (getattr(outcome, "http", None) or {}).get("status")
+    return f"{status // 100}xx" if status else "none"
 
 
 def unknown(attempt: Attempt, now_ms: int) -> Decision:

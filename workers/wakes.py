@@ -107,6 +107,7 @@ class Wakes:
                 return
             marker, raised_with = heard
             shard, kind, lane = meanings[marker]
+            self.store.meters.meter.count("taskpost_wakeups_total", kind)
             if kind == "work":
                 await self.pass_on(shard, lane, marker)
             elif kind == "queues":

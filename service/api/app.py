@@ -27,6 +27,7 @@ from service.api import (
     explain,
     flows,
     health,
+    metrics,
     queues,
     read_tokens,
     replay,
@@ -54,6 +55,7 @@ from service.api.send import METHODS, PATH, PLACE, Passthrough
 from service.api.sockets import Sockets
 from service.api.streams import Stream
 from service.api.submit import Submit
+from service.api.timing import ROUTE, Timing
 from service.errors import MethodNotAllowed, NotFound, Problem
 from service.settings import Settings
 from service.submission import shortened
@@ -140,6 +142,7 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/v1/completions/{token}/heartbeat": {"POST": completions.beat_attempt},
     "/v1/completions/{token}/progress": {"POST": completions.note_progress},
     "/v1/completions/{token}/log": {"POST": completions.log_lines},
+    "/metrics": {"GET": metrics.get_metrics},
     "/livez": {"GET": health.get_liveness},
     "/readyz": {"GET": health.get_readiness},
     "/openapi.json": {"GET": health.get_contract_json},
@@ -174,7 +177,7 @@ class Api:
         self.router = Router(routes, redirect_slashes=False, default=nothing_here)
         origins = Origins(settings.cors_origins)
         self.sockets = Sockets(self.runtime, gate, origins)
-        self.http: ASGIApp = Cors(self.answer, origins) if origins.allowed else self.answer
+        self.http: ASGIApp = Timing(Cors(self.answer, origins) if origins.allowed else self.answer, self.runtime)
 
     def methods(self, path: str) -> list[str]:
         """The methods that *path* has, in the order in which Allow names them."""
@@ -194,7 +197,9 @@ class Api:
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lead a request where its path and method lead."""
         path = scope["path"]
-        raw = self.raw.get((scope["method"], place_of(path)))
+        route = place_of(path)
+        raw = self.raw.get((scope["method"], route))
+        scope[ROUTE] = route if raw is not None else ""
         await (raw or self.beside(path))(scope, receive, send)
 
     def beside(self, path: str) -> ASGIApp:
@@ -224,6 +229,7 @@ class Resource:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
+        scope[ROUTE] = self.path
         try:
             method = self.method(request)
             headers = dict(scope["headers"])

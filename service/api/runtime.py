@@ -85,6 +85,7 @@ class Runtime:
     async def connect(self) -> None:
         try:
             await self.store.start()
+            self.store.meters.begin("web")
         except TaskpostError as exc:
             log.error("%s", exc)
             self.broken = exc

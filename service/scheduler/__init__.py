@@ -42,7 +42,7 @@ async def keep(settings: Settings) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    opening = asyncio.create_task(Store.open(settings))
+    opening = asyncio.create_task(Store.open(settings, counts_as="scheduler"))
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait([opening, stopped], return_when=asyncio.FIRST_COMPLETED)
     if not opening.done():

@@ -1,4 +1,7 @@
-"""Notes how much the queues hold, three times a minute, and keeps statistics small: older ones in larger buckets."""
+"""
+Notes how much the queues hold, three times a minute, adds up what counters tell, and keeps statistics small: older ones
+in larger buckets.
+"""
 
 from __future__ import annotations
 
@@ -12,4 +15,5 @@ class Historian(Duty):
 
     async def do(self, shard: int) -> None:
         await self.store.statistics.gauge(shard)
+        await self.store.statistics.total(shard)
         await self.store.statistics.condense(shard)

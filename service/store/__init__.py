@@ -30,6 +30,7 @@ from service.store.events import BLOCK_MS, Events
 from service.store.gone import GoneUrls
 from service.store.limits import Limits
 from service.store.memory import MemoryWatch
+from service.store.meters import Meters
 from service.store.overflow import Overflow
 from service.store.pages import Pages
 from service.store.queue_settings import QueueBook, QueueSettings
@@ -68,6 +69,7 @@ class Store:
         self.gone = GoneUrls(self.scripts, settings)
         self.queues = Queues(self.tasks)
         self.statistics = Statistics(self.tasks)
+        self.meters = Meters(self.tasks)
         self.alarms = Alarms(self.scripts, self.tasks.clock)
         self.endpoint_settings = EndpointSettings(self.scripts)
         self.endpoint_book = EndpointBook(self.endpoint_settings)
@@ -94,9 +96,10 @@ class Store:
         return servers_of(self.client)
 
     @classmethod
-    async def open(cls, settings: Settings, patience_seconds: float = float("inf")) -> Store:
+    async def open(cls, settings: Settings, patience_seconds: float = float("inf"), counts_as: str = "") -> Store:
         """
-        Connect, and agree with Redis on the number of shards.
+        Connect, and agree with Redis on the number of shards. What the process counts of itself is told as *counts_as*;
+        not at all when that is empty.
 
         Raises:
             StoreUnavailable: Redis did not answer in *patience_seconds*.
@@ -105,6 +108,8 @@ class Store:
         store = cls(settings)
         try:
             await store.start(patience_seconds)
+            if counts_as:
+                store.meters.begin(counts_as)
         except BaseException:
             await store.close()
             raise
@@ -198,6 +203,8 @@ class Store:
                 log.warning("%s", warning)
 
     async def close(self) -> None:
+        with contextlib.suppress(TaskpostError):
+            await self.meters.leave()
         self.gone.close()
         self.endpoint_book.close()
         self.queue_book.close()

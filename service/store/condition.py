@@ -15,6 +15,7 @@ from redis.asyncio.cluster import RedisCluster
 from service.store.connection import FAILURES, Client, translated
 
 FULL_SHARE = 0.9
+SCRIPTS = ("cmdstat_evalsha", "cmdstat_eval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Condition:
     is_append_only: bool | None
     evicts: bool | None
     warnings: tuple[str, ...]
+    script_calls: int | None = None
+    script_seconds: float | None = None
 
 
 async def condition_of(client: Client) -> Condition:
@@ -39,9 +42,10 @@ async def condition_of(client: Client) -> Condition:
     """
     try:
         if isinstance(client, RedisCluster):
-            reply: Any = await client.info(target_nodes=RedisCluster.PRIMARIES)
+            many: Any = {"target_nodes": RedisCluster.PRIMARIES}
         else:
-            reply = await client.info()
+            many = {}
+        reply = await client.info("everything", **many)
     except FAILURES as exc:
         raise translated(exc) from exc
     told = [reply] if "redis_version" in reply else list(reply.values())
@@ -54,6 +58,7 @@ def summed(told: Sequence[Mapping[str, Any]]) -> Condition:
     most = [int(one.get("maxmemory") or 0) for one in told]
     aof = [bool(int(one["aof_enabled"])) for one in told if "aof_enabled" in one]
     policies = [str(one["maxmemory_policy"]) for one in told if "maxmemory_policy" in one]
+    scripts = [one[name] for one in told for name in SCRIPTS if isinstance(one.get(name), Mapping)]
     return Condition(
         server=version_of(told[0]) if told else "unknown",
         servers=len(told),
@@ -62,6 +67,8 @@ def summed(told: Sequence[Mapping[str, Any]]) -> Condition:
         is_append_only=all(aof) if aof else None,
         evicts=any(policy != "noeviction" for policy in policies) if policies else None,
         warnings=tuple(dict.fromkeys(warning for one in told for warning in warnings_of(one))),
+        script_calls=sum(int(one["calls"]) for one in scripts) if scripts else None,
+        script_seconds=sum(float(one["usec"]) for one in scripts) / 1e6 if scripts else None,
     )
 
 

@@ -62,6 +62,7 @@ names that depend on a task or a queue from that prefix; their headers list whic
     queues                    hash    namespace/queue -> its settings, see queue_settings.py; # -> changes (shard 0)
     calls  called             hash, zset   namespace/endpoint -> how its calls went, see calls.lua; by when (shard 0)
     circuits                  hash    namespace/endpoint -> its circuit, while that is not closed (shard 0)
+    meters                    hash    process -> what it counted of itself, when it was told, see meters.py (shard 0)
     bulks                     hash    id -> work on many tasks at once, see bulk.py; # -> changes (shard 0)
     alarms                    hash    type and key -> an alarm that rings, see alarms.py; # -> changes (shard 0)
     bulk:<id>.<part>          string  of such work that makes tasks: number of the last slice made in this shard, the
@@ -226,6 +227,7 @@ QUEUE_SETTINGS = prefix(0) + "queues"
 CALLS = prefix(0) + "calls"
 CIRCUITS = prefix(0) + "circuits"
 BULKS = prefix(0) + "bulks"
+METERS = prefix(0) + "meters"
 ALARMS = prefix(0) + "alarms"
 API_KEYS = prefix(0) + "keys"
 KEY_USES = prefix(0) + "used"

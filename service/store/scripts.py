@@ -16,6 +16,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from service.errors import StoreUnavailable
+from service.meter import Meter
 from service.store import keys
 from service.store.connection import FAILURES, Client, is_noscript, translated
 
@@ -24,7 +25,7 @@ NAMES = (
     "submit", "step", "amend", "extend", "beat", "reap", "end", "progress", "log", "checkpoint", "read", "attempts",
     "forget", "sweep", "retire", "flow", "tidy", "prune", "replace", "limit", "yielding", "tell", "save", "due", "fire",
     "backfill", "fill", "abandon", "spawn", "discard", "reserve", "confirm",
-    "calls", "probe", "mend", "gauge", "condense", "history", "oldest", "ration",
+    "calls", "probe", "mend", "gauge", "condense", "history", "oldest", "total", "ration",
 )  # fmt: skip
 # Finishing needs memory too: only scripts that take in work may be refused for want of it.
 MAKES_TASKS = ("submit", "fire", "fill", "spawn")
@@ -52,6 +53,7 @@ class Scripts:
 
     def __init__(self, client: Client, most_in_flight: int) -> None:
         self.client = client
+        self.meter = Meter()
         self.patience_seconds = PATIENCE_SECONDS
         # The library refuses a command when its pool is used up; here it waits its turn instead.
         self.turns = asyncio.Semaphore(most_in_flight)
@@ -64,14 +66,18 @@ class Scripts:
             StoreUnavailable: no answer came in that time; the call may have taken effect.
             StoreFull: Redis is at its memory limit; nothing changed.
         """
-        script = SCRIPTS[name]
+        script, meter = SCRIPTS[name], self.meter
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.patience_seconds
-        pause = 0.02
+        began, pause = loop.time(), 0.02
+        deadline = began + self.patience_seconds
+        meter.count("taskpost_script_calls_total", name)
         while True:
             try:
-                return await self.once(script, shard, args, deadline)
+                reply = await self.once(script, shard, args, deadline)
+                meter.count("taskpost_script_seconds_total", name, by=loop.time() - began)
+                return reply
             except StoreUnavailable:
+                meter.count("taskpost_script_failures_total", name)
                 # Full jitter: processes that lost Redis together must not return together.
                 nap = pause * random.random()
                 if loop.time() + nap >= deadline:

@@ -122,6 +122,16 @@ class Statistics:
         """Note how many tasks the queues of *shard* hold now. Raises StoreUnavailable."""
         await self.tasks.scripts.call(shard, "gauge")
 
+    async def total(self, shard: int) -> Counter[Tally]:
+        """What was counted in *shard* altogether, as total.lua makes it coarser. Raises StoreUnavailable."""
+        is_more = 1
+        while is_more:
+            is_more, over, now_counted = await self.tasks.scripts.call(shard, "total")
+        total: Counter[Tally] = Counter()
+        for packed, many in (*pairs_of(over), *pairs_of(now_counted)):
+            total[read_tally(packed)] += int(many)
+        return total
+
     async def condense(self, shard: int) -> None:
         """Put together what is old enough. Raises StoreUnavailable; nothing is lost, the next time does it."""
         for (small, kept), (large, _) in pairwise(LEVELS):

@@ -143,6 +143,7 @@ class Tasks:
         if flows := [task.flow for task in tasks if task.flow]:
             await self.flows.declare(shard, flows)
         ids = new_ids(shard, len(tasks), self.clock.now_ms())
+        self.scripts.meter.observe("taskpost_commit_tasks", "submit", value=len(tasks))
         args: list[Any] = [IDEMPOTENCY_MS]
         for place, task in enumerate(tasks):
             ids[place] = task.id or ids[place]
@@ -192,6 +193,8 @@ class Tasks:
             args += report
         for want in wants:
             args += want
+        if finished:
+            self.scripts.meter.observe("taskpost_commit_tasks", "report", value=len(finished))
         reply = await self.scripts.call(shard, "step", *args)
         self.clock.hear(reply[0])
         return Stepped(
@@ -255,9 +258,7 @@ class Tasks:
         End tasks from outside an attempt. One byte each: 1 ended, 2 asked to stop, 3 had ended before,
         0 no such task or not to be ended by this report.
         """
-        statuses: bytes = await self.scripts.call(
-            shard, "end", *[part for report in reports for part in report]
-        )
+        statuses: bytes = await self.scripts.call(shard, "end", *[part for report in reports for part in report])
         return statuses
 
     # ------------------------------------------------------------ read and forget

@@ -46,7 +46,7 @@ OPERATION_IDS = {
     "listFlows", "getFlow", "updateFlow", "resetFlow", "listGroups", "updateGroup",
     "listQueues", "getQueue", "updateQueue", "deleteQueue", "pauseQueue", "drainQueue", "resumeQueue",
     "scaleQueue", "purgeQueue", "listRoutes", "putRoutes",
-    "getStats", "getOverview", "listWorkers",
+    "getStats", "getOverview", "getMetrics", "listWorkers",
     "getWorker", "quietWorker", "resumeWorker", "stopWorker", "resizeWorker", "listHandlers", "submitToHandler",
     "sendPost", "sendPut", "sendPatch", "sendDelete",
     "completeAttempt", "failAttempt", "deferAttempt", "sendHeartbeat", "reportProgress", "logLines",

@@ -24,7 +24,7 @@ from tests.store.line_invariants import line_faults, lined_ties, lines_of
 
 LEAST_TTL_MS = 60_000
 MAY_BE_LEFT = ("conf", "ev", "workers", "handlers", "gone", "secrets", "endpoints", "calls", "called", "circuits",
-               "bulks", "limits", "alarms")  # fmt: skip
+               "bulks", "limits", "meters", "alarms")  # fmt: skip
 PASSING = (b"sess:", b"idem:", b"worker:", b"doing:", b"ctl:", b"bulk:", b"stat:")
 LASTING_MARKERS = (b"wake:@queues", b"wake:@schedules")
 WAITING_LETTERS = b"qwrk"

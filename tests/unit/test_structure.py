@@ -32,7 +32,7 @@ LAYERS = [
         "recurrence settings signing identity endpoint credentials egress children ports contract "
         "redaction unique submission packing passthrough templates schedule backfill occurrences search bulk "
         "replaying routing planning declared explaining request curl called "
-        "histogram figures problem checkup live reading alarm telemetry"
+        "histogram figures meter exposition problem checkup live reading alarm telemetry"
     ),
     "client",
     "store",

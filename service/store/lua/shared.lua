@@ -153,7 +153,8 @@ end
 
 -- What is counted for statistics (`stat:`): fields, which tallies.py describes, and by how much. *submitted* and *waited* are
 -- by queue: how many came, and how many were leased by when they had been due (6 bytes).
-local MOST_STATS, STATS_MS, NO_STEP = 2000, { [1] = 26 * 3600000, [10] = 8 * 86400000, [60] = 8 * 86400000 }, '\31'
+local STATS_MS = { [1] = 26 * 3600000, [10] = 8 * 86400000, [60] = 8 * 86400000, all = 30 * 86400000 }
+local MOST_STATS, NO_STEP = { [1] = 2000, [10] = 2000, [60] = 2000, all = 10000 }, '\31'
 local stats, submitted, waited = {}, {}, {}
 
 local function count_stat(field, many)
@@ -181,7 +182,7 @@ local function add_stats(found, minutes, first)
     if field:byte() >= 97 then
       if many > tonumber(redis.call('HGET', key, field) or 0) then redis.call('HSET', key, field, many) end
     else
-      if known >= MOST_STATS and redis.call('HEXISTS', key, field) == 0 then
+      if known >= MOST_STATS[minutes] and redis.call('HEXISTS', key, field) == 0 then
         local queue, named = field:match('^([^\1]*)(\1?)', 3)
         field = field:sub(1, 2) .. (queue:match('^.*/') or '') .. '(other)' .. (named ~= '' and '\1(other)' or '')
       end
