@@ -148,8 +148,8 @@ class Tasks:
         for place, task in enumerate(tasks):
             ids[place] = task.id or ids[place]
             args += (ids[place] + task.idempotency, task.record)
-            if task.ending:
-                args[-2] += b"R"
+            if task.unique:
+                args[-2] += b"R" if task.ending else b"U"
                 args += task.ending
         now_ms, statuses, earlier, *over = await self.scripts.call(shard, "submit", *args)
         self.clock.hear(now_ms)

@@ -209,7 +209,7 @@ async def test_the_same_call_sent_twice_claims_once(store: Store, worker: Worker
     task = unique(**ONCE)
     shard = store.tasks.shard_for(task)
     [taken] = await store.tasks.submit_call(shard, [task])
-    args = (60_000, taken.id, task.record)
+    args = (60_000, taken.id + b"U", task.record)
     for _ in range(2):
         assert b"0" == (await store.tasks.scripts.call(shard, "submit", *args))[1]
         await worker.succeed(*await worker.lease())

@@ -4,14 +4,17 @@
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
 -- ARGV[2]  how long an idempotency key is remembered, ms
--- ARGV[3+] id .. nothing, or hash of the idempotency key (16) .. fingerprint of the submission (8) .. nothing, or R; record;
---          behind an R the report that ends the waiting task whose place this one takes; repeated
+-- ARGV[3+] id .. nothing, or hash of the idempotency key (16) .. fingerprint of the submission (8) .. nothing, or U when it
+--          claims a unique key, or R when it does so in the place of another; record; behind an R the report that ends that
+--          other, waiting task; repeated
 -- Touches  t: idem: limits count due: and, through shared.lua and claims.lua, uniq: run o: a: p: c: l: q: ext lease done dead exp
 --          expiring made made: stat: wake: ev
 -- Returns  {now ms, a status a task, id of another task for each status but 0, 3 and 4, queue and how many tasks it has over its
 --           length for each that drops its oldest ...}
 --          0 taken in | 1 the idempotency key's earlier task stands | 2 as 1, and the submissions differ | 3 its queue takes none
 --          | 4 its queue is full | a letter: another task has its unique key, see claims.lua; what is not taken in leaves no trace
+
+local REPLACES = 82 -- R
 
 -- The gates of queues, with how many tasks wait in each that has a length; false for none.
 local has_gates, gates = redis.call('EXISTS', prefix .. 'limits') == 1, {}
@@ -48,43 +51,47 @@ local function with_end(report, other)
   return report
 end
 
-local tasks, keys, at = {}, {}, 3
+-- Most tasks are an id and a record and nothing more: they cost no table.
+local places, keys, ends, at = {}, {}, {}, 3
 while at <= #ARGV do
-  local head = ARGV[at]
-  local task = { id = head:sub(1, 16), record = ARGV[at + 1] }
-  if #head > 39 then task.hash, task.print = head:sub(17, 32), head:sub(33, 40) end
+  local head, place = ARGV[at], at
+  places[#places + 1], keys[#keys + 1] = place, prefix .. 't:' .. head:sub(1, 16)
   at = at + 2
-  if #head % 8 == 1 then task.ending, at = read_report(at) end
-  tasks[#tasks + 1], keys[#keys + 1] = task, prefix .. 't:' .. task.id
+  if #head % 8 == 1 and head:byte(-1) == REPLACES then ends[place], at = read_report(at) end
 end
 local none_exists = redis.call('EXISTS', unpack(keys)) == 0
 
 local statuses, others, ids, records, remembered, endings = {}, {}, {}, {}, {}, {}
 
--- What becomes of a task that is not there yet, and whose its unique key is.
-local function take(task)
-  local status, other = claim(task.id, task.record, task.ending)
+-- What becomes of the task at *place*, which is not there yet; and whose its unique key is, if it has one.
+local function take(place, id)
+  local record, status, other = ARGV[place + 1], '0', nil
+  if #ARGV[place] % 8 == 1 then status, other = claim(id, record, ends[place]) end
   if status ~= '0' then return status, other.id end
-  status = admitted(task.record)
+  status = admitted(record)
   if status ~= '0' then
-    unclaim(task.id)
+    unclaim(id)
     return status
   end
-  ids[#ids + 1], records[#records + 1] = task.id, task.record
-  if other then endings[#endings + 1] = with_end(task.ending, other) end
+  ids[#ids + 1], records[#records + 1] = id, record
+  if other then endings[#endings + 1] = with_end(ends[place], other) end
   return status
 end
 
-for i, task in ipairs(tasks) do
-  local key, status, other = task.hash and prefix .. 'idem:' .. task.hash, '0', nil
-  local known = key and (remembered[key] or redis.call('GET', key))
-  if known and known:sub(1, 16) ~= task.id then
-    status, other = known:sub(17) == task.print and '1' or '2', known:sub(1, 16)
+for i, place in ipairs(places) do
+  local head = ARGV[place]
+  local id, status, key, known, other = head:sub(1, 16), '0', nil, nil, nil
+  if #head > 39 then
+    key = prefix .. 'idem:' .. head:sub(17, 32)
+    known = remembered[key] or redis.call('GET', key)
+  end
+  if known and known:sub(1, 16) ~= id then
+    status, other = known:sub(17) == head:sub(33, 40) and '1' or '2', known:sub(1, 16)
   elseif none_exists or redis.call('EXISTS', keys[i]) == 0 then
-    status, other = take(task)
+    status, other = take(place, id)
   end
   if key and not known and (status == '0' or status == 'D') then
-    remembered[key] = (other or task.id) .. task.print
+    remembered[key] = (other or id) .. head:sub(33, 40)
   end
   statuses[i] = status
   others[#others + 1] = other
