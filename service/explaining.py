@@ -204,6 +204,8 @@ def due_reason(task: Snapshot, facts: Facts) -> Reason:
     if task.run is not None and task.run.attempt:
         failed = f" with {facts.retry_error}" if facts.retry_error else ""
         return Reason("retry-later", f"Attempt {task.run.attempt} ended{failed}; the next is due {when}.", remedy)
+    if task.record.ties.claim[:2] == b"dQ":
+        return Reason("debounced", f"It waits until no other of its key comes; if none does, it is due {when}.", remedy)
     return Reason("due-later", f"It is due {when}.", remedy)
 
 

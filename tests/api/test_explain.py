@@ -46,6 +46,8 @@ async def test_time_holds_a_task_until_it_has_come(api: Serving, store: Store) -
     await announce(store)
     task = await api.submitted({**ADD, "delay_seconds": 7200})
     assert ["due-later"] == await kinds(api, task["id"])
+    quiet = await api.submitted({**ADD, "debounce": {"seconds": 60}})
+    assert ["debounced"] == await kinds(api, quiet["id"])
     assert "(in 1 h 59 min)" in (await api.http.get(f"/v1/tasks/{task['id']}/explain")).json()["summary"]
     await api.http.post(f"/v1/tasks/{task['id']}/run")
     assert [] == await kinds(api, task["id"])

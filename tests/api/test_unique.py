@@ -91,6 +91,16 @@ async def test_a_schedule_makes_no_second_one(api: Serving, worker: Worker) -> N
     assert (422, "/task/debounce") == (wrong.status_code, wrong.json()["errors"][0]["pointer"])
 
 
+async def test_what_its_queue_refuses_has_no_key(api: Serving) -> None:
+    """Nor an idempotency key: sent again when the queue takes tasks, it is one. A duplicate needs no room."""
+    assert 200 == (await api.http.patch("/v1/queues/default", json={"max_length": 1})).status_code
+    await api.submitted(ONCE)
+    other = {**ADD, "unique": {"key": "other"}, "idempotency_key": "i"}
+    assert [200, 429, 429] == [(await api.post(one)).status_code for one in (ONCE, other, other)]
+    assert 200 == (await api.http.patch("/v1/queues/default", json={"max_length": None})).status_code
+    assert [201, 200] == [(await api.post(one)).status_code for one in (other, other)]
+
+
 async def test_a_debounced_task_is_shown_as_it_is_now(api: Serving, worker: Worker) -> None:
     """With the arguments of the latest, due later; the next one after its start is another."""
     quiet = {"debounce": {"key": "k", "seconds": 60}}

@@ -31,6 +31,7 @@ SAID = {
     ],
     "nightly": ["log-archive: Every second, 3 times", "from the beginning until", "3 windows meet without a gap: True"],
     "later": ["succeeded: {'pages': 12}", "the endpoint stops at page", "the second one is cancelled"],
+    "once": ["the second is the first: True", "the third is another: True", "once, version 5"],
     "batch": ["10,000 tasks submitted", "the last one succeeded: 10000"],
     "submit_and_wait": ["demo.add: succeeded, result 5", "succeeded in attempt 3", "refused:"],
 }

@@ -19,17 +19,24 @@ from service.attempts import pack_line
 from service.ids import shard_of
 from service.outcome import Deferred, Failed, Succeeded
 from service.store import Store
+from service.store.amendments import CHANGED, Amendment, amend
 from service.store.attempts import LogNote
 from service.store.endings import Ending, again, hand_over
+from service.store.expiry import expire
+from service.store.new import DUPLICATE, REFUSED, TAKEN_IN
 from service.store.outside import reap
 from service.task import Leased
+from service.ties import Ties
 from tests.store import deployments, invariants
 from tests.store.acting import LEASE_MS, Worker, ask_cancel, new, state
 from tests.store.deployments import Deployment, Servers
+from tests.store.test_unique import unique
 
 Answer = TypeVar("Answer")
 LAST_MS = 4_000_000_000_000
-OVER = ("succeeded", "failed", "cancelled")
+LATE = Ties(expires_ms=1000)
+OVER = ("succeeded", "failed", "cancelled", "expired")
+WAITS = ("queued", "scheduled")
 COUNTED = {"queued": "queued", "scheduled": "scheduled", "running": "running", "cancelling": "running"}
 
 
@@ -56,6 +63,9 @@ class Model(RuleBasedStateMachine):
         self.keys: dict[bytes, str] = {}  # the flow key of a task
         self.limits: dict[str, float] = {"one": 1, "two": 2}
         self.paused: set[str] = set()
+        self.holders: dict[str, tuple[bytes, str]] = {}  # whose a unique key was last, and how long
+        self.leased: set[bytes] = set()
+        self.late: set[bytes] = set()
 
     def run(self, coroutine: Coroutine[Any, Any, Answer]) -> Answer:
         return self.loop.run_until_complete(coroutine)
@@ -98,6 +108,83 @@ class Model(RuleBasedStateMachine):
                     counted[shard_of(id_)] += 1
         return counted
 
+    @rule(target=ids, is_delayed=st.booleans())
+    def submit_late(self, is_delayed: bool) -> bytes:
+        """One that expires with the next look, if it waits then."""
+        [taken] = self.run(
+            self.store.tasks.submit([new(ties=LATE, max_crashes=1, delay_ms=600_000 if is_delayed else 0)])
+        )
+        self.states[taken.id], self.keys[taken.id] = "scheduled" if is_delayed else "queued", ""
+        self.late.add(taken.id)
+        return taken.id
+
+    @rule()
+    def expire(self) -> None:
+        for shard in range(self.store.shards):
+            self.run(expire(self.store.tasks, self.store.handlers, self.store.settings, shard))
+        for id_ in self.late:
+            if self.states.get(id_) in WAITS:
+                self.states[id_] = "expired"
+
+    def holder(self, key: str) -> bytes | None:
+        """The task that has a unique key now."""
+        id_, until = self.holders.get(key, (b"", ""))
+        now = self.states.get(id_)
+        if now is None or (until != "time" and now in OVER):
+            return None
+        if until == "started":
+            return None if id_ in self.leased else id_
+        return None if until == "quiet" and (id_ in self.leased or now != "scheduled") else id_
+
+    @rule(
+        target=ids,
+        key=st.sampled_from(["x", "y"]),
+        until=st.sampled_from(["finished", "started", "time"]),
+        conflict=st.sampled_from(["return", "reject", "reschedule", "replace"]),
+        is_delayed=st.booleans(),
+    )
+    def submit_unique(self, key: str, until: str, conflict: str, is_delayed: bool) -> Any:
+        how = {"for_seconds": 3600} if until == "time" else {"until": until}
+        given = {"delay_seconds": 600} if is_delayed else {}
+        task = unique(unique={"key": key, "on_conflict": conflict, **how}, max_crashes=1, **given)
+        other, was = self.holder(key), "scheduled" if is_delayed else "queued"
+        [taken] = self.run(self.store.admission.submit([task]))
+        waits = other is not None and self.states[other] in WAITS
+        if other is None or (conflict == "replace" and waits):
+            assert TAKEN_IN == taken.status
+            if other is not None:
+                self.states[other] = "cancelled"
+            self.states[taken.id], self.keys[taken.id] = was, ""
+            self.holders[key] = taken.id, until
+            return taken.id
+        is_refused = conflict == "reject" or (conflict != "return" and not waits)
+        assert (REFUSED if is_refused else DUPLICATE, other) == (taken.status, taken.id)
+        if conflict == "reschedule" and waits:
+            self.states[other] = was
+        return multiple()
+
+    @rule(target=ids, key=st.sampled_from(["x", "y"]))
+    def debounce(self, key: str) -> Any:
+        other = self.holder(f"quiet {key}")
+        [taken] = self.run(
+            self.store.admission.submit([unique(debounce={"key": key, "seconds": 600}, max_crashes=1)])
+        )
+        if other is not None:
+            assert (DUPLICATE, other) == (taken.status, taken.id)
+            return multiple()
+        assert TAKEN_IN == taken.status
+        self.states[taken.id], self.keys[taken.id] = "scheduled", ""
+        self.holders[f"quiet {key}"] = taken.id, "quiet"
+        return taken.id
+
+    @rule(id_=ids)
+    def run_now(self, id_: bytes) -> None:
+        was = self.states.get(id_)
+        status = self.run(amend(self.store.tasks, shard_of(id_), [Amendment(id_, 0)]))
+        if was in WAITS:
+            assert CHANGED == status
+            self.states[id_] = "queued"
+
     @rule(key=st.sampled_from(["one", "two"]), concurrency=st.sampled_from([1, 2, 3, None]))
     def limit(self, key: str, concurrency: int | None) -> None:
         given = {"concurrency": concurrency}
@@ -117,6 +204,7 @@ class Model(RuleBasedStateMachine):
             many = self.checkpoints[task.id]
             assert (many, b"%d" % many if many else b"") == (task.checkpoint_number, task.checkpoint)
             self.states[task.id] = "running"
+            self.leased.add(task.id)
         return multiple(*[(worker, task) for task in leased])
 
     @rule(target=held, who=st.integers(0, 1), room=st.integers(1, 4))
