@@ -111,7 +111,7 @@ async def test_a_key_outlives_a_short_result(store: Store, worker: Worker, deplo
 
 async def test_a_delayed_task_is_scheduled_and_then_queued(store: Store, worker: Worker) -> None:
     """Not leased before its time, and leased at it; the worker is told when that is."""
-    [id_] = await submit(store, new(delay_ms=60))
+    [id_] = await submit(store, new(delay_ms=1500))
     assert "scheduled" == await state(store, id_)
     due_ms = (await snapshot(store, id_)).record.time_ms
     assert [] == await worker.lease()
