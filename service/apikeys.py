@@ -131,5 +131,24 @@ class ApiKey:
         }
 
 
+def made(
+    given: dict[str, Any], namespace: str, created_by: str, expires_ms: int | None, now_ms: int
+) -> tuple[str, ApiKey]:
+    """A fresh key as the contract's `ApiKeyRequest` *given* says, and what is kept of it."""
+    token, limit = new_token(), given.get("rate_limit")
+    key = ApiKey(
+        id=id_in(token.encode()) or "",
+        digest=digest_of(token.encode()),
+        name=given["name"],
+        namespace=namespace,
+        scopes=tuple(dict.fromkeys(given["scopes"])),
+        created_ms=now_ms,
+        created_by=created_by,
+        expires_ms=expires_ms,
+        rate_limit=limit and {"requests": int(limit["requests"]), "window_seconds": limit["window_seconds"]},
+    )
+    return token, key
+
+
 def at(ms: int | None) -> str | None:
     return None if ms is None else rfc3339(ms)

@@ -15,7 +15,7 @@ from service.api.answers import json_answer, listed
 from service.api.callers import Caller
 from service.api.given import body_of
 from service.api.runtime import Asked
-from service.apikeys import ApiKey, digest_of, id_in, included, new_token
+from service.apikeys import ApiKey, included, made
 from service.due import due_of
 from service.errors import Forbidden, InvalidSubmission, KeyNotFound
 from service.store.api_keys import Found
@@ -27,30 +27,13 @@ async def create_key(asked: Asked) -> Response:
     given = await body_of(asked, "ApiKeyRequest", "the key")
     store, now_ms = asked.runtime.require_store(), asked.runtime.require_store().tasks.clock.now_ms()
     check_grant(asked.caller, given)
-    token, key = made(given, asked.caller, expires_of(given, now_ms), now_ms)
+    namespace = given.get("namespace", asked.caller.namespace)
+    token, key = made(given, namespace, asked.caller.name, expires_of(given, now_ms), now_ms)
     await asked.runtime.within(store.api_keys.create(key))
     response = json_answer({**key.shown(now_ms, None), "key": token}, 201)
     response.headers["Location"] = f"/v1/keys/{key.id}"
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-def made(given: dict[str, Any], caller: Caller, expires_ms: int | None, now_ms: int) -> tuple[str, ApiKey]:
-    """A fresh key as it is *given*, and what is kept of it."""
-    token = new_token()
-    limit = given.get("rate_limit")
-    key = ApiKey(
-        id=id_in(token.encode()) or "",
-        digest=digest_of(token.encode()),
-        name=given["name"],
-        namespace=given.get("namespace", caller.namespace),
-        scopes=tuple(dict.fromkeys(given["scopes"])),
-        created_ms=now_ms,
-        created_by=caller.name,
-        expires_ms=expires_ms,
-        rate_limit=limit and {"requests": int(limit["requests"]), "window_seconds": limit["window_seconds"]},
-    )
-    return token, key
 
 
 def check_grant(caller: Caller, given: dict[str, Any]) -> None:

@@ -40,6 +40,7 @@ from service.client.errors import (
     WaitTimedOut,
 )
 from service.client.flows import Flow, Group
+from service.client.keys import ApiKey, NewApiKey, RateLimit
 from service.client.live import Event, EventFilters, ReadToken
 from service.client.options import Options, Submission
 from service.client.queues import Queue, QueueScale, QueueSettings, Route
@@ -66,6 +67,7 @@ from service.client.workers import WorkerCommand, WorkerDetail
 
 __all__ = [
     "ApiError",
+    "ApiKey",
     "AsyncCompletion",
     "AsyncTaskpost",
     "Attempt",
@@ -90,6 +92,7 @@ __all__ = [
     "Handler",
     "HttpCall",
     "LogLine",
+    "NewApiKey",
     "NoAnswer",
     "NotFinished",
     "NotFound",
@@ -101,6 +104,7 @@ __all__ = [
     "Queue",
     "QueueScale",
     "QueueSettings",
+    "RateLimit",
     "ReadToken",
     "Receipt",
     "Refused",

@@ -13,6 +13,7 @@ import httpx
 
 from service.client.asynchronous_bulk import AsyncBulks
 from service.client.asynchronous_flows import AsyncFlowKeeper
+from service.client.asynchronous_keys import AsyncKeyKeeper
 from service.client.asynchronous_live import AsyncLiveReader
 from service.client.asynchronous_queues import AsyncQueueKeeper
 from service.client.asynchronous_schedules import AsyncSchedules
@@ -42,7 +43,13 @@ List = builtins.list  # in the class below `list` is a method
 
 
 class AsyncTaskpost(
-    AsyncSchedules, AsyncBulks, AsyncQueueKeeper, AsyncFlowKeeper, AsyncStatisticsReader, AsyncLiveReader
+    AsyncSchedules,
+    AsyncBulks,
+    AsyncKeyKeeper,
+    AsyncQueueKeeper,
+    AsyncFlowKeeper,
+    AsyncStatisticsReader,
+    AsyncLiveReader,
 ):
     """
     The API, for asyncio: the methods of `Taskpost`, to be awaited. Use it in one event loop, with `async with`.

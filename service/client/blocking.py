@@ -13,6 +13,7 @@ import httpx
 
 from service.client.blocking_bulk import Bulks
 from service.client.blocking_flows import FlowKeeper
+from service.client.blocking_keys import KeyKeeper
 from service.client.blocking_live import LiveReader
 from service.client.blocking_queues import QueueKeeper
 from service.client.blocking_schedules import Schedules
@@ -41,7 +42,7 @@ T = TypeVar("T")
 List = builtins.list  # in the class below `list` is a method
 
 
-class Taskpost(Schedules, Bulks, QueueKeeper, FlowKeeper, StatisticsReader, LiveReader):
+class Taskpost(Schedules, Bulks, KeyKeeper, QueueKeeper, FlowKeeper, StatisticsReader, LiveReader):
     """
     The API, for synchronous code. Safe to share between threads; close it, or use it with `with`.
 

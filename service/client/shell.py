@@ -15,6 +15,7 @@ from service.client.bulk import BulkCalls
 from service.client.calls import Calls, Request
 from service.client.errors import ConnectFailed, NoAnswer
 from service.client.flows import FlowCalls
+from service.client.keys import KeyCalls
 from service.client.live import SILENCE_SECONDS, LiveCalls
 from service.client.queues import QueueCalls
 from service.client.schedule_calls import ScheduleCalls
@@ -32,6 +33,7 @@ class Shell:
         settings = ClientSettings.from_env(url=url, api_key=api_key)
         self._calls = Calls(settings.url, settings.api_key, retries)
         self._bulks = BulkCalls(self._calls)
+        self._keys = KeyCalls(self._calls)
         self._schedules = ScheduleCalls(self._calls)
         self._queues = QueueCalls(self._calls)
         self._flows = FlowCalls(self._calls)
