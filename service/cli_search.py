@@ -17,7 +17,7 @@ from service.task import ENDED
 
 STATES = ("scheduled", "queued", "running", "cancelling", *ENDED)
 FILTERS = (
-    "state", "queue", "name", "tag", "group", "flow", "parent", "schedule", "error_type", "http_status",
+    "state", "queue", "name", "tag", "group", "flow", "parent", "schedule", "error_type", "http_status", "attempts",
     "created_after", "created_before", "finished_after", "finished_before",
 )  # fmt: skip
 
@@ -34,6 +34,7 @@ def add_filters(parser: ArgumentParser) -> None:
     which.add_argument("--schedule", metavar="NAME", help="made by this schedule")
     which.add_argument("--error", metavar="TYPE", dest="error_type", help="failed so; * for any text: 'Http*'")
     which.add_argument("--status", metavar="CODE", dest="http_status", help="failed on such an answer: 503, 5xx")
+    which.add_argument("--attempts", metavar="COUNT", help="with so many attempts: 3, or more or fewer: '>2', '<2'")
     for kind, did in (("created", "submitted"), ("finished", "ended")):
         which.add_argument(f"--{kind}-after", metavar="TIME", type=past, help=f"{did} since then, or in the last 2h")
         which.add_argument(f"--{kind}-before", metavar="TIME", type=past, help=f"{did} before then, or 2h ago")

@@ -39,6 +39,7 @@ class Query:
     schedule: str | None = None
     error_type: str | None = None
     http_status: str | None = None  # 503, or 5xx
+    attempts: str | None = None  # 3, >2 or <2
     created_after: int | None = None
     created_before: int | None = None
     finished_after: int | None = None
@@ -74,6 +75,7 @@ class Query:
             and (self.schedule is None or submission.get("schedule", {}).get("name") == self.schedule)
             and (self.error_type is None or fits(self.error_type, error_of(task).get("type")))
             and (self.http_status is None or has_status(task, self.http_status))
+            and (self.attempts is None or is_count(self.attempts, attempts_of(task)))
             and is_between(created_ms(task.id), self.created_after, self.created_before)
             and (not record.has_ended or is_between(record.time_ms, self.finished_after, self.finished_before))
         )
@@ -88,6 +90,17 @@ class Query:
     def first_end_ms(self) -> int:
         """No task that ended earlier belongs to the answer."""
         return max(self.finished_after or 0, self.oldest_ms - AHEAD_MS)
+
+
+def attempts_of(task: Snapshot) -> int:
+    """The attempt that runs or ran last; 0 before the first."""
+    return int((task.record.outcome or {}).get("attempt", task.run.attempt if task.run else 0))
+
+
+def is_count(wanted: str, found: int) -> bool:
+    """Whether *found* is the number *wanted*, or over or under it."""
+    bound = int(wanted.lstrip("<>"))
+    return found > bound if wanted[0] == ">" else found < bound if wanted[0] == "<" else found == bound
 
 
 def is_between(ms: int, after: int | None, before: int | None) -> bool:

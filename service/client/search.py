@@ -17,7 +17,8 @@ class Filters(TypedDict, total=False):
     What tasks must have, all of it; None is the same as left out.
 
     *state* may be several. In *name* and *error_type* a `*` stands for any text. *http_status* is that of the answer on
-    which a URL task failed: `"503"`, or `"5xx"`. Times need a zone.
+    which a URL task failed: `"503"`, or `"5xx"`; *attempts* how many it has had: `3`, `">2"` or
+    `"<2"`. Times need a zone.
     """
 
     state: str | Iterable[str] | None
@@ -30,6 +31,7 @@ class Filters(TypedDict, total=False):
     schedule: str | None
     error_type: str | None
     http_status: str | int | None
+    attempts: str | int | None
     created_after: datetime | str | None
     created_before: datetime | str | None
     finished_after: datetime | str | None

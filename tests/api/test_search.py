@@ -25,6 +25,8 @@ async def test_tasks_are_found_by_any_mix_of_filters(api: Serving, worker: Worke
     assert [waiting["id"], failed["id"]] == await found(api, state="queued,failed", name="demo.*", tag="a")
     assert [failed["id"]] == await found(api, error_type="Value*", finished_after=failed["created_at"])
     assert [] == await found(api, error_type="Value*", finished_before=failed["created_at"])
+    assert [failed["id"]] == await found(api, attempts=">0", name="demo.*", tag="a")
+    assert [waiting["id"]] == await found(api, attempts="0", name="demo.*", tag="a")
     assert [] == await found(api, created_before="1970-01-01T00:00:00Z")
     assert [waiting["id"]] == await found(api, state="queued", created_after=failed["created_at"])
     page = (await api.http.get("/v1/tasks", params={"state": "queued,failed", "limit": 1})).json()
@@ -38,6 +40,7 @@ async def test_tasks_are_found_by_any_mix_of_filters(api: Serving, worker: Worke
         ("state", "queued,"),
         ("http_status", "5x"),
         ("http_status", "600"),
+        ("attempts", ">"),
         ("created_after", "yesterday"),
         ("finished_before", "2026-11-22T03:00:00"),
         ("error_type", ""),

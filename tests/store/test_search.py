@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from service.search import Query, fits
+from service.search import Query, fits, is_count
 from service.store import Store, keys
 from service.store.endings import Ending
 from tests.store.acting import ADD, Worker, ask_cancel, new, snapshot, submit, submit_everywhere
@@ -46,6 +46,15 @@ async def fail_with(worker: Worker, error_type: str, status: int | None = None) 
 def test_a_star_stands_for_any_text(wanted: str, found: str | None, does: bool) -> None:
     """And nothing else stands for anything but itself."""
     assert does == fits(wanted, found)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "does"),
+    [("2", 2, True), ("2", 3, False), (">2", 3, True), (">2", 2, False), ("<2", 1, True), ("<2", 2, False)],
+)
+def test_attempts_are_counted_exactly_or_beyond_a_bound(wanted: str, found: int, does: bool) -> None:
+    """A bound itself is not beyond it."""
+    assert does == is_count(wanted, found)
 
 
 async def test_several_states_are_walked_together(store: Store, worker: Worker) -> None:
