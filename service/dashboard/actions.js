@@ -1,15 +1,14 @@
 // What can be done to tasks, one by one: in which states, and how. The dialogs ask; the API decides.
-import { html } from "./html.js";
-import { call, part, post, Problem } from "./api.js";
+import { call, post, Problem } from "./api.js";
 import { nameOf } from "./format.js";
 import { go, to } from "./route.js";
 import { askFor } from "./parts/dialog.js";
 import { act } from "./parts/toasts.js";
 
 export const ENDED = ["succeeded", "failed", "cancelled", "expired"];
-export const WAITING = ["scheduled", "queued"];
+const WAITING = ["scheduled", "queued"];
 export const isEnded = (task) => ENDED.includes(task.state);
-export const isWaiting = (task) => WAITING.includes(task.state);
+const isWaiting = (task) => WAITING.includes(task.state);
 const at = (task) => `/v1/tasks/${task.id}`;
 
 export const cancel = (task) => act(() => post(`${at(task)}/cancel`), (answer) => (answer.state === "cancelled" ? "Cancelled" : "It is being stopped"));
@@ -89,5 +88,3 @@ export const menuOf = (task, changed) => {
     isEnded(task) && { label: "Delete…", icon: "trash", isGrave: true, does: then(remove) },
   ];
 };
-export const path = (task) => `/v1/tasks/${part(task.id)}`;
-export const hint = (text) => html`<span class="muted">${text}</span>`;

@@ -36,7 +36,7 @@ const read = async (response) => {
 };
 
 // What *path* answers, with its status and headers. *body* goes as JSON.
-export async function exchange(method, path, body, { headers = {}, signal: until } = {}) {
+async function exchange(method, path, body, { headers = {}, signal: until } = {}) {
   const sent = { accept: "application/json", ...authorization(), ...headers };
   if (body !== undefined) sent["content-type"] = "application/json";
   let response;

@@ -65,14 +65,19 @@ function Ask({ action, filter, close }) {
   return html`<form class="wide" onSubmit=${submit}>
     <${DialogHead} title=${`${does} all that match`} close=${close} />
     <div class="dialog-body">
-      <p>The service does it to every task that matches when it comes to it, also to those that are not loaded here. <code class="mono">${Object.entries(filter).map(([name, value]) => `${name}=${value}`).join("  ")}</code></p>
+      <p>The service does it to every task that matches when it comes to it, also to those that are not loaded here. <code class="mono">
+        ${Object.entries(filter).map(([name, value]) => `${name}=${value}`).join("  ")}</code></p>
       <${ProblemBox} problem=${problem} />
       ${!count && !problem && html`<${Loading} rows=${2} />`}
-      ${count && html`<p class="count" aria-live="polite"><strong>${many}</strong> ${count.matched === 1 ? "matches" : "match"} now${count.is_exact ? "" : ` (${number(count.examined)} of about ${number(count.to_examine)} were looked at)`}.</p>
-        ${count.sample.length > 0 && html`<ul class="sample" aria-label="Some of them">${count.sample.slice(0, 5).map((task) => html`<li><${State} state=${task.state} /><span class="cut-line">${nameOf(task)}</span><code class="mono faint">${task.id.slice(-8)}</code></li>`)}</ul>`}`}
+      ${count && html`<p class="count" aria-live="polite"><strong>
+        ${many}</strong> ${count.matched === 1 ? "matches" : "match"} now${count.is_exact ? "" : ` (${number(count.examined)} of about ${number(count.to_examine)} were looked at)`}.</p>
+        ${count.sample.length > 0 && html`<ul class="sample" aria-label="Some of them">${count.sample.slice(0, 5).map((task) => html`<li>
+          <${State} state=${task.state} /><span class="cut-line">${nameOf(task)}</span><code class="mono faint">
+          ${task.id.slice(-8)}</code></li>`)}</ul>`}`}
       <div class="fields"><${Fields} fields=${fields} values=${values} change=${(name, value) => setValues({ ...values, [name]: value })} /></div>
     </div>
     <footer class="dialog-foot"><button type="button" onClick=${() => close(undefined)}>Close</button>
-      <button type="submit" class=${isGrave ? "danger" : "primary"} disabled=${isBusy || !count || count.matched === 0}>${does} ${count ? many : ""}</button></footer>
+      <button type="submit" class=${isGrave ? "danger" : "primary"} disabled=${isBusy || !count || count.matched === 0}>
+        ${does} ${count ? many : ""}</button></footer>
   </form>`;
 }

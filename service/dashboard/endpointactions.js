@@ -21,7 +21,7 @@ export async function sendTest(one) {
 }
 
 export const enable = (one) => act(() => post(`${at(one)}/enable`, {}), "It is called again");
-export const disable = (one) => askFor({
+const disable = (one) => askFor({
   title: `Disable ${one.name}?`, isGrave: true, does: "Disable", text: "It is not called until it is enabled again. Its tasks wait.",
   fields: [{ name: "reason", label: "Why", placeholder: "maintenance until noon" }],
   work: ({ reason }) => post(`${at(one)}/disable`, reason ? { reason } : {}),

@@ -55,8 +55,14 @@ export function bytes(value) {
   return `${step ? (value / 1024 ** step).toFixed(value / 1024 ** step < 10 ? 1 : 0) : value} ${units[step]}`;
 }
 
+// A local time with its day of the week: Tue 2026-12-01 03:00, seconds where there are some.
+export function localTime(text) {
+  const [day, time] = text.slice(0, 19).split("T");
+  const weekday = new Intl.DateTimeFormat("en-GB", { weekday: "short", timeZone: "UTC" }).format(Date.parse(`${day}T00:00:00Z`));
+  return `${weekday} ${day} ${time.endsWith(":00") ? time.slice(0, 5) : time}`;
+}
+
 // What a task is called: its handler, or method and address of its call.
 export const nameOf = (task) => task.name ?? `${task.method ?? "POST"} ${shortUrl(task.url ?? "")}`;
-export const shortUrl = (url) => url.replace(/^https?:\/\//, "");
+const shortUrl = (url) => url.replace(/^https?:\/\//, "");
 export const plural = (n, one, many = `${one}s`) => `${number(n)} ${n === 1 ? one : many}`;
-export const shortId = (id) => `${id.slice(0, 4)}…${id.slice(-6)}`;

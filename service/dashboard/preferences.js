@@ -20,6 +20,3 @@ export const times = kept("times", "age");
 export const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
 export const nextOf = (all, one) => all[(all.indexOf(one.value) + 1) % all.length];
-export const isDark = () =>
-  theme.value === "dark" || (theme.value === "system" && matchMedia("(prefers-color-scheme: dark)").matches);
-export const isCalm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -2,6 +2,7 @@
 import { html, useEffect, useState } from "./html.js";
 import { call, part, post, Problem, get } from "./api.js";
 import { readJson } from "./actions.js";
+import { localTime } from "./format.js";
 import { go, to } from "./route.js";
 import { askFor } from "./parts/dialog.js";
 import { act } from "./parts/toasts.js";
@@ -32,7 +33,8 @@ function Preview({ values }) {
     return () => clearTimeout(timer);
   }, [values.cron, values.every_seconds, values.timezone]);
   if (shown.problem) return html`<${ProblemBox} problem=${shown.problem} />`;
-  return html`<div class="preview" aria-live="polite">${shown.explanation && html`<strong>${shown.explanation}</strong>`}<ol>${shown.items.map((one) => html`<li>${one.local_time}</li>`)}</ol></div>`;
+  return html`<div class="preview" aria-live="polite"><strong>${shown.explanation ?? "When it fires shows here"}</strong><ol>
+    ${shown.items.map((one) => html`<li>${localTime(one.local_time)}</li>`)}</ol></div>`;
 }
 
 const timingOf = (values) => Object.fromEntries([["cron", values.cron], ["every_seconds", values.every_seconds === "" ? "" : Number(values.every_seconds)], ["timezone", values.timezone]].filter(([, value]) => value !== ""));

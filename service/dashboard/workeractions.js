@@ -16,7 +16,7 @@ export const stop = (worker) => askFor({
 });
 
 const SIZES = [["processes", "Processes", 1], ["concurrency", "Async handlers, in each process", 0], ["threads", "Threads, in each process", 0], ["children", "Child processes, of each process", 0], ["url_concurrency", "Calls of URLs, in each process", 0]];
-export const resize = (worker) => askFor({
+const resize = (worker) => askFor({
   title: `Resize ${worker.id}`, does: "Resize", text: "What is left empty stays as it is. Running tasks are not touched: a smaller worker shrinks as they end.",
   fields: SIZES.map(([name, label, min]) => ({ name, label, kind: "number", min, step: 1, placeholder: name === "processes" ? String(worker.processes) : "" })),
   work: (values) => post(`${at(worker)}/resize`, Object.fromEntries(Object.entries(values).filter(([, value]) => value !== "").map(([name, value]) => [name, Number(value)]))),

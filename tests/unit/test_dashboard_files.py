@@ -65,3 +65,15 @@ def test_the_licences_of_what_is_vendored_lie_beside_it() -> None:
     licences = (VENDOR / "LICENSES").read_text()
     for one in ("preact", "htm", "@preact/signals", "uplot", "@fontsource-variable/inter"):
         assert re.search(rf"^{one} \d+\.\d+", licences, re.MULTILINE)
+
+
+def test_everything_that_is_exported_is_imported_somewhere() -> None:
+    """Nothing lies about."""
+    texts = {name(path): path.read_text() for path in MODULES}
+    exported = re.compile(r"^export (?:async )?(?:const|function|class) (\w+)", re.MULTILINE)
+    assert [] == [
+        f"{one}: {word}"
+        for one, text in texts.items()
+        for word in exported.findall(text)
+        if not any(re.search(rf"\b{word}\b", other) for place, other in texts.items() if place != one)
+    ]

@@ -24,9 +24,12 @@ function Whole({ one, refresh }) {
   const does = (doing) => () => Promise.resolve(doing(one)).then(refresh);
   const held = one.disabled ? one.disabled_reason : one.circuit_reason;
   return html`
-    <${Head} crumb=${html`<a href=${to("/endpoints")}>Endpoints</a>`} title=${one.name.replace(":", "://")} lead=${html`<span class="idline"><${Circuit} one=${one} />${held && html`<span>${held}</span>`}${one.next_probe_at && html`<span class="muted">probed <${Time} at=${one.next_probe_at} /></span>`}</span>`}>
+    <${Head} crumb=${html`<a href=${to("/endpoints")}>Endpoints</a>`} title=${one.name.replace(":", "://")} lead=${html`<span class="idline">
+      <${Circuit} one=${one} />${held && html`<span>
+      ${held}</span>`}${one.next_probe_at && html`<span class="muted">next probe <${Time} at=${one.next_probe_at} /></span>`}</span>`}>
       <button type="button" onClick=${does(sendTest)}><${Icon} name="bolt" size=${14} />Send test</button>
-      ${(one.disabled || one.circuit !== "closed") && html`<button type="button" onClick=${does(enable)}><${Icon} name="play" size=${14} />${one.disabled ? "Enable" : "Close the circuit"}</button>`}
+      ${(one.disabled || one.circuit !== "closed") && html`<button type="button" onClick=${does(enable)}><${Icon} name="play" size=${14} />
+        ${one.disabled ? "Enable" : "Close the circuit"}</button>`}
       <${Menu} items=${endpointMenu(one, refresh)} isMain /></${Head}>
     <div class="figures">
       <${Figure} label="Success rate" value=${percent(one.success_rate)} tone=${toneOf(one.success_rate) === "bad" ? "bad" : ""} note=${`of ${compact(callsOf(one))} calls`} />
@@ -45,15 +48,22 @@ function Whole({ one, refresh }) {
       ["Opens after", one.breaker_failures === null ? "as the settings say" : `${one.breaker_failures} failures in a row`],
       ["Credentials", one.has_credentials ? "sent with each call" : "none"],
     ]} /></div></${Section}>
-    ${one.disabled_urls.length > 0 && html`<${Section} title="URLs that are gone (410)" id="gone"><div class="table"><table><thead><tr><th>URL</th><th class="right">Since</th><th class="right">Until</th></tr></thead><tbody>${one.disabled_urls.map((gone) => html`<tr><td>${gone.url}</td><td class="right"><${Time} at=${gone.at} /></td><td class="right"><${Time} at=${gone.until} /></td></tr>`)}</tbody></table></div></${Section}>`}`;
+    ${one.disabled_urls.length > 0 && html`<${Section} title="URLs that are gone (410)" id="gone"><div class="table"><table><thead><tr>
+      <th>URL</th><th class="right">Since</th><th class="right">Until</th></tr></thead><tbody>${one.disabled_urls.map((gone) => html`<tr>
+      <td>${gone.url}</td><td class="right"><${Time} at=${gone.at} /></td><td class="right">
+      <${Time} at=${gone.until} /></td></tr>`)}</tbody></table></div></${Section}>`}`;
 }
 
 function Answers({ calls }) {
   const rows = [["succeeded", "2xx", calls.succeeded, "good"], ["refused", "3xx and 4xx", calls.refused, "warn"], ["failed", "5xx or no answer", calls.failed, "bad"]];
   const whole = rows.reduce((sum, row) => sum + row[2], 0);
   if (!whole) return null;
-  return html`<${Section} title="Answers of the last minutes" id="answers"><div class="panel padded answers"><div class="times-bar" aria-hidden="true">${rows.map(([, , n, tone]) => n > 0 && html`<i class=${`answer-${tone}`} style=${{ flexGrow: n }}></i>`)}</div>
-    <ul>${rows.map(([word, what, n, tone]) => html`<li><i class=${`answer-${tone}`}></i>${word} <span class="muted">${what}</span> <strong class="number">${compact(n)}</strong> <span class="faint">${percent(n / whole)}</span></li>`)}</ul></div></${Section}>`;
+  return html`<${Section} title="Answers of the last minutes" id="answers"><div class="panel padded answers">
+    <div class="times-bar" aria-hidden="true">
+    ${rows.map(([, , n, tone]) => n > 0 && html`<i class=${`answer-${tone}`} style=${{ flexGrow: n }}></i>`)}</div>
+    <ul>${rows.map(([word, what, n, tone]) => html`<li><i class=${`answer-${tone}`}></i>${word} <span class="muted">
+      ${what}</span> <strong class="number">${compact(n)}</strong> <span class="faint">
+      ${percent(n / whole)}</span></li>`)}</ul></div></${Section}>`;
 }
 
 function History({ name }) {
@@ -61,6 +71,8 @@ function History({ name }) {
   if (!polled.data) return null;
   const { series, totals } = polled.data;
   if (!totals.run.count) return null;
-  return html`<${Section} title="Last hour" id="history" aside=${html`<span class="faint">p50 ${span(totals.run.p50_seconds)} · p95 ${span(totals.run.p95_seconds)} · p99 ${span(totals.run.p99_seconds)}</span>`}><div class="panel padded"><${Chart} label="How long calls take" format=${span} at=${series.map((one) => Date.parse(one.begins_at) / 1000)}
+  return html`<${Section} title="Last hour" id="history" aside=${html`<span class="faint">p50 ${span(totals.run.p50_seconds)} · p95 ${span(totals.run.p95_seconds)} · p99 ${span(totals.run.p99_seconds)}</span>`}>
+    <div class="panel padded">
+    <${Chart} label="How long calls take" format=${span} at=${series.map((one) => Date.parse(one.begins_at) / 1000)}
     lines=${["p50_seconds", "p95_seconds", "p99_seconds"].map((field, n) => ({ name: field.slice(0, 3), values: series.map((one) => one.figures.run[field]), tone: ["green", "blue", "orange"][n] }))} /></div></${Section}>`;
 }

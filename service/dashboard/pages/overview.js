@@ -20,17 +20,21 @@ export function Overview() {
   const overview = usePolled("/v1/overview", 2);
   const stats = usePolled(`/v1/stats${queryOf({ last_seconds: last, step_seconds: STEP_SECONDS[last], top: 8 })}`, last > 3600 ? 30 : 5);
   const isNew = stats.data && !stats.data.totals.submitted && overview.data && !overview.data.tasks.queued && !overview.data.tasks.scheduled && !overview.data.tasks.running;
-  return html`<${Head} title="Overview"><div class="segments" role="group" aria-label="How far back">${RANGES.map(([word, seconds]) => html`<button type="button" aria-pressed=${last === seconds} onClick=${() => setQuery({ last: seconds === 3600 ? "" : seconds })}>${word}</button>`)}</div></${Head}>
+  return html`<${Head} title="Overview"><div class="segments" role="group" aria-label="How far back">
+    ${RANGES.map(([word, seconds]) => html`<button type="button" aria-pressed=${last === seconds} onClick=${() => setQuery({ last: seconds === 3600 ? "" : seconds })}>
+    ${word}</button>`)}</div></${Head}>
     <${Warnings} warnings=${overview.data?.warnings ?? []} />
     <${ProblemBox} problem=${stats.problem} retry=${stats.refresh} />
     <${Answer} polled=${overview}>${(data) => html`<${Now} overview=${data} totals=${stats.data?.totals} />`}</${Answer}>
     ${isNew && html`<${Empty} icon="overview" title="Ready for the first task" curl=${curlOf({ name: "demo.add", args: { a: 2, b: 3 } })}>Submit one with this command or in the <a class="link" href=${to("/playground")}>playground</a>, and watch it here.</${Empty}>`}
     ${stats.data && !isNew && html`<${Charts} stats=${stats.data} />`}
-    <div class="split even">${overview.data && html`<${Queues} overview=${overview.data} />`}${stats.data && html`<${Failing} stats=${stats.data} />`}</div>
+    <div class="split even">
+      ${overview.data && html`<${Queues} overview=${overview.data} />`}${stats.data && html`<${Failing} stats=${stats.data} />`}</div>
     ${overview.data && html`<${Machine} overview=${overview.data} />`}`;
 }
 
-const Warnings = ({ warnings }) => warnings.length > 0 && html`<div role="alert"><ul class="warnings" aria-label="Warnings">${warnings.map((one) => html`<li><${Icon} name="warning" />${one}</li>`)}</ul></div>`;
+const Warnings = ({ warnings }) => warnings.length > 0 && html`<div role="alert"><ul class="warnings" aria-label="Warnings">
+  ${warnings.map((one) => html`<li><${Icon} name="warning" />${one}</li>`)}</ul></div>`;
 
 const Now = ({ overview: { tasks }, totals }) => html`<div class="figures eight">
   <${Figure} label="Running" value=${compact(tasks.running)} note="now" href=${to("/tasks", { q: "state:running" })} />
@@ -51,13 +55,17 @@ function Charts({ stats: { series, step_seconds } }) {
   const run = (field) => series.map((one) => one.figures.run[field]);
   const perStep = step_seconds === 60 ? "a minute" : `each ${span(step_seconds)}`;
   return html`<div class="charts">
-    <${Section} title="Throughput" id="throughput" aside=${html`<span class="faint">tasks ${perStep}</span>`}><div class="panel padded"><${Chart} label="Throughput" at=${at} lines=${[
+    <${Section} title="Throughput" id="throughput" aside=${html`<span class="faint">tasks ${perStep}</span>`}><div class="panel padded">
+      <${Chart} label="Throughput" at=${at} lines=${[
       { name: "submitted", values: of("submitted"), tone: "blue" }, { name: "succeeded", values: of("succeeded"), tone: "green", isFilled: true }, { name: "failed", values: of("failed"), tone: "red" }, { name: "retried", values: of("retried"), tone: "orange" }]} /></div></${Section}>
-    <${Section} title="Depth" id="depth" aside=${html`<span class="faint">tasks</span>`}><div class="panel padded"><${Chart} label="Depth" at=${at} lines=${[
+    <${Section} title="Depth" id="depth" aside=${html`<span class="faint">tasks</span>`}><div class="panel padded">
+      <${Chart} label="Depth" at=${at} lines=${[
       { name: "queued", values: series.map((one) => one.queued), tone: "orange", isFilled: true }, { name: "running", values: series.map((one) => one.running), tone: "blue" }, { name: "scheduled", values: series.map((one) => one.scheduled), tone: "faint" }]} /></div></${Section}>
-    <${Section} title="Waiting time" id="wait" aside=${html`<span class="faint">until an attempt began</span>`}><div class="panel padded"><${Chart} label="Waiting time" format=${span} at=${at} lines=${[
+    <${Section} title="Waiting time" id="wait" aside=${html`<span class="faint">until an attempt began</span>`}><div class="panel padded">
+      <${Chart} label="Waiting time" format=${span} at=${at} lines=${[
       { name: "p50", values: wait("p50_seconds"), tone: "green" }, { name: "p95", values: wait("p95_seconds"), tone: "blue" }, { name: "p99", values: wait("p99_seconds"), tone: "orange" }]} /></div></${Section}>
-    <${Section} title="Run time" id="run" aside=${html`<span class="faint">of attempts</span>`}><div class="panel padded"><${Chart} label="Run time" format=${span} at=${at} lines=${[
+    <${Section} title="Run time" id="run" aside=${html`<span class="faint">of attempts</span>`}><div class="panel padded">
+      <${Chart} label="Run time" format=${span} at=${at} lines=${[
       { name: "p50", values: run("p50_seconds"), tone: "green" }, { name: "p95", values: run("p95_seconds"), tone: "blue" }, { name: "p99", values: run("p99_seconds"), tone: "orange" }]} /></div></${Section}>
   </div>`;
 }
@@ -67,11 +75,14 @@ const Queues = ({ overview: { queues } }) => html`<${Section} title="Queues that
     { title: "Queue", show: (one) => html`<a class="name" href=${to(`/queues/${encodeURIComponent(one.name)}`)}>${one.name}</a>` },
     { title: "Queued", class: "right tight", show: (one) => compact(one.queued) },
     { title: "Running", class: "right tight", show: (one) => compact(one.running) },
-    { title: "Oldest waits", class: "right tight", show: (one) => html`<span class=${one.oldest_seconds > WORRY_SECONDS ? "grave" : ""}>${span(one.oldest_seconds)}</span>` }]} />` : html`<p class="panel padded muted">Every queue is empty.</p>`}</${Section}>`;
+    { title: "Oldest waits", class: "right tight", show: (one) => html`<span class=${one.oldest_seconds > WORRY_SECONDS ? "grave" : ""}>
+      ${span(one.oldest_seconds)}</span>` }]} />` : html`<p class="panel padded muted">Every queue is empty.</p>`}</${Section}>`;
 
 const Failing = ({ stats: { failing } }) => html`<${Section} title="What fails" id="failing" aside=${html`<a class="link" href=${to("/dead")}>Dead letters</a>`}>
   ${failing.length ? html`<${Table} label="What fails" rows=${failing} columns=${[
-    { title: "Name", show: (one) => html`<a class="name" href=${to("/tasks", { q: /^https?:/.test(one.name) ? "state:failed" : `state:failed name:${one.name}` })}>${one.name}</a><span class="sub">${one.errors.slice(0, 2).map((error) => `${error.type} × ${compact(error.count)}`).join(", ")}</span>` },
+    { title: "Name", show: (one) => html`<a class="name" href=${to("/tasks", { q: /^https?:/.test(one.name) ? "state:failed" : `state:failed name:${one.name}` })}>
+      ${one.name}</a><span class="sub">
+      ${one.errors.slice(0, 2).map((error) => `${error.type} × ${compact(error.count)}`).join(", ")}</span>` },
     { title: "Failed", class: "right tight", show: (one) => compact(one.figures.failed) },
     { title: "Retried", class: "right tight", show: (one) => compact(one.figures.retried) },
     { title: "Rate", class: "right tight", show: (one) => percent(one.figures.error_rate) }]} />` : html`<p class="panel padded muted">Nothing failed in this time.</p>`}</${Section}>`;

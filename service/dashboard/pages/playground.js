@@ -54,12 +54,19 @@ export function Playground() {
   return html`<${Head} title="Playground" lead="Submit a task by hand. What a handler takes is what it published when its worker started." />
     <${ProblemBox} problem=${handlers.problem} retry=${handlers.refresh} />
     <div class="split"><form class="column" id="playground" onSubmit=${(event) => event.preventDefault()}>
-      <div class="field"><label for="what">What to do</label><select id="what" value=${isUrl ? "url" : handler?.name} onChange=${(event) => setQuery({ name: event.target.value, from: "" })}>
-        ${all.map((one) => html`<option value=${one.name} selected=${!isUrl && one.name === handler?.name}>${one.name}</option>`)}<option value="url" selected=${isUrl}>Call a URL</option></select></div>
-      ${!isUrl && handler && html`<p class="muted">${handler.description} <${Badge}>${handler.lane}</${Badge}> <${Badge} tone=${handler.workers ? "good" : "bad"}>${handler.workers ? `${handler.workers} live ${handler.workers === 1 ? "worker" : "workers"}` : "no live worker"}</${Badge}></p>`}
-      <div class="panel padded fields">${isUrl ? html`<${Fields} fields=${URL_FIELDS} values=${call} change=${(field, value) => setCall({ ...call, [field]: value })} />`
-        : fields.length ? html`<${SchemaForm} fields=${fields} texts=${texts} change=${setTexts} />` : html`<p class="muted">${handler ? "It takes no arguments." : "No worker has published a handler yet."}</p>`}</div>
-      <details class="panel padded"><summary>Options</summary><div class="fields two"><${Fields} fields=${OPTIONS} values=${options} change=${(field, value) => setOptions({ ...options, [field]: value })} /></div></details>
+      <div class="field"><label for="what">What to do</label>
+        <select id="what" value=${isUrl ? "url" : handler?.name} onChange=${(event) => setQuery({ name: event.target.value, from: "" })}>
+        ${all.map((one) => html`<option value=${one.name} selected=${!isUrl && one.name === handler?.name}>${one.name}</option>`)}
+          <option value="url" selected=${isUrl}>Call a URL</option></select></div>
+      ${!isUrl && handler && html`<p class="muted">${handler.description} <${Badge}>
+        ${handler.lane}</${Badge}> <${Badge} tone=${handler.workers ? "good" : "bad"}>
+        ${handler.workers ? `${handler.workers} live ${handler.workers === 1 ? "worker" : "workers"}` : "no live worker"}</${Badge}></p>`}
+      <div class="panel padded fields">
+        ${isUrl ? html`<${Fields} fields=${URL_FIELDS} values=${call} change=${(field, value) => setCall({ ...call, [field]: value })} />`
+        : fields.length ? html`<${SchemaForm} fields=${fields} texts=${texts} change=${setTexts} />` : html`<p class="muted">
+          ${handler ? "It takes no arguments." : "No worker has published a handler yet."}</p>`}</div>
+      <details class="panel padded"><summary>Options</summary><div class="fields two">
+        <${Fields} fields=${OPTIONS} values=${options} change=${(field, value) => setOptions({ ...options, [field]: value })} /></div></details>
     </form>
     <div class="column"><${Send} made=${made} /></div></div>`;
 }
@@ -90,9 +97,13 @@ function Send({ made }) {
   const shown = task.data ?? sent;
   return html`<${Section} title="What is sent" id="sent" aside=${made.submission && html`<${Copy} text=${curlOf(made.submission)} label="Copy curl" />`}>
       ${made.submission ? html`<${Code} text=${curlOf(made.submission)} label="command" />` : html`<${ProblemBox} problem=${made.problem} />`}
-      <div class="buttons"><button type="submit" form="playground" class="primary" disabled=${isBusy || !made.submission} onClick=${send}><${Icon} name="play" size=${14} />Submit</button></div></${Section}>
+      <div class="buttons"><button type="submit" form="playground" class="primary" disabled=${isBusy || !made.submission} onClick=${send}>
+        <${Icon} name="play" size=${14} />Submit</button></div></${Section}>
     <${ProblemBox} problem=${problem} />
-    ${shown ? html`<${Section} title="What came of it" id="came" aside=${html`<a class="link" href=${to(`/tasks/${shown.id}`)}>Open the task</a>`}><div class="panel padded came" aria-live="polite"><span class="idline"><${State} state=${shown.state} /><code class="mono">${shown.id}</code></span>
-        ${"result" in shown && html`<${Json} value=${shown.result} label="result" />`}${shown.error && html`<p class="grave"><strong>${shown.error.type}</strong> ${shown.error.message}</p>`}</div></${Section}>`
+    ${shown ? html`<${Section} title="What came of it" id="came" aside=${html`<a class="link" href=${to(`/tasks/${shown.id}`)}>Open the task</a>`}>
+      <div class="panel padded came" aria-live="polite"><span class="idline"><${State} state=${shown.state} /><code class="mono">
+      ${shown.id}</code></span>
+        ${"result" in shown && html`<${Json} value=${shown.result} label="result" />`}${shown.error && html`<p class="grave"><strong>
+          ${shown.error.type}</strong> ${shown.error.message}</p>`}</div></${Section}>`
       : html`<${Empty} icon="playground" title="Nothing submitted yet">The task and its result appear here.</${Empty}>`}`;
 }

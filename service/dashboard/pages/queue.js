@@ -26,7 +26,9 @@ function Whole({ queue, refresh }) {
   const waits = `queue:${queue.name}`;
   return html`
     <${Head} crumb=${html`<a href=${to("/queues")}>Queues</a>`} title=${queue.name} lead=${html`<${Held} queue=${queue} />`}>
-      ${queue.paused || queue.draining ? html`<button type="button" onClick=${does(resume)}><${Icon} name="play" size=${14} />Resume</button>` : html`<button type="button" onClick=${does(pause)}><${Icon} name="pause" size=${14} />Pause</button>`}
+      ${queue.paused || queue.draining ? html`<button type="button" onClick=${does(resume)}>
+        <${Icon} name="play" size=${14} />Resume</button>` : html`<button type="button" onClick=${does(pause)}>
+        <${Icon} name="pause" size=${14} />Pause</button>`}
       <${Menu} items=${queueMenu(queue, refresh)} /></${Head}>
     <div class="figures">
       <${Figure} label="Queued" value=${compact(queue.queued)} note="due, wait for a worker" href=${to("/tasks", { q: `${waits} state:queued` })} />
@@ -35,15 +37,18 @@ function Whole({ queue, refresh }) {
       <${Figure} label="Oldest waits" value=${span(queue.oldest_seconds)} note="at the head of the queue" />
     </div>
     <${History} name=${queue.name} />
-    <${Section} title="Settings" id="settings" aside=${html`<button type="button" class="small" onClick=${does(editSettings)}><${Icon} name="edit" size=${14} />Edit</button>`}>
+    <${Section} title="Settings" id="settings" aside=${html`<button type="button" class="small" onClick=${does(editSettings)}>
+      <${Icon} name="edit" size=${14} />Edit</button>`}>
       ${Object.keys(queue.settings).length ? html`<${Json} value=${queue.settings} label="settings" />` : html`<p class="muted">Nothing is set: its tasks have the defaults of their handlers and of the service.</p>`}</${Section}>
     <${Tasks} fixed=${waits} isPart />`;
 }
 
 // Who holds or closes it, and why.
 const Held = ({ queue }) => html`<span class="idline">
-  ${queue.paused && html`<${Badge} tone="warn" icon="pause">paused: nothing new starts</${Badge}><span>${queue.paused_reason ?? ""}</span><span class="faint">${queue.paused_by} <${Time} at=${queue.paused_at} /></span>`}
-  ${queue.draining && html`<${Badge} tone="warn" icon="stop">draining: nothing is taken in</${Badge}><span>${queue.draining_reason ?? ""}</span><span class="faint">${queue.draining_by} <${Time} at=${queue.draining_at} /></span>`}
+  ${queue.paused && html`<${Badge} tone="warn" icon="pause">paused: nothing new starts</${Badge}><span>${queue.paused_reason ?? ""}</span>
+    <span class="faint">${queue.paused_by} <${Time} at=${queue.paused_at} /></span>`}
+  ${queue.draining && html`<${Badge} tone="warn" icon="stop">draining: nothing is taken in</${Badge}><span>
+    ${queue.draining_reason ?? ""}</span><span class="faint">${queue.draining_by} <${Time} at=${queue.draining_at} /></span>`}
   ${queue.settings.description ?? ""}</span>`;
 
 function History({ name }) {
@@ -51,7 +56,8 @@ function History({ name }) {
   if (!polled.data) return null;
   const { series, totals } = polled.data;
   const at = series.map((one) => Date.parse(one.begins_at) / 1000);
-  return html`<${Section} title="Last hour" id="history" aside=${html`<span class="faint">${percent(totals.error_rate)} failed · waited ${span(totals.wait.p95_seconds)}, ran ${span(totals.run.p95_seconds)} (p95)</span>`}>
+  return html`<${Section} title="Last hour" id="history" aside=${html`<span class="faint">
+    ${percent(totals.error_rate)} failed · waited ${span(totals.wait.p95_seconds)}, ran ${span(totals.run.p95_seconds)} (p95)</span>`}>
     <div class="panel padded"><${Chart} label="Tasks of this queue" at=${at} lines=${[
       { name: "queued", values: series.map((one) => one.queued), tone: "orange" },
       { name: "ended", values: series.map((one) => one.figures.succeeded + one.figures.failed), tone: "green" },

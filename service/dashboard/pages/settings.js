@@ -13,10 +13,16 @@ const ZONE_WORDS = { age: "Ages, such as “3m ago”", local: `Local time (${ow
 
 export function Settings() {
   useTitle("Settings");
-  return html`<${Head} title="Settings">${key() && html`<button type="button" onClick=${() => { setKey(""); isLocked.value = true; }}>Sign out</button>`}</${Head}>
+  return html`<${Head} title="Settings">
+    ${key() && html`<button type="button" onClick=${() => { setKey(""); isLocked.value = true; }}>Sign out</button>`}</${Head}>
     <${Section} title="This browser" id="browser"><div class="panel padded fields two">
-      <div class="field"><label for="theme">Theme</label><select id="theme" value=${theme.value} onChange=${(event) => { theme.value = event.target.value; }}>${THEMES.map((one) => html`<option value=${one} selected=${one === theme.value}>${one}</option>`)}</select></div>
-      <div class="field"><label for="times">Times</label><select id="times" value=${times.value} onChange=${(event) => { times.value = event.target.value; }}>${ZONES.map((one) => html`<option value=${one} selected=${one === times.value}>${ZONE_WORDS[one] ?? one}</option>`)}</select></div></div></${Section}>
+      <div class="field"><label for="theme">Theme</label>
+        <select id="theme" value=${theme.value} onChange=${(event) => { theme.value = event.target.value; }}>
+        ${THEMES.map((one) => html`<option value=${one} selected=${one === theme.value}>${one}</option>`)}</select></div>
+      <div class="field"><label for="times">Times</label>
+        <select id="times" value=${times.value} onChange=${(event) => { times.value = event.target.value; }}>
+        ${ZONES.map((one) => html`<option value=${one} selected=${one === times.value}>
+        ${ZONE_WORDS[one] ?? one}</option>`)}</select></div></div></${Section}>
     <${Service} /><${ApiKeys} /><${Secrets} />`;
 }
 
@@ -45,6 +51,10 @@ function Secrets() {
   const { data, refresh, problem } = usePolled("/v1/secrets", 10);
   if (!data) return problem && problem.status !== 403 ? html`<p class="muted">${problem.message}</p>` : null;
   return html`<${Section} title="Signing secrets" id="secrets" aside=${html`<button type="button" class="small" onClick=${() => rotate(refresh)}>Rotate…</button>`}>
-    ${data.items.length ? html`<div class="table"><table><thead><tr><th>Secret</th><th>Signs</th><th class="right">Since</th><th class="right">Until</th></tr></thead><tbody>${data.items.map((one) => html`<tr><td><code>${one.secret}</code></td><td>${one.expires_at ? html`<${Badge} tone="warn">being replaced</${Badge}>` : html`<${Badge} tone="good">now</${Badge}>`}</td><td class="right"><${Time} at=${one.created_at} /></td><td class="right"><${Time} at=${one.expires_at} /></td></tr>`)}</tbody></table></div>
+    ${data.items.length ? html`<div class="table"><table><thead><tr><th>Secret</th><th>Signs</th><th class="right">Since</th>
+      <th class="right">Until</th></tr></thead><tbody>${data.items.map((one) => html`<tr><td><code>${one.secret}</code></td><td>
+      ${one.expires_at ? html`<${Badge} tone="warn">being replaced</${Badge}>` : html`<${Badge} tone="good">now</${Badge}>`}</td>
+      <td class="right"><${Time} at=${one.created_at} /></td><td class="right">
+      <${Time} at=${one.expires_at} /></td></tr>`)}</tbody></table></div>
       <p class="muted">Their ends only: <code>taskpost secrets --reveal</code> tells the whole to who may know.</p>` : html`<p class="muted">None yet: the first call makes one.</p>`}</${Section}>`;
 }

@@ -47,10 +47,14 @@ export function Tail() {
   const shown = events.filter((event) => fits(event, text, state));
   return html`<${Head} title="Live tail" lead="Changes of state and progress of every task, the newest first; when more happens than a screen can show, the last of each task.">
       <span class="faint number" aria-hidden="true">${compact(rate)} a second</span>
-      <button type="button" aria-pressed=${isPaused} onClick=${() => setPaused(!isPaused)}><${Icon} name=${isPaused ? "play" : "pause"} size=${14} />${isPaused ? "Go on" : isAway ? "Held while you read" : "Pause"}</button>
+      <button type="button" aria-pressed=${isPaused} onClick=${() => setPaused(!isPaused)}>
+        <${Icon} name=${isPaused ? "play" : "pause"} size=${14} />${isPaused ? "Go on" : isAway ? "Held while you read" : "Pause"}</button>
       <button type="button" onClick=${() => { setEvents([]); held.current.waiting = []; }}>Clear</button></${Head}>
-    <div class="finder"><div class="querybar"><${Icon} name="search" size=${14} /><input data-search type="text" aria-label="Filter events" placeholder="A part of a name, id, queue or tag" value=${query.value.q ?? ""} onInput=${(event) => setQuery({ q: event.target.value })} /></div>
-      <select aria-label="State" class="narrow-select" value=${state} onChange=${(event) => setQuery({ state: event.target.value })}><option value="">every state</option>${STATES.map((one) => html`<option value=${one} selected=${one === state}>${one}</option>`)}</select></div>
+    <div class="finder"><div class="querybar"><${Icon} name="search" size=${14} />
+      <input data-search type="text" aria-label="Filter events" placeholder="A part of a name, id, queue or tag" value=${query.value.q ?? ""} onInput=${(event) => setQuery({ q: event.target.value })} /></div>
+      <select aria-label="State" class="narrow-select" value=${state} onChange=${(event) => setQuery({ state: event.target.value })}>
+        <option value="">every state</option>${STATES.map((one) => html`<option value=${one} selected=${one === state}>
+        ${one}</option>`)}</select></div>
     ${streamState.value === "absent" ? html`<${Empty} icon="tail" title="This service has no event stream">It runs a version of Taskpost without <code>/v1/events</code>. <a class="link" href=${to("/tasks")}>Tasks</a> refreshes by itself.</${Empty}>`
       : events.length ? html`<${Rows} rows=${shown} columns=${COLUMNS} keyOf=${(event) => event.key} rowClass=${() => ""} onScrolled=${setAway} label="Events" />`
       : html`<${Empty} icon="tail" title="Listening" curl=${curlOf({ name: "demo.progress", args: { steps: 20 } })}>What moves appears here.</${Empty}>`}`;
@@ -59,7 +63,10 @@ export function Tail() {
 const COLUMNS = [
   { name: "at", title: "At", width: "130px", show: (event) => html`<${Time} at=${event.at} always />` },
   { name: "state", title: "State", width: "120px", show: (event) => html`<${State} state=${event.state} />` },
-  { name: "name", title: "Task", width: "40%", show: (event) => html`<a class="name" href=${to(`/tasks/${event.id}`)}>${event.name || event.url ? nameOf(event) : html`<code>${event.id}</code>`}</a>${event.progress && html`<span class="row-note">${event.progress.message ?? ""} ${event.progress.current}${event.progress.total ? ` of ${event.progress.total}` : ""}</span>`}${event.error && html`<span class="row-note">${event.error.type}: ${event.error.message}</span>`}${(event.tags ?? []).map((tag) => html`<span class="tag">${tag}</span>`)}` },
+  { name: "name", title: "Task", width: "40%", show: (event) => html`<a class="name" href=${to(`/tasks/${event.id}`)}>
+    ${event.name || event.url ? nameOf(event) : html`<code>${event.id}</code>`}</a>${event.progress && html`<span class="row-note">
+    ${event.progress.message ?? ""} ${event.progress.current}${event.progress.total ? ` of ${event.progress.total}` : ""}</span>`}${event.error && html`<span class="row-note">
+    ${event.error.type}: ${event.error.message}</span>`}${(event.tags ?? []).map((tag) => html`<span class="tag">${tag}</span>`)}` },
   { name: "queue", title: "Queue", width: "18%", show: (event) => event.queue },
   { name: "attempt", title: "Attempt", width: "80px", right: true, show: (event) => event.attempt || "–" },
   { name: "id", title: "Id", width: "120px", right: true, show: (event) => html`<code class="mono faint" title=${event.id}>…${event.id.slice(-8)}</code>` },

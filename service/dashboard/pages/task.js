@@ -38,18 +38,25 @@ export function TaskPage({ id }) {
 function Whole({ task, attempts, refresh }) {
   const does = (doing) => () => Promise.resolve(doing(task)).then(refresh);
   return html`
-    <${Head} crumb=${html`<a href=${to("/tasks")}>Tasks</a> / <a href=${to("/tasks", { q: `queue:${task.queue}` })}>${task.queue}</a>`} title=${nameOf(task)}
-      lead=${html`<span class="idline"><${State} state=${task.state} /><${Mono}>${task.id}</${Mono}><${Copy} text=${task.id} small label="Copy the id" />${streamState.value === "live" && !isEnded(task) && html`<${Badge} tone="good">live</${Badge}>`}</span>`}>
+    <${Head} crumb=${html`<a href=${to("/tasks")}>Tasks</a> / <a href=${to("/tasks", { q: `queue:${task.queue}` })}>
+      ${task.queue}</a>`} title=${nameOf(task)}
+      lead=${html`<span class="idline"><${State} state=${task.state} /><${Mono}>${task.id}</${Mono}>
+        <${Copy} text=${task.id} small label="Copy the id" />
+        ${streamState.value === "live" && !isEnded(task) && html`<${Badge} tone="good">live</${Badge}>`}</span>`}>
       ${isEnded(task) && html`<button type="button" onClick=${does(replay)}><${Icon} name="replay" size=${14} />Replay</button>`}
-      ${task.state === "scheduled" && html`<button type="button" onClick=${does(runNow)}><${Icon} name="bolt" size=${14} />Run now</button>`}
-      ${!isEnded(task) && html`<button type="button" disabled=${task.state === "cancelling"} onClick=${does(cancel)}><${Icon} name="cancel" size=${14} />Cancel</button>`}
+      ${task.state === "scheduled" && html`<button type="button" onClick=${does(runNow)}>
+        <${Icon} name="bolt" size=${14} />Run now</button>`}
+      ${!isEnded(task) && html`<button type="button" disabled=${task.state === "cancelling"} onClick=${does(cancel)}>
+        <${Icon} name="cancel" size=${14} />Cancel</button>`}
       <${Menu} items=${menuOf(task, refresh)} isMain /></${Head}>
     ${!isEnded(task) && html`<${Explained} id=${task.id} />`}
     ${task.progress && !isEnded(task) && html`<${Progress} progress=${task.progress} />`}
     ${task.error && html`<${Failure} error=${task.error} isOver=${isEnded(task)} />`}
     <${Timeline} task=${task} attempts=${attempts.data?.items ?? []} />
     <div class="split"><div class="column">
-      <${Section} title="Attempts" id="attempts" aside=${attempts.data && html`<span class="faint">${task.attempt} of ${task.retries + 1}</span>`}><${Answer} polled=${attempts} rows=${2}>${(answer) => html`<${Attempts} attempts=${answer.items} task=${task} />`}</${Answer}></${Section}>
+      <${Section} title="Attempts" id="attempts" aside=${attempts.data && html`<span class="faint">
+        ${task.attempt} of ${task.retries + 1}</span>`}><${Answer} polled=${attempts} rows=${2}>
+        ${(answer) => html`<${Attempts} attempts=${answer.items} task=${task} />`}</${Answer}></${Section}>
       <${Result} task=${task} />
       <${Given} task=${task} />
       <${TaskEvents} id=${task.id} isOver=${isEnded(task)} />
@@ -72,13 +79,16 @@ function Explained({ id }) {
 // One that the summary has said already adds only what would change it.
 function Reasons({ reasons, summary }) {
   const told = reasons.map(({ detail, remedy }) => [detail === summary ? "" : detail, remedy]).filter(([detail, remedy]) => detail || remedy);
-  return told.length > 0 && html`<ul>${told.map(([detail, remedy]) => html`<li>${detail} ${remedy && html`<span class="muted">${remedy}</span>`}</li>`)}</ul>`;
+  return told.length > 0 && html`<ul>${told.map(([detail, remedy]) => html`<li>${detail} ${remedy && html`<span class="muted">
+    ${remedy}</span>`}</li>`)}</ul>`;
 }
 
-const Progress = ({ progress }) => html`<div class="panel padded progress"><div><strong>${progress.message ?? "Working"}</strong><span class="number muted">${number(progress.current)}${progress.total ? ` of ${number(progress.total)}` : ""}</span></div>
+const Progress = ({ progress }) => html`<div class="panel padded progress"><div><strong>${progress.message ?? "Working"}</strong>
+  <span class="number muted">${number(progress.current)}${progress.total ? ` of ${number(progress.total)}` : ""}</span></div>
   ${progress.total ? html`<${Meter} tone="wide" value=${progress.current} most=${progress.total} label="Progress" />` : ""}</div>`;
 
-const Failure = ({ error, isOver }) => html`<section class=${`failure ${isOver ? "" : "is-past"}`} aria-label="Error"><header><${Icon} name="failed" /><strong>${error.type}</strong><span>${error.message}</span></header>
+const Failure = ({ error, isOver }) => html`<section class=${`failure ${isOver ? "" : "is-past"}`} aria-label="Error"><header>
+  <${Icon} name="failed" /><strong>${error.type}</strong><span>${error.message}</span></header>
   ${error.traceback && html`<${Code} text=${error.traceback} label="traceback" lines=${12} />`}</section>`;
 
 function Result({ task }) {
@@ -91,9 +101,11 @@ function Result({ task }) {
 function Given({ task }) {
   const body = task.body ?? task.body_text ?? task.body_base64;
   return html`${task.args && html`<${Section} title="Arguments" id="args"><${Json} value=${task.args} label="arguments" /></${Section}>`}
-    ${task.headers && Object.keys(task.headers).length > 0 && html`<${Section} title="Header fields" id="headers"><${Json} value=${task.headers} label="header fields" /></${Section}>`}
+    ${task.headers && Object.keys(task.headers).length > 0 && html`<${Section} title="Header fields" id="headers">
+      <${Json} value=${task.headers} label="header fields" /></${Section}>`}
     ${body !== undefined && html`<${Section} title="Body" id="body"><${Json} value=${body} label="body" /></${Section}>`}
-    ${task.metadata && Object.keys(task.metadata).length > 0 && html`<${Section} title="Metadata" id="metadata"><${Json} value=${task.metadata} label="metadata" /></${Section}>`}`;
+    ${task.metadata && Object.keys(task.metadata).length > 0 && html`<${Section} title="Metadata" id="metadata">
+      <${Json} value=${task.metadata} label="metadata" /></${Section}>`}`;
 }
 
 const About = ({ task }) => html`<${Facts} rows=${[
@@ -115,7 +127,9 @@ const About = ({ task }) => html`<${Facts} rows=${[
   task.idempotency_key && ["Idempotency key", html`<${Mono}>${task.idempotency_key}</${Mono}>`],
   task.traceparent && ["Trace", html`<${Mono}>${task.traceparent.split("-")[1]}</${Mono}>`],
   task.namespace !== "default" && ["Namespace", task.namespace],
-  task.tags.length > 0 && ["Tags", html`<span class="badges">${task.tags.map((tag) => html`<a class="badge" href=${to("/tasks", { q: /\s/.test(tag) ? `tag:"${tag}"` : `tag:${tag}` })}>${tag}</a>`)}</span>`],
+  task.tags.length > 0 && ["Tags", html`<span class="badges">
+    ${task.tags.map((tag) => html`<a class="badge" href=${to("/tasks", { q: /\s/.test(tag) ? `tag:"${tag}"` : `tag:${tag}` })}>
+    ${tag}</a>`)}</span>`],
 ]} />`;
 
 const link = (id) => html`<a class="link mono" href=${to(`/tasks/${id}`)}>${id}</a>`;
@@ -125,9 +139,11 @@ function Linked({ task }) {
   const rows = [
     task.replay_of && ["Does once more", link(task.replay_of)],
     task.callback_of && ["Tells of the end of", link(task.callback_of)],
-    task.callback && ["Callback", task.callback.task_id ? link(task.callback.task_id) : html`<span class="muted">${task.callback.url}, when it has ${task.callback.on.join(" or ")}</span>`],
+    task.callback && ["Callback", task.callback.task_id ? link(task.callback.task_id) : html`<span class="muted">
+      ${task.callback.url}, when it has ${task.callback.on.join(" or ")}</span>`],
     task.parent && ["Part of", link(task.parent)],
-    task.schedule && ["Schedule", html`<a class="link" href=${to(`/schedules/${encodeURIComponent(task.schedule.name)}`)}>${task.schedule.name}</a>, <${Time} at=${task.schedule.fire_time} always />`],
+    task.schedule && ["Schedule", html`<a class="link" href=${to(`/schedules/${encodeURIComponent(task.schedule.name)}`)}>
+      ${task.schedule.name}</a>, <${Time} at=${task.schedule.fire_time} always />`],
     task.flow && ["Flow key", html`<${Mono}>${task.flow.key ?? task.flow}</${Mono}>`],
     ...(parts.data?.items ?? []).map((one) => ["Part", html`<span class="idline"><${State} state=${one.state} />${link(one.id)}</span>`]),
   ].filter(Boolean);

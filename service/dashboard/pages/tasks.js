@@ -29,9 +29,13 @@ function Ran({ task }) {
 const columnsOf = (selected, toggle) => [
   { name: "choose", title: html`<span class="offscreen">Selected</span>`, width: "38px", show: (task) => html`<input type="checkbox" aria-label=${`Select ${task.id}`} checked=${selected.has(task.id)} onClick=${(event) => { event.stopPropagation(); toggle(task.id); }} />` },
   { name: "state", title: "State", width: "118px", show: (task) => html`<${State} state=${task.state} />` },
-  { name: "name", title: "Task", width: "34%", show: (task) => html`<a class="name" href=${to(`/tasks/${task.id}`)}>${nameOf(task)}</a>${task.error && html`<span class="row-note" title=${task.error.message}>${task.error.type}: ${task.error.message}</span>`}${task.tags.slice(0, 3).map((tag) => html`<span class="tag">${tag}</span>`)}` },
-  { name: "queue", title: "Queue", width: "13%", show: (task) => html`<a href=${to(`/queues/${encodeURIComponent(task.queue)}`)}>${task.queue}</a>` },
-  { name: "attempt", title: "Attempt", width: "76px", right: true, show: (task) => (task.attempt ? html`<span title=${`attempt ${task.attempt} of ${task.retries + 1}`}>${task.attempt}<span class="faint"> / ${task.retries + 1}</span></span>` : html`<span class="faint">–</span>`) },
+  { name: "name", title: "Task", width: "34%", show: (task) => html`<a class="name" href=${to(`/tasks/${task.id}`)}>${nameOf(task)}</a>
+    ${task.error && html`<span class="row-note" title=${task.error.message}>
+    ${task.error.type}: ${task.error.message}</span>`}${task.tags.slice(0, 3).map((tag) => html`<span class="tag">${tag}</span>`)}` },
+  { name: "queue", title: "Queue", width: "13%", show: (task) => html`<a href=${to(`/queues/${encodeURIComponent(task.queue)}`)}>
+    ${task.queue}</a>` },
+  { name: "attempt", title: "Attempt", width: "76px", right: true, show: (task) => (task.attempt ? html`<span title=${`attempt ${task.attempt} of ${task.retries + 1}`}>
+    ${task.attempt}<span class="faint"> / ${task.retries + 1}</span></span>` : html`<span class="faint">–</span>`) },
   { name: "ran", title: "Ran", width: "84px", right: true, show: (task) => html`<${Ran} task=${task} />` },
   { name: "when", title: "Created", width: "128px", right: true, show: (task) => html`<${Time} at=${task.created_at} />` },
   { name: "due", title: "Due or ended", width: "128px", right: true, show: (task) => html`<${Time} at=${task.finished_at ?? (task.state === "scheduled" ? task.run_at : null)} />` },
@@ -63,7 +67,8 @@ export function Tasks({ fixed = "", title = "Tasks", lead, empty, isPart = false
   const columns = useMemo(() => columnsOf(selected, toggle), [selected]);
   const isEmpty = !list.isLoading && !rows.length && !list.problem && list.isWhole;
   return html`
-    <${Head} title=${title} lead=${lead} isPart=${isPart}><${LiveSwitch} list=${list} isPaused=${isPaused} setPaused=${setPaused} isAway=${isAway} hasChosen=${selected.size > 0} />
+    <${Head} title=${title} lead=${lead} isPart=${isPart}>
+      <${LiveSwitch} list=${list} isPaused=${isPaused} setPaused=${setPaused} isAway=${isAway} hasChosen=${selected.size > 0} />
       <${Menu} label="All that match" isMain items=${Object.entries(ACTIONS).map(([action, [name, icon, isGrave]]) => {
         const wanted = filterFor(action, filter.filter);
         return { label: `${name}…`, icon, isGrave, isOff: !wanted || filter.faults.length > 0, hint: wanted ? "" : "not possible in these states", does: () => begin(action, wanted, done) };
@@ -76,7 +81,8 @@ export function Tasks({ fixed = "", title = "Tasks", lead, empty, isPart = false
       : isEmpty ? html`<${Nothing} text=${text} empty=${empty} />`
       : html`<div><${Rows} rows=${rows} columns=${columns} keyOf=${(row) => row.id} label=${title} atRow=${at} total=${list.isWhole ? rows.length : -1} rowClass=${(row) => (selected.has(row.id) ? "is-chosen" : "")}
           onEnd=${list.more} onScrolled=${setAway} onRow=${(row, n, event) => { if (event.target.closest("a, input, button")) return; setAt(n); open(row); }} />
-        <p class="more"><span>${plural(rows.length, "task")} ${list.isWhole ? "in all" : "loaded; more as you scroll"}</span><span><kbd>j</kbd> <kbd>k</kbd> move, <kbd>x</kbd> select, <kbd>Enter</kbd> open, <kbd>r</kbd> replay</span></p></div>`}`;
+        <p class="more"><span>${plural(rows.length, "task")} ${list.isWhole ? "in all" : "loaded; more as you scroll"}</span><span>
+          <kbd>j</kbd> <kbd>k</kbd> move, <kbd>x</kbd> select, <kbd>Enter</kbd> open, <kbd>r</kbd> replay</span></p></div>`}`;
 }
 
 // The filter of *text*; its times move on only when the text changes, or every page would be of another list.
@@ -90,23 +96,28 @@ function useFilter(text) {
 function StateFilter({ text }) {
   const state = qualifier(text, "state");
   return html`<div class="segments" role="group" aria-label="State">
-    ${["", ...LISTED].map((one) => html`<button type="button" aria-pressed=${state === one} onClick=${() => setQuery({ q: withQualifier(text, "state", one) })}>${one ? html`<${Icon} name=${one} size=${13} />${one}` : "all"}</button>`)}</div>`;
+    ${["", ...LISTED].map((one) => html`<button type="button" aria-pressed=${state === one} onClick=${() => setQuery({ q: withQualifier(text, "state", one) })}>
+      ${one ? html`<${Icon} name=${one} size=${13} />${one}` : "all"}</button>`)}</div>`;
 }
 
 function LiveSwitch({ list, isPaused, setPaused, isAway, hasChosen }) {
   const why = isPaused ? "Paused" : hasChosen ? "Paused while you select" : isAway ? "Paused while you read" : "";
   const word = why || (streamState.value === "live" ? "Live" : "Refreshing");
   return html`<button type="button" aria-pressed=${isPaused} class="live" title=${why ? "Go on" : "Hold the list still"} onClick=${() => { if (why && !isPaused) document.querySelector(".virtual")?.scrollTo({ top: 0 }); setPaused(!isPaused && !why); list.refresh(); }}>
-    <span class=${`pulse pulse-${why ? "off" : streamState.value}`}><i></i></span>${word}${list.waiting > 0 && html`<span class="badge note">${plural(list.waiting, "change")}</span>`}</button>`;
+    <span class=${`pulse pulse-${why ? "off" : streamState.value}`}><i></i></span>
+      ${word}${list.waiting > 0 && html`<span class="badge note">${plural(list.waiting, "change")}</span>`}</button>`;
 }
 
 function Chosen({ chosen, clear, each, filter, done }) {
   const can = { replay: chosen.some(isEnded), cancel: chosen.some((one) => !isEnded(one)) };
   return html`<div class="chosen" role="toolbar" aria-label="Selected tasks"><strong>${plural(chosen.length, "task")} selected</strong>
-    <button type="button" class="small" disabled=${!can.replay} onClick=${() => each(replay, isEnded)}><${Icon} name="replay" size=${14} />Replay</button>
-    <button type="button" class="small" disabled=${!can.cancel} onClick=${() => each(cancel, (one) => !isEnded(one))}><${Icon} name="cancel" size=${14} />Cancel</button>
+    <button type="button" class="small" disabled=${!can.replay} onClick=${() => each(replay, isEnded)}>
+      <${Icon} name="replay" size=${14} />Replay</button>
+    <button type="button" class="small" disabled=${!can.cancel} onClick=${() => each(cancel, (one) => !isEnded(one))}>
+      <${Icon} name="cancel" size=${14} />Cancel</button>
     <span class="muted">or take all that match, loaded or not:</span>
-    ${["replay", "cancel", "delete"].map((action) => { const wanted = filterFor(action, filter); return wanted && html`<button type="button" class="small quiet" onClick=${() => begin(action, wanted, done)}>${ACTIONS[action][0]} all…</button>`; })}
+    ${["replay", "cancel", "delete"].map((action) => { const wanted = filterFor(action, filter); return wanted && html`<button type="button" class="small quiet" onClick=${() => begin(action, wanted, done)}>
+      ${ACTIONS[action][0]} all…</button>`; })}
     <button type="button" class="small quiet" onClick=${clear}>Select none <kbd>Esc</kbd></button></div>`;
 }
 

@@ -25,7 +25,8 @@ function Whole({ worker, refresh }) {
   return html`
     <${Head} crumb=${html`<a href=${to("/workers")}>Workers</a>`} title=${worker.id} lead=${html`<${WorkerState} state=${worker.state} />`}>
       ${worker.state === "quiet" ? html`<button type="button" onClick=${does(resume)}><${Icon} name="play" size=${14} />Resume</button>`
-        : html`<button type="button" disabled=${worker.state === "stopping"} onClick=${does(quiet)}><${Icon} name="pause" size=${14} />Quiet</button>`}
+        : html`<button type="button" disabled=${worker.state === "stopping"} onClick=${does(quiet)}>
+          <${Icon} name="pause" size=${14} />Quiet</button>`}
       <${Menu} items=${workerMenu(worker, refresh).filter((one) => one.label !== "Look inside")} isMain /></${Head}>
     <div class="panel padded"><${Facts} rows=${[
       ["Machine", `${worker.host}, process ${worker.pid}`],
@@ -35,11 +36,14 @@ function Whole({ worker, refresh }) {
       ...Object.entries(worker.versions).map(([name, version]) => [`Version of ${name}`, version]),
       command && ["Told last", html`${command.command}, <${Time} at=${command.sent_at} />`],
     ]} /></div>
-    <${Section} title="Processes" id="processes"><${Table} rows=${worker.process_list} columns=${PROCESS} keyOf=${(one) => `${one.number} ${one.pid}`} label="Processes" /></${Section}>
+    <${Section} title="Processes" id="processes">
+      <${Table} rows=${worker.process_list} columns=${PROCESS} keyOf=${(one) => `${one.number} ${one.pid}`} label="Processes" /></${Section}>
     <${Section} title="Running tasks" id="running" aside=${html`<span class="faint">${worker.running}</span>`}>
       ${worker.tasks.length ? html`<${Table} rows=${worker.tasks} columns=${TASK} keyOf=${(one) => one.id} label="Running tasks" />` : html`<p class="muted">It runs nothing now.</p>`}</${Section}>
-    ${worker.process_list.some((one) => one.children.length) && html`<${Section} title="Child processes" id="children"><${Table} rows=${worker.process_list.flatMap((one) => one.children.map((child) => ({ ...child, of: one.number })))} columns=${CHILD} keyOf=${(one) => one.pid} label="Child processes" /></${Section}>`}
-    <${Section} title="Handlers" id="handlers"><span class="badges">${worker.handlers.map((name) => html`<a class="badge" href=${to("/playground", { name })}>${name}</a>`)}</span></${Section}>`;
+    ${worker.process_list.some((one) => one.children.length) && html`<${Section} title="Child processes" id="children">
+      <${Table} rows=${worker.process_list.flatMap((one) => one.children.map((child) => ({ ...child, of: one.number })))} columns=${CHILD} keyOf=${(one) => one.pid} label="Child processes" /></${Section}>`}
+    <${Section} title="Handlers" id="handlers"><span class="badges">
+      ${worker.handlers.map((name) => html`<a class="badge" href=${to("/playground", { name })}>${name}</a>`)}</span></${Section}>`;
 }
 
 const beat = (seconds) => html`<span class=${seconds > 10 ? "grave" : ""}>${seconds === null ? "–" : `${span(seconds)} ago`}</span>`;
@@ -47,14 +51,17 @@ const LANES = { url: "URLs", async: "async", thread: "threads", process: "childr
 const PROCESS = [
   { title: "No.", class: "tight", show: (one) => one.number },
   { title: "State", class: "tight", show: (one) => html`<${WorkerState} state=${one.state} />` },
-  { title: "Slots", show: (one) => html`<span class="lanes">${Object.entries(one.slots).map(([lane, { size, busy }]) => html`<span>${LANES[lane] ?? lane} <${Meter} value=${busy} most=${size} tone=${busy >= size && size ? "warn" : ""} label=${`${lane} slots taken`} /> <span class="number">${busy}<span class="faint"> / ${size}</span></span></span>`)}</span>` },
+  { title: "Slots", show: (one) => html`<span class="lanes">${Object.entries(one.slots).map(([lane, { size, busy }]) => html`<span>
+    ${LANES[lane] ?? lane} <${Meter} value=${busy} most=${size} tone=${busy >= size && size ? "warn" : ""} label=${`${lane} slots taken`} /> <span class="number">
+    ${busy}<span class="faint"> / ${size}</span></span></span>`)}</span>` },
   { title: "Memory", class: "right tight", show: (one) => bytes(one.rss_bytes) },
   { title: "Heartbeat", class: "right tight", show: (one) => beat(one.heartbeat_age_seconds) },
   { title: "Loop", class: "right tight", show: (one) => (one.blocked_seconds ? html`<${Badge} tone="bad" icon="warning">blocked ${span(one.blocked_seconds)}</${Badge}>` : html`<span class="faint">turns</span>`) },
   { title: "Process id", class: "right tight hide-small", show: (one) => one.pid ?? "–" },
 ];
 const TASK = [
-  { title: "Task", show: (one) => html`<a class="name" href=${to(`/tasks/${one.id}`)}>${one.name}</a><span class="sub mono">${one.id}</span>` },
+  { title: "Task", show: (one) => html`<a class="name" href=${to(`/tasks/${one.id}`)}>${one.name}</a><span class="sub mono">
+    ${one.id}</span>` },
   { title: "Queue", class: "tight", show: (one) => one.queue },
   { title: "Lane", class: "tight hide-small", show: (one) => one.lane },
   { title: "Attempt", class: "right tight", show: (one) => one.attempt },

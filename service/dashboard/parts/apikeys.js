@@ -22,7 +22,8 @@ async function create(changed) {
     work: ({ name, scopes, namespace, days }) => post("/v1/keys", {
       name, scopes: scopes.split(",").map((one) => one.trim()).filter(Boolean), ...(namespace ? { namespace } : {}), ...(days ? { expires_in_seconds: Number(days) * DAY_SECONDS } : {}) }),
   });
-  if (made?.key) await show(({ close }) => html`<div><${DialogHead} title=${`The key ${made.name}`} close=${close} /><div class="dialog-body"><p>Copy it now: it is not shown again.</p><${Code} text=${made.key} label="key" /></div></div>`);
+  if (made?.key) await show(({ close }) => html`<div><${DialogHead} title=${`The key ${made.name}`} close=${close} />
+    <div class="dialog-body"><p>Copy it now: it is not shown again.</p><${Code} text=${made.key} label="key" /></div></div>`);
   changed();
 }
 
@@ -33,10 +34,16 @@ async function revoke(one, changed) {
 
 export function ApiKeys() {
   const { data, problem, refresh } = usePolled("/v1/keys", 10);
-  if (!data) return problem?.status === 403 ? html`<${Section} title="API keys" id="keys"><p class="muted">Your key may not see them.</p></${Section}>` : null;
-  return html`<${Section} title="API keys" id="keys" aside=${html`<button type="button" class="small" onClick=${() => create(refresh)}><${Icon} name="plus" size=${14} />New key</button>`}>
-    ${data.items.length ? html`<div class="table" tabindex="0" role="region" aria-label="API keys, table"><table><thead><tr><th>Key</th><th>May</th><th>Namespace</th><th>State</th><th class="right">Last used</th><th class="right">Ends</th><th><span class="offscreen">Actions</span></th></tr></thead><tbody>
-      ${data.items.map((one) => html`<tr><td><span class="name">${one.name}</span><span class="sub mono">tp_${one.id}…</span></td><td>${one.scopes.join(", ")}</td><td>${one.namespace}</td><td><${Badge} tone=${TONES[one.state]}>${one.state}</${Badge}></td><td class="right"><${Time} at=${one.last_used_at} /></td><td class="right"><${Time} at=${one.expires_at} /></td>
+  if (!data) return problem?.status === 403 ? html`<${Section} title="API keys" id="keys">
+    <p class="muted">Your key may not see them.</p></${Section}>` : null;
+  return html`<${Section} title="API keys" id="keys" aside=${html`<button type="button" class="small" onClick=${() => create(refresh)}>
+    <${Icon} name="plus" size=${14} />New key</button>`}>
+    ${data.items.length ? html`<div class="table" tabindex="0" role="region" aria-label="API keys, table"><table><thead><tr><th>Key</th>
+      <th>May</th><th>Namespace</th><th>State</th><th class="right">Last used</th><th class="right">Ends</th><th>
+      <span class="offscreen">Actions</span></th></tr></thead><tbody>
+      ${data.items.map((one) => html`<tr><td><span class="name">${one.name}</span><span class="sub mono">tp_${one.id}…</span></td><td>
+        ${one.scopes.join(", ")}</td><td>${one.namespace}</td><td><${Badge} tone=${TONES[one.state]}>${one.state}</${Badge}></td>
+        <td class="right"><${Time} at=${one.last_used_at} /></td><td class="right"><${Time} at=${one.expires_at} /></td>
         <td class="tight">${one.state === "active" && html`<button type="button" class="small" onClick=${() => revoke(one, refresh)}>Revoke…</button>`}</td></tr>`)}</tbody></table></div>`
       : html`<p class="panel padded muted">None. Without keys, whoever reaches the service may do everything; it then listens on this machine only.</p>`}</${Section}>`;
 }

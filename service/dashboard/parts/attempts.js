@@ -12,7 +12,8 @@ const OUTCOME_ICONS = { released: "deferred", undelivered: "deferred" };
 export function Attempts({ attempts, task }) {
   if (!attempts.length) return html`<p class="muted">${task.attempt ? "They are no longer kept." : "None yet."}</p>`;
   const longest = Math.max(...attempts.map(lasted), 0.001);
-  return html`<ol class="attempts">${attempts.toReversed().map((one, n) => html`<${Attempt} key=${`${one.attempt} ${one.started_at}`} one=${one} longest=${longest} isFirst=${n === 0} isTold=${n === 0 && task.error?.traceback === one.error?.traceback} />`)}</ol>`;
+  return html`<ol class="attempts">
+    ${attempts.toReversed().map((one, n) => html`<${Attempt} key=${`${one.attempt} ${one.started_at}`} one=${one} longest=${longest} isFirst=${n === 0} isTold=${n === 0 && task.error?.traceback === one.error?.traceback} />`)}</ol>`;
 }
 
 const lasted = (one) => ((one.finished_at ? Date.parse(one.finished_at) : now.value) - Date.parse(one.started_at)) / 1000;
@@ -26,15 +27,19 @@ function Attempt({ one, longest, isFirst, isTold }) {
     <button type="button" class="attempt-head" aria-expanded=${isOpen} onClick=${() => setOpen(!isOpen)}>
       <${Icon} name=${isOpen ? "down" : "right"} size=${12} /><strong>${one.attempt}</strong><${State} state=${icon} word=${outcome} />
       ${one.http?.status && html`<span class="badge">${one.http.status}</span>`}
-      <span class="attempt-bar"><i class=${`stretch-${outcome}`} style=${{ width: `${Math.max(1, (lasted(one) / longest) * 100)}%` }}></i></span>
+      <span class="attempt-bar">
+        <i class=${`stretch-${outcome}`} style=${{ width: `${Math.max(1, (lasted(one) / longest) * 100)}%` }}></i></span>
       <span class="number">${span(lasted(one))}</span><span class="faint"><${Time} at=${one.started_at} /></span></button>
     ${isOpen && html`<div class="attempt-body"><${Inside} one=${one} isTold=${isTold} /></div>`}
   </li>`;
 }
 
 const Inside = ({ one, isTold }) => html`
-  <p class="muted">On <a class="link" href=${to(`/workers/${encodeURIComponent(one.worker)}`)}>${one.worker}</a>, began <${Time} at=${one.started_at} always />${one.reason && html`; ${one.reason}`}${one.retry_at && html`; next <${Time} at=${one.retry_at} always />`}</p>
-  ${one.error && html`<div><p class="grave"><strong>${one.error.type}</strong> ${one.error.message}</p>${one.error.traceback && !isTold && html`<${Code} text=${one.error.traceback} label="traceback" lines=${12} />`}</div>`}
+  <p class="muted">On <a class="link" href=${to(`/workers/${encodeURIComponent(one.worker)}`)}>
+    ${one.worker}</a>, began <${Time} at=${one.started_at} always />
+    ${one.reason && html`; ${one.reason}`}${one.retry_at && html`; next <${Time} at=${one.retry_at} always />`}</p>
+  ${one.error && html`<div><p class="grave"><strong>${one.error.type}</strong> ${one.error.message}</p>
+    ${one.error.traceback && !isTold && html`<${Code} text=${one.error.traceback} label="traceback" lines=${12} />`}</div>`}
   ${one.http && html`<${Call} http=${one.http} />`}
   ${one.log.length > 0 && html`<${Log} lines=${one.log} />`}`;
 
@@ -47,7 +52,8 @@ function Call({ http }) {
   const parts = [http.response && "response", http.request && "request"].filter(Boolean);
   const part = parts.includes(shown) ? shown : parts[0];
   return html`<div class="call">${http.times && html`<${Times} times=${http.times} isReused=${http.reused} address=${http.address} />`}
-    <div class="buttons">${parts.length > 0 && html`<div class="segments" role="group" aria-label="Request or response">${parts.map((one) => html`<button type="button" aria-pressed=${one === part} onClick=${() => setShown(one)}>${one}</button>`)}</div>`}
+    <div class="buttons">${parts.length > 0 && html`<div class="segments" role="group" aria-label="Request or response">
+      ${parts.map((one) => html`<button type="button" aria-pressed=${one === part} onClick=${() => setShown(one)}>${one}</button>`)}</div>`}
       ${http.curl && html`<${Copy} text=${http.curl} label="Copy as curl" />`}</div>
     ${part && html`<${Message} message=${http[part]} isRequest=${part === "request"} status=${http.status} />`}</div>`;
 }
@@ -57,8 +63,11 @@ function Times({ times, isReused, address }) {
   const rest = (times.total_ms ?? 0) - steps.reduce((sum, [, ms]) => sum + ms, 0);
   if (rest > 0.5) steps.push(["other", rest]);
   const whole = steps.reduce((sum, [, ms]) => sum + ms, 0) || 1;
-  return html`<div class="times"><div class="times-bar" aria-hidden="true">${steps.map(([word, ms]) => html`<i class=${`step step-${word}`} style=${{ flexGrow: ms / whole }}></i>`)}</div>
-    <ul>${steps.map(([word, ms]) => html`<li><i class=${`step step-${word}`}></i>${word} <span class="number">${span(ms / 1000)}</span></li>`)}<li class="muted">${[address, isReused && "connection used again"].filter(Boolean).join(", ")}</li></ul></div>`;
+  return html`<div class="times"><div class="times-bar" aria-hidden="true">
+    ${steps.map(([word, ms]) => html`<i class=${`step step-${word}`} style=${{ flexGrow: ms / whole }}></i>`)}</div>
+    <ul>${steps.map(([word, ms]) => html`<li><i class=${`step step-${word}`}></i>${word} <span class="number">
+      ${span(ms / 1000)}</span></li>`)}<li class="muted">
+      ${[address, isReused && "connection used again"].filter(Boolean).join(", ")}</li></ul></div>`;
 }
 
 function Message({ message, isRequest, status }) {
@@ -82,5 +91,7 @@ function Log({ lines }) {
   const box = useRef(null), isAtEnd = useRef(true);
   useLayoutEffect(() => { if (isAtEnd.current) box.current.scrollTop = box.current.scrollHeight; }, [lines]);
   const scrolled = () => { isAtEnd.current = box.current.scrollTop + box.current.clientHeight > box.current.scrollHeight - 24; };
-  return html`<div class="log" ref=${box} onScroll=${scrolled} role="log" tabindex="0" aria-label="Log"><ol>${lines.map((one) => html`<li class=${`log-${one.level}`}><${Time} at=${one.at} always /><span class="log-level">${one.level}</span><span class="log-text">${one.message}</span></li>`)}</ol></div>`;
+  return html`<div class="log" ref=${box} onScroll=${scrolled} role="log" tabindex="0" aria-label="Log"><ol>
+    ${lines.map((one) => html`<li class=${`log-${one.level}`}><${Time} at=${one.at} always /><span class="log-level">${one.level}</span>
+    <span class="log-text">${one.message}</span></li>`)}</ol></div>`;
 }

@@ -73,7 +73,8 @@ export function Chart({ at, lines, label, format = compact }) {
   }, [kind]);
   useEffect(() => { plot.current?.setData(values); }, [at, lines]);
   return html`<figure class="chart" aria-label=${label}><div ref=${box} aria-hidden="true"></div>
-    <figcaption><ul>${lines.map((one) => html`<li><i style=${{ background: `var(--${one.tone})` }}></i>${one.name} <span class="number">${said(one, index, format)}</span></li>`)}
+    <figcaption><ul>${lines.map((one) => html`<li><i style=${{ background: `var(--${one.tone})` }}></i>${one.name} <span class="number">
+      ${said(one, index, format)}</span></li>`)}
       <li class="faint">${index === null ? "last" : pointed(at[index], zoneOf())}</li></ul></figcaption></figure>`;
 }
 

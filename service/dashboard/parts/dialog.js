@@ -28,10 +28,12 @@ export function Dialogs() {
 }
 
 export const DialogHead = ({ title, close }) => html`<header class="dialog-head"><h2 id="dialog-title">${title}</h2>
-  <button type="button" class="quiet tiny" aria-label="Close" onClick=${() => close(undefined)}><${Icon} name="cancel" /></button></header>`;
+  <button type="button" class="quiet tiny" aria-label="Close" onClick=${() => close(undefined)}>
+    <${Icon} name="cancel" /></button></header>`;
 
 /*
  * A form with one action. *work* gets the fields' values and does it; a Problem is shown in place, and the form stays.
+ * *extra* is shown above the fields and gets their values, too.
  * The promise answers what *work* answered, undefined when it was not done.
  */
 export function askFor({ title, text, fields = [], does, isGrave = false, work, wide = false, extra }) {
@@ -54,8 +56,8 @@ export function askFor({ title, text, fields = [], does, isGrave = false, work, 
       <${DialogHead} title=${title} close=${close} />
       <div class="dialog-body">
         ${text && html`<p>${text}</p>`}
-        <${Fields} fields=${fields} values=${values} change=${(name, value) => setValues({ ...values, [name]: value })} />
         ${extra && html`<${extra} values=${values} />`}
+        <${Fields} fields=${fields} values=${values} change=${(name, value) => setValues({ ...values, [name]: value })} />
         <${ProblemBox} problem=${problem} />
       </div>
       <footer class="dialog-foot"><button type="button" onClick=${() => close(undefined)}>Close</button>
@@ -74,11 +76,14 @@ function Field({ name, label, kind = "text", value, options, hint, change, requi
   const focus = (element) => { if (autofocus && element && !element.dataset.met) { element.dataset.met = "1"; element.focus(); } };
   const hinted = hint && html`<small id=${`${id}-hint`}>${hint}</small>`;
   if (kind === "check") {
-    return html`<div class="field"><label class="check"><input type="checkbox" ...${common} checked=${value === true} onChange=${heard} /> ${label}</label>${hinted}</div>`;
+    return html`<div class="field"><label class="check">
+      <input type="checkbox" ...${common} checked=${value === true} onChange=${heard} /> ${label}</label>${hinted}</div>`;
   }
   const control =
     kind === "area" ? html`<textarea ...${common} rows=${rows ?? 6} spellcheck=${false} value=${value} onInput=${heard} ref=${focus}></textarea>`
-    : kind === "select" ? html`<select ...${common} value=${value} onChange=${heard}>${options.map((one) => html`<option value=${one.value ?? one} selected=${(one.value ?? one) === value}>${one.label ?? one}</option>`)}</select>`
+    : kind === "select" ? html`<select ...${common} value=${value} onChange=${heard}>
+      ${options.map((one) => html`<option value=${one.value ?? one} selected=${(one.value ?? one) === value}>
+      ${one.label ?? one}</option>`)}</select>`
     : html`<input ...${common} type=${kind === "datetime" ? "datetime-local" : kind} min=${min} max=${max} step=${step ?? (kind === "number" ? "any" : undefined)} value=${value} onInput=${heard} ref=${focus} autocomplete="off" />`;
   return html`<div class="field"><label for=${id}>${label}</label>${control}${hinted}</div>`;
 }

@@ -12,5 +12,6 @@ const KEYS = [
 
 export const openHelp = () => show(({ close }) => html`<div>
   <${DialogHead} title="Keyboard" close=${close} />
-  <div class="dialog-body keys">${KEYS.map(([place, rows]) => html`<section><h3>${place}</h3><dl>${rows.map(([key, what]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${what}</dd></div>`)}</dl></section>`)}</div>
+  <div class="dialog-body keys">${KEYS.map(([place, rows]) => html`<section><h3>${place}</h3><dl>${rows.map(([key, what]) => html`<div><dt>
+    <kbd>${key}</kbd></dt><dd>${what}</dd></div>`)}</dl></section>`)}</div>
 </div>`);

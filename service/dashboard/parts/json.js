@@ -21,11 +21,15 @@ function Folded({ value, depth }) {
   const [start, end] = isList ? "[]" : "{}";
   if (!members.length) return html`<span class="j-mark">${start}${end}</span>`;
   if (!isOpen) {
-    return html`<button type="button" class="j-fold" aria-expanded="false" onClick=${() => setOpen(true)}>${start} ${plural(members.length, isList ? "item" : "field")} ${end}</button>`;
+    return html`<button type="button" class="j-fold" aria-expanded="false" onClick=${() => setOpen(true)}>
+      ${start} ${plural(members.length, isList ? "item" : "field")} ${end}</button>`;
   }
-  return html`<span class="j-mark">${start}</span>${depth > 0 && html`<button type="button" class="j-fold" aria-expanded="true" aria-label="Fold" onClick=${() => setOpen(false)}>–</button>`}
-    <ul class="j-members">${members.slice(0, MOST_MEMBERS).map(([name, one]) => html`<li key=${name}>${!isList && html`<span class="j-name">${name}</span><span class="j-mark">: </span>`}<${Value} value=${one} depth=${depth + 1} /></li>`)}
-    ${members.length > MOST_MEMBERS && html`<li class="faint">and ${plural(members.length - MOST_MEMBERS, "more", "more")}</li>`}</ul><span class="j-mark">${end}</span>`;
+  return html`<span class="j-mark">${start}</span>
+    ${depth > 0 && html`<button type="button" class="j-fold" aria-expanded="true" aria-label="Fold" onClick=${() => setOpen(false)}>–</button>`}
+    <ul class="j-members">${members.slice(0, MOST_MEMBERS).map(([name, one]) => html`<li key=${name}>${!isList && html`<span class="j-name">
+      ${name}</span><span class="j-mark">: </span>`}<${Value} value=${one} depth=${depth + 1} /></li>`)}
+    ${members.length > MOST_MEMBERS && html`<li class="faint">and ${plural(members.length - MOST_MEMBERS, "more", "more")}</li>`}</ul>
+      <span class="j-mark">${end}</span>`;
 }
 
 export function Json({ value, label }) {

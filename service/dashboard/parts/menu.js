@@ -30,7 +30,8 @@ export function Menu({ label = "Actions", items, isMain = false, small = false }
       ${small ? html`<${Icon} name="more" />` : html`${label}<${Icon} name="down" size=${12} />`}</button>
     ${isOpen && html`<div class="menu-list" role="menu" ref=${list} onKeyDown=${pressed} aria-label=${label}>
       ${shown.map((one) => html`<button type="button" role="menuitem" disabled=${one.isOff} class=${one.isGrave ? "grave" : ""} title=${one.hint}
-        onClick=${() => { close(); one.does(); }}><${Icon} name=${one.icon ?? "right"} size=${14} /><span>${one.label}</span>${one.key && html`<kbd>${one.key}</kbd>`}</button>`)}
+        onClick=${() => { close(); one.does(); }}><${Icon} name=${one.icon ?? "right"} size=${14} /><span>${one.label}</span>
+          ${one.key && html`<kbd>${one.key}</kbd>`}</button>`)}
     </div>`}
   </div>`;
 }

@@ -66,7 +66,9 @@ function Palette({ close }) {
   return html`<div class="palette"><h2 id="dialog-title" class="offscreen">Find or do</h2>
     <input ref=${focus} type="text" role="combobox" aria-expanded="true" aria-controls="palette-list" aria-activedescendant=${`palette-${at}`} aria-label="Find or do" placeholder="A page, a task's id, a queue, an action…"
       value=${text} onInput=${(event) => { setText(event.target.value); setAt(0); }} onKeyDown=${pressed} autocomplete="off" spellcheck=${false} />
-    <ul id="palette-list" role="listbox" aria-label="What was found" ref=${list}>${found.map((one, n) => html`<li id=${`palette-${n}`} role="option" aria-selected=${n === at} onClick=${() => choose(one)} onMouseMove=${() => setAt(n)}>
-      <${Icon} name=${one.icon} size=${14} /><span>${one.name}</span><small>${one.kind}</small>${one.hint && html`<kbd>${one.hint}</kbd>`}</li>`)}</ul></div>`;
+    <ul id="palette-list" role="listbox" aria-label="What was found" ref=${list}>
+      ${found.map((one, n) => html`<li id=${`palette-${n}`} role="option" aria-selected=${n === at} onClick=${() => choose(one)} onMouseMove=${() => setAt(n)}>
+      <${Icon} name=${one.icon} size=${14} /><span>${one.name}</span><small>${one.kind}</small>${one.hint && html`<kbd>
+        ${one.hint}</kbd>`}</li>`)}</ul></div>`;
 }
 export const openPalette = () => show(Palette);

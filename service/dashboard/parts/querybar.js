@@ -52,8 +52,11 @@ export function QueryBar({ text, change, done, faults, label }) {
     <input ref=${input} data-search type="text" role="combobox" aria-label=${label} aria-expanded=${offered.length > 0} aria-controls="query-list" aria-activedescendant=${at >= 0 ? `query-${at}` : undefined}
       aria-invalid=${faults.length > 0} placeholder="state:failed name:email.* age:<1h, or a task's id" value=${draft} autocomplete="off" spellcheck=${false}
       onFocus=${() => { setOpen(true); known().then(setFound); }} onInput=${(event) => { setOpen(true); put(event.target.value); }} onKeyDown=${pressed} />
-    ${draft ? html`<button type="button" class="quiet tiny" aria-label="Clear" onClick=${() => { put("", true); input.current.focus(); }}><${Icon} name="cancel" size=${12} /></button>` : html`<kbd>/</kbd>`}
-    ${offered.length > 0 && html`<ul id="query-list" role="listbox" aria-label="Suggestions">${offered.map((one, n) => html`<li id=${`query-${n}`} role="option" aria-selected=${n === at} onMouseDown=${(event) => { event.preventDefault(); take(one); }}><code>${one.shown}</code><span>${one.what}</span></li>`)}</ul>`}
+    ${draft ? html`<button type="button" class="quiet tiny" aria-label="Clear" onClick=${() => { put("", true); input.current.focus(); }}>
+      <${Icon} name="cancel" size=${12} /></button>` : html`<kbd>/</kbd>`}
+    ${offered.length > 0 && html`<ul id="query-list" role="listbox" aria-label="Suggestions">
+      ${offered.map((one, n) => html`<li id=${`query-${n}`} role="option" aria-selected=${n === at} onMouseDown=${(event) => { event.preventDefault(); take(one); }}>
+      <code>${one.shown}</code><span>${one.what}</span></li>`)}</ul>`}
     ${faults.length > 0 && html`<p class="query-faults" role="alert">${faults.map((one) => html`<span>${one}</span>`)}</p>`}
   </div>`;
 }

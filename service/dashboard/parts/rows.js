@@ -31,18 +31,23 @@ export function Rows({ rows, columns, keyOf, rowClass, atRow, onEnd, onScrolled,
   return html`<div class="table virtual" ref=${box} style=${{ "--rows": `${(rows.length + 1) * ROW_PX + 2}px` }} onScroll=${scrolled} tabindex="0" role="region" aria-label=${label}>
     <table aria-rowcount=${total ?? rows.length}>
       <colgroup>${columns.map((one) => html`<col style=${{ width: one.width }} />`)}</colgroup>
-      <thead><tr>${columns.map((one) => html`<th key=${one.name} scope="col" class=${one.right ? "right" : ""}>${one.title}</th>`)}</tr></thead>
+      <thead><tr>${columns.map((one) => html`<th key=${one.name} scope="col" class=${one.right ? "right" : ""}>
+        ${one.title}</th>`)}</tr></thead>
       <tbody>
-        ${from > 0 && html`<tr class="spacer" key="above" aria-hidden="true"><td colspan=${columns.length} style=${{ height: `${from * ROW_PX}px` }}></td></tr>`}
-        ${rows.slice(from, until).map((row, n) => html`<tr key=${keyOf(row)} aria-rowindex=${from + n + 1} class=${`${rowClass(row)} ${from + n === atRow ? "is-at" : ""}`} onClick=${(event) => onRow?.(row, from + n, event)}><${Cells} row=${row} columns=${columns} /></tr>`)}
-        ${until < rows.length && html`<tr class="spacer" key="below" aria-hidden="true"><td colspan=${columns.length} style=${{ height: `${(rows.length - until) * ROW_PX}px` }}></td></tr>`}
+        ${from > 0 && html`<tr class="spacer" key="above" aria-hidden="true">
+          <td colspan=${columns.length} style=${{ height: `${from * ROW_PX}px` }}></td></tr>`}
+        ${rows.slice(from, until).map((row, n) => html`<tr key=${keyOf(row)} aria-rowindex=${from + n + 1} class=${`${rowClass(row)} ${from + n === atRow ? "is-at" : ""}`} onClick=${(event) => onRow?.(row, from + n, event)}>
+          <${Cells} row=${row} columns=${columns} /></tr>`)}
+        ${until < rows.length && html`<tr class="spacer" key="below" aria-hidden="true">
+          <td colspan=${columns.length} style=${{ height: `${(rows.length - until) * ROW_PX}px` }}></td></tr>`}
       </tbody>
     </table></div>`;
 }
 
 // A row that has not changed is the same cells, which Preact then passes over: scrolling draws only what comes into sight.
 function Cells({ row, columns }) {
-  return useMemo(() => columns.map((one) => html`<td key=${one.name} class=${`of-${one.name} ${one.right ? "right" : ""}`}>${one.show(row)}</td>`), [row, columns]);
+  return useMemo(() => columns.map((one) => html`<td key=${one.name} class=${`of-${one.name} ${one.right ? "right" : ""}`}>
+    ${one.show(row)}</td>`), [row, columns]);
 }
 
 function keepInSight(box, row) {
@@ -55,5 +60,6 @@ function keepInSight(box, row) {
 // A short table: *columns* as above.
 export const Table = ({ rows, columns, keyOf = (row) => row.name, label }) => html`<div class="table" tabindex="0" role="region" aria-label=${`${label}, table`}><table>
   <thead><tr>${columns.map((one) => html`<th scope="col" class=${one.class ?? ""}>${one.title}</th>`)}</tr></thead>
-  <tbody>${rows.map((row) => html`<tr key=${keyOf(row)}>${columns.map((one) => html`<td class=${one.class ?? ""}>${one.show(row)}</td>`)}</tr>`)}</tbody>
+  <tbody>${rows.map((row) => html`<tr key=${keyOf(row)}>${columns.map((one) => html`<td class=${one.class ?? ""}>
+    ${one.show(row)}</td>`)}</tr>`)}</tbody>
 </table></div>`;

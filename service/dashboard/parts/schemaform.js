@@ -56,8 +56,12 @@ function Field({ name, kind, schema, isRequired, text, change }) {
   const heard = (event) => change(event.target.value);
   const placeholder = schema.default !== undefined ? JSON.stringify(schema.default) : schema.examples?.[0] !== undefined ? JSON.stringify(schema.examples[0]) : "";
   const control = kind === "check" ? html`<input type="checkbox" ...${common} checked=${text ?? schema.default ?? false} onChange=${(event) => change(event.target.checked)} />`
-    : kind === "select" ? html`<select ...${common} value=${text ?? ""} onChange=${heard}><option value="">${isRequired ? "choose one" : "as it is"}</option>${schema.enum.map((one) => html`<option value=${String(one)} selected=${String(one) === text}>${String(one)}</option>`)}</select>`
+    : kind === "select" ? html`<select ...${common} value=${text ?? ""} onChange=${heard}><option value="">
+      ${isRequired ? "choose one" : "as it is"}</option>
+      ${schema.enum.map((one) => html`<option value=${String(one)} selected=${String(one) === text}>${String(one)}</option>`)}</select>`
     : kind === "json" ? html`<textarea ...${common} rows="4" spellcheck=${false} placeholder=${placeholder || "JSON"} value=${text ?? ""} onInput=${heard}></textarea>`
     : html`<input ...${common} type=${kind} step=${schema.type === "integer" ? 1 : "any"} placeholder=${placeholder} value=${text ?? ""} onInput=${heard} autocomplete="off" />`;
-  return html`<div class="field"><label for=${id}><code>${name}</code> <span class="faint">${schema.type ?? "any"}${isRequired ? "" : ", may be left out"}</span></label>${control}${hint && html`<small id=${`${id}-hint`}>${hint}</small>`}</div>`;
+  return html`<div class="field"><label for=${id}><code>${name}</code> <span class="faint">
+    ${schema.type ?? "any"}${isRequired ? "" : ", may be left out"}</span></label>${control}${hint && html`<small id=${`${id}-hint`}>
+    ${hint}</small>`}</div>`;
 }

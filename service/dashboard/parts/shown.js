@@ -34,7 +34,8 @@ export function Copy({ text, label = "Copy", small = false }) {
     setTimeout(() => setDone(false), 1500);
   };
   return html`<button type="button" class=${small ? "quiet tiny" : "small"} onClick=${copy} title=${label} aria-label=${small ? label : undefined}>
-    <${Icon} name=${isDone ? "check" : "copy"} size=${14} />${!small && html`<span aria-live="polite">${isDone ? "Copied" : label}</span>`}</button>`;
+    <${Icon} name=${isDone ? "check" : "copy"} size=${14} />${!small && html`<span aria-live="polite">
+      ${isDone ? "Copied" : label}</span>`}</button>`;
 }
 
 // The clipboard is missing on plain http beyond this machine: then the text is selected for the user to copy.
@@ -52,7 +53,8 @@ function byHand(text) {
 
 // Code to read, and to paste elsewhere.
 export const Code = ({ text, label, lines = 0 }) => html`<div class="code">
-  <pre tabindex="0" class=${lines ? `most-${lines}` : ""} aria-label=${label}>${text}</pre><div class="code-copy"><${Copy} text=${text} small label=${`Copy ${label ?? ""}`.trim()} /></div></div>`;
+  <pre tabindex="0" class=${lines ? `most-${lines}` : ""} aria-label=${label}>${text}</pre><div class="code-copy">
+    <${Copy} text=${text} small label=${`Copy ${label ?? ""}`.trim()} /></div></div>`;
 
 export const Mono = ({ children, title }) => html`<code class="mono" title=${title}>${children}</code>`;
 
@@ -72,7 +74,8 @@ export const ProblemBox = ({ problem, retry }) => problem && html`<div class="pr
   ${retry && html`<button type="button" class="small" onClick=${retry}>Try again</button>`}
 </div>`;
 
-export const Loading = ({ rows = 4 }) => html`<div class="loading" role="status" aria-label="Loading">${Array.from({ length: rows }, () => html`<div class="bone"></div>`)}</div>`;
+export const Loading = ({ rows = 4 }) => html`<div class="loading" role="status" aria-label="Loading">
+  ${Array.from({ length: rows }, () => html`<div class="bone"></div>`)}</div>`;
 
 // What *polled* answers, or that it is on its way, or what went wrong.
 export function Answer({ polled, children, rows }) {
@@ -81,7 +84,8 @@ export function Answer({ polled, children, rows }) {
 }
 
 export const Figure = ({ label, value, note, tone = "", href }) => {
-  const inner = html`<span class="figure-label">${label}</span><span class=${`figure-value ${tone}`}>${value}</span><span class="figure-note">${note ?? html`${" "}`}</span>`;
+  const inner = html`<span class="figure-label">${label}</span><span class=${`figure-value ${tone}`}>${value}</span>
+    <span class="figure-note">${note ?? html`${" "}`}</span>`;
   return href ? html`<a class="figure" href=${href}>${inner}</a>` : html`<div class="figure">${inner}</div>`;
 };
 
@@ -89,12 +93,14 @@ export const Figure = ({ label, value, note, tone = "", href }) => {
 export const Meter = ({ value, most, label, tone = "" }) => html`<span class=${`meter ${tone}`} role="meter" aria-valuenow=${value} aria-valuemin="0" aria-valuemax=${most} aria-label=${label}>
   <i style=${{ width: `${most > 0 ? Math.min(100, (value / most) * 100) : 0}%` }}></i></span>`;
 
-export const Facts = ({ rows }) => html`<dl class="facts">${rows.filter(Boolean).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
+export const Facts = ({ rows }) => html`<dl class="facts">${rows.filter(Boolean).map(([name, value]) => html`<div><dt>${name}</dt><dd>
+  ${value}</dd></div>`)}</dl>`;
 
 export const Section = ({ title, aside, children, id }) => html`<section class="section" aria-labelledby=${id}>
   <header><h2 id=${id}>${title}</h2>${aside}</header>${children}</section>`;
 
 // *isPart*: within a page that has a head of its own.
 export const Head = ({ title, lead, children, crumb, isPart = false }) => html`<header class="head">
-  <div>${crumb && html`<nav class="crumb" aria-label="Where this is">${crumb}</nav>`}${isPart ? html`<h2>${title}</h2>` : html`<h1 tabindex="-1">${title}</h1>`}${lead && html`<p class="lead">${lead}</p>`}</div>
+  <div>${crumb && html`<nav class="crumb" aria-label="Where this is">${crumb}</nav>`}${isPart ? html`<h2>
+    ${title}</h2>` : html`<h1 tabindex="-1">${title}</h1>`}${lead && html`<p class="lead">${lead}</p>`}</div>
   <div class="head-actions">${children}</div></header>`;
