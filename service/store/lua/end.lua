@@ -31,7 +31,7 @@ for i, report in ipairs(reports) do
     if run and run.held and run.token == report.token and (not deadline or tonumber(deadline) <= now) then
       statuses[i] = '1'
       report.from = 'r'
-      release(head.ties, report.id)
+      if head.ties ~= '' then with_lines().release(head.ties, report.id) end
     end
   elseif head and is_expired(report) and not is_over(head, run) then
     statuses[i] = '0'

@@ -37,8 +37,9 @@ for i = 2, #ARGV, 3 do
     end
   end
   if is_changed then
-    flows[hash] = nil
-    open_flow(hash)
+    local lines = with_lines()
+    lines.flows[hash] = nil
+    lines.open_flow(hash)
   end
   statuses[#statuses + 1] = is_changed and '1' or '0'
 end

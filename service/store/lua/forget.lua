@@ -47,7 +47,7 @@ if state == 'C' or state == 'X' then
   local flow, group = line_of(head.ties)
   for _, lane in ipairs({ head.lane, ALONE[head.lane] }) do
     local home = head.queue .. ':' .. lane .. ':' .. head.priority
-    local list = (flow .. group == '') and prefix .. 'q:' .. home or line_key(home, group, flow)
+    local list = (flow .. group == '') and prefix .. 'q:' .. home or with_lines().line_key(home, group, flow)
     redis.call('LREM', list, 0, 'T' .. head.generation .. id)
   end
 end

@@ -27,7 +27,7 @@ for i = 2, #ARGV do
       oldest = math.min(oldest, since_of(prefix .. 'q:' .. ARGV[i] .. ':' .. lane .. ':' .. priority))
     end
   end
-  for _, key in ipairs(lines_of(ARGV[i])) do oldest = math.min(oldest, since_of(key)) end
+  for _, key in ipairs(with_lines().lines_of(ARGV[i])) do oldest = math.min(oldest, since_of(key)) end
   reply[i] = oldest < math.huge and oldest or -1
 end
 return reply

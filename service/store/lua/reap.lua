@@ -81,7 +81,7 @@ for _, task in ipairs(given_back) do
     NO_TOKEN, run.attempt - 1, run.crashes + task.crashed, run.undelivered + 1 - task.crashed,
     RAN + lasting(run), run.started, run.worker))
   redis.call('ZREM', prefix .. 'lease', id)
-  release(task.head.ties, id)
+  if task.head.ties ~= '' then with_lines().release(task.head.ties, id) end
   tally('r:' .. task.head.queue, -1)
   if task.ran then count_stat(stat_of('K', task.head.queue, task.record, 14 + task.record:byte(13), '\1worker_lost'), 1) end
   enqueue(id, task.head, now, true)

@@ -23,10 +23,11 @@ end
 local function leave_lines(queue)
   local names = redis.call('ZRANGE', prefix .. 'lined:' .. queue, 0, 127)
   for _, name in ipairs(names) do
-    local home, group, flow = named(queue, name)
-    redis.call('UNLINK', line_key(home, group, flow))
-    drop_line(home, group, flow)
-    if flow ~= '' then leave_park(flow, home, group) end
+    local lines = with_lines()
+    local home, group, flow = lines.named(queue, name)
+    redis.call('UNLINK', lines.line_key(home, group, flow))
+    lines.drop_line(home, group, flow)
+    if flow ~= '' then lines.leave_park(flow, home, group) end
   end
   examined = examined + #names
   if #names == 128 then more = 1 end

@@ -61,7 +61,7 @@ end
 -- The list or line that a task waits in.
 local function list_of(head)
   local home, flow, group = head.queue .. ':' .. head.lane .. ':' .. head.priority, line_of(head.ties)
-  return (flow == '' and group == '') and prefix .. 'q:' .. home or line_key(home, group, flow)
+  return (flow == '' and group == '') and prefix .. 'q:' .. home or with_lines().line_key(home, group, flow)
 end
 
 -- Read and check everything; write behind that.
@@ -83,7 +83,7 @@ for i, report in ipairs(reports) do
     report.run, report.ran = run, run.ran
     report.progressed = report.progressed or run.progressed
     report.checkpointed = run.checkpointed
-    release(report.ties, report.id)
+    if report.ties ~= '' then with_lines().release(report.ties, report.id) end
     endings[#endings + 1] = report
   elseif report.kind == 'H' then -- also when cancellation was asked for: the endpoint is told when it is heard from
     statuses[i] = '1'
@@ -99,7 +99,7 @@ for i, report in ipairs(reports) do
     head.lane = lane_of(head, run)
     report.run, report.head = run, head
     report.in_front = report.kind == 'B' or report.kind == 'K'
-    release(head.ties, report.id)
+    if head.ties ~= '' then with_lines().release(head.ties, report.id) end
     if report.in_front then fronted[list_of(head)] = true end
     again[#again + 1] = report
   end
@@ -107,7 +107,7 @@ end
 
 local wants, rooms, promoted, next_due, left = {}, {}, {}, math.huge, 0
 local tied_fields = {}
-open_freed()
+if made_lines then made_lines.open_freed() end
 for i = at, #ARGV, 3 do
   local queue, lane, room = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   wants[#wants + 1] = { queue = queue, lane = lane, room = room, alone = lane:upper() == lane }
@@ -119,7 +119,12 @@ for i = at, #ARGV, 3 do
     local after = redis.call('ZRANGE', key, #promoted[queue], #promoted[queue], 'WITHSCORES')
     if after[2] then next_due = math.min(next_due, tonumber(after[2])) end
     if #promoted[queue] > 0 then left = 1 end
-    promoted[queue] = redeem(queue, promoted[queue])
+    for _, entry in ipairs(promoted[queue]) do
+      if entry:sub(1, 1) == 'F' then
+        promoted[queue] = with_lines().redeem(queue, promoted[queue])
+        break
+      end
+    end
   end
 end
 local tied = #wants > 0 and redis.call('HMGET', prefix .. 'tied', unpack(tied_fields)) or {}
@@ -240,43 +245,44 @@ local function take(want, priority, limit, last_ms)
   trims[key] = skipped
   return false, many
 end
--- Take the first task of the line whose turn it is, if its flow key lets it start. Answers whether nothing more may be taken.
-local function take_from_line(want, home, turn)
-  local group, flow = turn.group, turn.flow
-  local key = line_key(home, group, flow)
-  if is_fronted(want, key) then return true end
-  if flow ~= '' then
-    local may, at = may_start(flow)
-    if not may then
-      examined = examined + 1
-      park(home, group, flow, turn.tag, at)
-      return false
-    end
-  end
-  local skipped = trims[key] or 0
-  local two = redis.call('LRANGE', key, skipped, skipped + 1)
-  local entry, following = two[1], two[2]
-  if entry then
-    trims[key] = skipped + 1
-    local id = entry:sub(3)
-    if start(want, entry, redis.call('GET', prefix .. 't:' .. id), redis.call('HGET', prefix .. 'run', id)) then
-      if flow ~= '' then note_start(flow, id) end
-      move_on(home, turn, 1)
-    end
-  end
-  if following then
-    redis.call('ZADD', prefix .. 'lines:' .. home .. ':' .. group, read48(following, 3), flow)
-  else
-    drop_line(home, group, flow)
-  end
-  if flow ~= '' then pass_on(flow, home) end
-end
 -- Take from a home where tied tasks wait: in turn, group by group. Answers whether nothing more may be taken.
 local function take_in_turn(want, priority)
+  local lines = with_lines()
+  -- Take the first task of the line whose turn it is, if its flow key lets it start. Answers whether nothing more may be taken.
+  local function take_from_line(want, home, turn)
+    local group, flow = turn.group, turn.flow
+    local key = lines.line_key(home, group, flow)
+    if is_fronted(want, key) then return true end
+    if flow ~= '' then
+      local may, at = lines.may_start(flow)
+      if not may then
+        examined = examined + 1
+        lines.park(home, group, flow, turn.tag, at)
+        return false
+      end
+    end
+    local skipped = trims[key] or 0
+    local two = redis.call('LRANGE', key, skipped, skipped + 1)
+    local entry, following = two[1], two[2]
+    if entry then
+      trims[key] = skipped + 1
+      local id = entry:sub(3)
+      if start(want, entry, redis.call('GET', prefix .. 't:' .. id), redis.call('HGET', prefix .. 'run', id)) then
+        if flow ~= '' then lines.note_start(flow, id) end
+        lines.move_on(home, turn, 1)
+      end
+    end
+    if following then
+      redis.call('ZADD', prefix .. 'lines:' .. home .. ':' .. group, read48(following, 3), flow)
+    else
+      lines.drop_line(home, group, flow)
+    end
+    if flow ~= '' then lines.pass_on(flow, home) end
+  end
   local home, is_bare = want.queue .. ':' .. want.lane .. ':' .. priority, false
   local plain = prefix .. 'q:' .. home
   while true do
-    local turn = turn_of(home, is_bare)
+    local turn = lines.turn_of(home, is_bare)
     if not turn then return (take(want, priority, math.huge)) end
     if is_over(want) or want.room == 0 then
       if is_over(want) then leave(want) end
@@ -285,7 +291,7 @@ local function take_in_turn(want, priority)
     local first = turn.group == '' and not is_bare and redis.call('LINDEX', plain, trims[plain] or 0)
     if first and read48(first, 3) <= turn.ms then
       local is_done, many = take(want, priority, turn.only and math.huge or 1, turn.ms)
-      move_on(home, turn, many)
+      lines.move_on(home, turn, many)
       if is_done then return true end
     elseif turn.flow then
       if take_from_line(want, home, turn) then return true end

@@ -20,8 +20,8 @@ for _, member in ipairs(members) do
   if open <= redis.call('SCARD', hold) then -- none waits
     for _, home in ipairs(redis.call('SMEMBERS', prefix .. 'parks:' .. hash)) do
       for _, group in ipairs(redis.call('ZRANGE', prefix .. 'park:' .. hash .. ':' .. home, 0, -1)) do
-        redis.call('UNLINK', line_key(home, group, hash))
-        drop_line(home, group, hash)
+        redis.call('UNLINK', with_lines().line_key(home, group, hash))
+        with_lines().drop_line(home, group, hash)
       end
       redis.call('UNLINK', prefix .. 'park:' .. hash .. ':' .. home)
     end

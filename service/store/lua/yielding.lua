@@ -24,7 +24,7 @@ for lane in ('uatplAT'):gmatch('.') do
     note(redis.call('LRANGE', prefix .. 'q:' .. queue .. ':' .. lane .. ':' .. priority, 0, most - 1))
   end
 end
-for _, key in ipairs(lines_of(queue)) do note(redis.call('LRANGE', key, 0, most - 1)) end
+for _, key in ipairs(with_lines().lines_of(queue)) do note(redis.call('LRANGE', key, 0, most - 1)) end
 if #found == 0 then note(redis.call('ZRANGE', prefix .. 'due:' .. queue, 0, most - 1)) end
 table.sort(found)
 return { unpack(found, 1, most) }
