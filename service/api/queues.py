@@ -52,9 +52,17 @@ async def list_queues(asked: Asked) -> Response:
 
 async def get_queue(asked: Asked) -> Response:
     """`GET /v1/queues/{queue}`"""
-    runtime, name = asked.runtime, asked.path["queue"]
+    runtime, name = asked.runtime, named(asked)
     settings = await runtime.within(runtime.require_store().queue_settings.read(runtime.namespace, name))
     return await answer(asked, settings, must_be_known=True)
+
+
+def named(asked: Asked) -> str:
+    """The name of the queue in the path. Raises NotFound for one that no queue can have."""
+    name = asked.path["queue"]
+    if not QUEUE.fullmatch(name):
+        raise NotFound(f'"{shortened(name)}" cannot be the name of a queue: letters, digits and ._- up to 64')
+    return name
 
 
 async def counts_of(runtime: Runtime, name: str) -> dict[str, Any] | None:
@@ -202,10 +210,8 @@ async def changed(asked: Asked, change: Callable[[Settings], Settings]) -> Setti
         NotFound: no queue can have that name.
         PreconditionFailed: they are of another version than the request asks for.
     """
-    runtime, name = asked.runtime, asked.path["queue"]
+    runtime, name = asked.runtime, named(asked)
     store = runtime.require_store()
-    if not QUEUE.fullmatch(name):
-        raise NotFound(f'"{shortened(name)}" cannot be the name of a queue: letters, digits and ._- up to 64')
 
     def checked(before: Settings) -> Settings:
         check_version(asked, version_of(before), "the queue's settings")

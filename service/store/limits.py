@@ -243,12 +243,16 @@ def is_stale(wanted: Gate, found: Sequence[Gate]) -> bool:
     length = portion_of_length(wanted.length, len(found))
     if len(found) == 1 or (wanted.concurrency is None and wanted.every_ms is None):
         return any(replace(one, at_ms=0) != replace(wanted, length=length) for one in found)
-    dealt = None if wanted.every_ms is None else 0
-    each = replace(wanted, length=length, concurrency=None, every_ms=None, burst=1, dealt=dealt)
-    if any(replace(one, concurrency=None, dealt=dealt and one.dealt, till_ms=0, at_ms=0) != each for one in found):
+    each = replace(wanted, length=length, every_ms=None, burst=1, dealt=None if wanted.every_ms is None else 0)
+    if any(without_portion(one) != without_portion(each) for one in found):
         return True
     given = [one.concurrency for one in found if one.concurrency is not None]
     return (sum(given) if given else None) != wanted.concurrency
+
+
+def without_portion(gate: Gate) -> Gate:
+    """What is the same of *gate* in every shard."""
+    return replace(gate, concurrency=None, dealt=None if gate.dealt is None else 0, till_ms=0, at_ms=0)
 
 
 def portion_of_length(length: int | None, shards: int) -> int | None:

@@ -114,3 +114,11 @@ async def test_a_queue_that_another_process_declared_counts_at_once(strict: Serv
     await store.queue_settings.put("default", "news", "concurrency", 2)
     receipts = (await strict.http.post("/v1/tasks/batch", json=[{**ADD, "queue": "news"}])).json()
     assert [201] == [one["status"] for one in receipts]
+
+
+async def test_routes_are_no_queue(api: Serving) -> None:
+    """What stands beside the queues in Redis is neither listed nor read as one."""
+    await routed(api, MAIL)
+    assert ["default"] == [one["name"] for one in (await api.http.get("/v1/queues")).json()["items"]]
+    assert 404 == (await api.http.get("/v1/queues/%23routes")).status_code
+    assert 404 == (await api.http.delete("/v1/queues/%23routes")).status_code

@@ -251,6 +251,18 @@ async def test_a_rate_is_dealt_to_the_shards_that_have_work(store: Store, worker
     assert 5 * store.shards - 3 == counted["queued"]
 
 
+@SEVERAL
+async def test_a_rate_comes_and_goes_with_the_settings(store: Store) -> None:
+    """Also when nothing waits, and whoever changed it died before the shards knew."""
+    both, one = {"concurrency": 3, "rate": 5}, {"concurrency": 3}
+    for settings in (one, both, one):
+        await store.limits.reconcile({"default": settings})
+        gates = [await store.limits.one(shard, "default") for shard in range(store.shards)]
+        assert {"rate" in settings} == {gate.dealt is not None for gate in gates}
+        assert 3 == sum(gate.concurrency or 0 for gate in gates)
+    assert "#default" not in await store.limits.read(0)
+
+
 @pytest.mark.parametrize("limit", [0, 1, 5, 16, 100])
 def test_portions_are_the_whole_of_a_limit(limit: int) -> None:
     """Each shard with work gets some while there is any; none gets more than it asks for while another lacks."""
