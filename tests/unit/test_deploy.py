@@ -17,13 +17,14 @@ import yaml
 
 from service import __version__, cli
 from service.api.app import ROUTES
+from service.contract import contract
 from service.settings import PREFIX, ClientSettings, Settings
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 UNIT = ROOT / "deploy" / "systemd" / "taskpost@.service"
 SETTINGS = {f"{PREFIX}{one.name.upper()}" for kind in (Settings, ClientSettings) for one in fields(kind)}
-OF_TOOLS = ("kustomize.config.k8s.io/",)
+OF_TOOLS = ("keda.sh/", "monitoring.coreos.com/", "kustomize.config.k8s.io/")
 
 
 def documents() -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -58,6 +59,9 @@ def test_the_kustomization_names_every_manifest() -> None:
     beside = {path.name for path in KUBERNETES.glob("*.yaml")} - {"kustomization.yaml"}
     assert beside == set(top["resources"])
     assert [{"name": "taskpost", "newTag": __version__}] == top["images"]
+    for component in ("with-keda", "with-prometheus"):
+        named = yaml.safe_load((KUBERNETES / component / "kustomization.yaml").read_text())["resources"]
+        assert {path.name for path in (KUBERNETES / component).glob("*.yaml")} - {"kustomization.yaml"} == set(named)
 
 
 def test_pods_have_no_rights_that_they_do_not_need() -> None:
@@ -83,12 +87,17 @@ def test_pods_start_parts_that_exist_and_give_them_time_to_drain() -> None:
         assert pod["terminationGracePeriodSeconds"] > (25 if container["args"] == ["worker"] else 5)
 
 
-def test_probes_ask_for_paths_that_exist() -> None:
+def test_probes_and_monitors_ask_for_paths_that_exist() -> None:
     """Liveness is not readiness: an outage of Redis must restart nothing."""
     [web] = [pod for name, pod in pods() if name == "taskpost-web"]
     assert "/livez" == web["containers"][0]["livenessProbe"]["httpGet"]["path"]
     assert "/readyz" == web["containers"][0]["readinessProbe"]["httpGet"]["path"]
-    assert {"/livez", "/readyz"} <= set(ROUTES)
+    [scaled] = of_kind("ScaledObject")
+    asked, _, query = scaled["spec"]["triggers"][0]["metadata"]["url"].partition(":8080")[2].partition("?")
+    monitored = of_kind("ServiceMonitor")[0]["spec"]["endpoints"][0]["path"]
+    assert {asked.replace("/default/", "/{queue}/"), monitored, "/livez", "/readyz"} <= set(ROUTES)
+    known = {one["name"] for one in contract()["paths"]["/v1/queues/{queue}/scale"]["get"]["parameters"]}
+    assert {pair.partition("=")[0] for pair in query.split("&")} <= known
 
 
 def test_every_setting_that_the_files_name_exists() -> None:
