@@ -184,15 +184,17 @@ async def test_metrics_ask_for_the_key(redis_url: str) -> None:
         assert 200 == answer.status_code
 
 
-async def test_a_key_sees_the_tasks_of_its_namespace_alone(api: Serving, store: Store, worker: Worker) -> None:
+async def test_a_key_sees_the_tasks_of_its_namespace_alone(store: Store, worker: Worker, redis_url: str) -> None:
     """What tells nothing of tasks, such as Redis' memory, it sees as well."""
-    await worked(api, worker)
-    await store.tasks.submit([new(namespace="acme", queue="secret")])
-    assert 6 == total((await metrics(api))["taskpost_tasks_submitted_total"])
-    async with holder(api, "workers:read", namespace="acme") as client:
-        found = samples_of(await client.get("/metrics"))
-    assert 1 == total(found["taskpost_tasks_submitted_total"]) == total(found["taskpost_queue_tasks"])
-    assert "taskpost_tasks_ended_total" not in found
-    assert found["taskpost_redis_used_bytes"]
-    async with holder(api, "tasks:read") as client:
-        assert 403 == (await client.get("/metrics")).status_code
+    async with serving(redis_url, api_key="s3cret") as api:
+        api.http.headers["authorization"] = "Bearer s3cret"
+        await worked(api, worker)
+        await store.tasks.submit([new(namespace="acme", queue="secret")])
+        assert 6 == total((await metrics(api))["taskpost_tasks_submitted_total"])
+        async with holder(api, "workers:read", namespace="acme") as client:
+            found = samples_of(await client.get("/metrics"))
+        assert 1 == total(found["taskpost_tasks_submitted_total"]) == total(found["taskpost_queue_tasks"])
+        assert "taskpost_tasks_ended_total" not in found
+        assert found["taskpost_redis_used_bytes"]
+        async with holder(api, "tasks:read") as client:
+            assert 403 == (await client.get("/metrics")).status_code
