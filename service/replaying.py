@@ -13,7 +13,7 @@ from service.ids import encode_id
 from service.task import Snapshot
 
 # What belongs to the old task alone.
-ONCE = ("run_at", "delay_seconds", "expires_at", "idempotency_key", "schedule", "replay_of")
+ONCE = ("run_at", "delay_seconds", "debounce", "expires_at", "idempotency_key", "schedule", "replay_of")
 OF_URLS = ("url", "headers", "body")  # edits of what is sent to a URL
 OURS = ("callback_of", "webhook_id")  # what no submission of a user has
 

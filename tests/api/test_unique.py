@@ -115,7 +115,9 @@ async def test_a_debounced_task_is_shown_as_it_is_now(api: Serving, worker: Work
     assert (task["created_at"], True) == (first["created_at"], task["run_at"] >= first["run_at"])
     await api.http.post(f"/v1/tasks/{first['id']}/run")
     assert [first["id"]] != [(await api.submitted({**ADD, **quiet}))["id"]]
-    assert 1 == len(await worker.lease())
+    await worker.fail(*await worker.lease())
+    again = await api.http.post(f"/v1/tasks/{first['id']}/replay")
+    assert (201, "queued") == (again.status_code, again.json()["state"]), "a replay waits for no quiet"
 
 
 async def test_the_client_speaks_of_it(api: Serving) -> None:

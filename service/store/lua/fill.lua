@@ -1,7 +1,7 @@
 -- Carry out a slice of a backfill: create the tasks of its next occurrences, and note how far it has come. One that has
 -- moved since it was read is left as it is, so that any number of schedulers fires each occurrence once.
 --
--- Moves    submitted -> queued
+-- Moves    submitted -> queued; scheduled -> queued; queued -> scheduled
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
 -- ARGV[2]  member of the schedule: namespace/name

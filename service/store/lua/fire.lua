@@ -1,7 +1,7 @@
 -- Fire occurrences of schedules: create their tasks, and move the schedules on. One that has moved since it was read
 -- is left as it is, so that any number of schedulers fires each occurrence once.
 --
--- Moves    submitted -> queued
+-- Moves    submitted -> queued; scheduled -> queued; queued -> scheduled
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
 -- ARGV[2+] member, head, record of the task (empty for kind m); repeated

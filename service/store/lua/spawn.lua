@@ -1,6 +1,6 @@
 -- Create the tasks of a slice of work on many, once: a slice that has been made is left as it is, whoever asks again.
 --
--- Moves    submitted -> queued
+-- Moves    submitted -> queued; scheduled -> queued; queued -> scheduled
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
 -- ARGV[2]  id of the work .. "." .. which part of the slice
