@@ -33,6 +33,7 @@ SAID = {
     "later": ["succeeded: {'pages': 12}", "the endpoint stops at page", "the second one is cancelled"],
     "once": ["the second is the first: True", "the third is another: True", "once, version 5"],
     "batch": ["10,000 tasks submitted", "the last one succeeded: 10000"],
+    "tenants": ["24 tasks done, never more than 2 of them", "0 run and 0 wait now"],
     "submit_and_wait": ["demo.add: succeeded, result 5", "succeeded in attempt 3", "refused:"],
 }
 NOT_RUN = {"celery_before"}  # needs Celery and a worker of it
