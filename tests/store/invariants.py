@@ -323,7 +323,7 @@ class Checker:
         )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"expiring", b"made", b"ev")
         whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone",
-                 b"bulks", b"alarms",
+                 b"bulks", b"alarms", b"meters",
                  b"secrets", b"endpoints", b"queues", b"sched", b"schedules", b"calls", b"called",
                  b"circuits", b"limits", b"tied", b"flows", b"weights")  # fmt: skip
         shard = self.shard
