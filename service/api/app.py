@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from difflib import get_close_matches
+from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -45,6 +46,7 @@ from service.api.cors import Cors, Origins
 from service.api.dashboard import Dashboard, is_dashboard
 from service.api.echo import PLACE as ECHO
 from service.api.echo import Echo
+from service.api.events import EventStream
 from service.api.handler_tasks import PATH as HANDLER_PATH
 from service.api.handler_tasks import HandlerTasks, leads_here
 from service.api.intakes import Intakes
@@ -236,6 +238,8 @@ class Resource:
             caller = await self.caller(request, method, headers)
             send = self.gate.rates.announced(caller, scope, send)
             response = await self.answer(request, method, headers, caller)
+            if isinstance(response, EventStream) and caller.key is not None:
+                response.until_shut = partial(self.gate.until_shut, caller, headers)
         except Problem as problem:
             response = response_of(problem, scope)
         except ClientDisconnect:

@@ -19,7 +19,7 @@ from service.api.callers import ANYBODY, OPERATOR, Caller
 from service.api.rates import Rates
 from service.apikeys import ADMIN, ApiKey, id_in, included
 from service.contract import contract
-from service.errors import HeadersTooLarge, StoreFull, StoreUnavailable, Unauthorized
+from service.errors import HeadersTooLarge, Problem, StoreFull, StoreUnavailable, Unauthorized
 from service.settings import Settings
 from service.store import Store
 from service.task import rfc3339
@@ -110,6 +110,18 @@ class Gate:
             caller = await self.caller(headers[b"authorization"])
             if caller.key is not None and caller.key.rate_limit is not None:
                 await self.rates.take(caller.key)
+
+    async def until_shut(self, caller: Caller, headers: Mapping[bytes, bytes]) -> None:
+        """Return once the key of *caller*, who follows a stream, opens nothing any more; never for who brought none."""
+        while True:
+            await asyncio.sleep(FRESH_SECONDS)
+            try:
+                if caller.key is not None:
+                    await self.caller(headers[b"authorization"])
+            except Unauthorized:
+                return
+            except Problem:
+                continue  # Redis is away: what was known stands
 
     async def caller(self, given: bytes) -> Caller:
         """Who brings the Authorization header *given*. Raises Unauthorized."""

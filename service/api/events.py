@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from service.api.feeds import Feed, feed_of_all, feed_of_one
+from service.api.follower import Follower
 from service.api.protocol import ABORT
 from service.api.runtime import Asked, task_id
 from service.api.waits import until_gone
@@ -56,6 +58,7 @@ class EventStream(Response):
     def __init__(self, feed: Feed | None) -> None:
         super().__init__()
         self.feed = feed
+        self.until_shut: Callable[[], Awaitable[None]] | None = None  # returns when the client's key has ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send(dict(START))
@@ -68,15 +71,24 @@ class EventStream(Response):
         follower.abort = scope.get("extensions", {}).get(ABORT)
         leaving = asyncio.create_task(until_gone(receive))
         leaving.add_done_callback(lambda _: follower.leave(""))
+        shutting = asyncio.create_task(leave_when(self.until_shut, follower))
         try:
             await write(send, b"retry: %d\n" % RETRY_MS, feed.first)
             async for events in feed.events:
                 await write(send, b"", events)
         finally:
             leaving.cancel()
+            shutting.cancel()
             await feed.events.aclose()  # type: ignore[attr-defined]  # it is a generator
             with contextlib.suppress(asyncio.CancelledError):
                 await leaving
+
+
+async def leave_when(until_shut: Callable[[], Awaitable[None]] | None, follower: Follower) -> None:
+    """Let *follower* go once *until_shut* returns."""
+    if until_shut is not None:
+        await until_shut()
+        follower.leave("expired")
 
 
 async def write(send: Send, start: bytes, events: list[Event]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Any
 
 import orjson
@@ -20,6 +21,7 @@ from service.api import read_tokens
 from service.api.auth import Gate, scope_of
 from service.api.callers import Caller
 from service.api.cors import Origins
+from service.api.events import leave_when
 from service.api.feeds import Feed, feed_of_all, feed_of_one
 from service.api.follower import Follower
 from service.api.problems import MEDIA_TYPE, unexpected
@@ -46,7 +48,8 @@ class Sockets:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         try:
-            feed = await self.begin(scope)
+            headers = dict(scope["headers"])
+            caller, feed = await self.begin(scope, headers)
         except Problem as problem:
             await refuse(send, problem)
             return
@@ -57,11 +60,14 @@ class Sockets:
         if feed is None:
             await send(close(ENDED, "the task has ended, and its end was told"))
             return
-        await self.run(feed, scope, receive, send)
+        shutting = asyncio.create_task(leave_when(partial(self.gate.until_shut, caller, headers), feed.follower))
+        try:
+            await self.run(feed, scope, receive, send)
+        finally:
+            shutting.cancel()
 
-    async def begin(self, scope: Scope) -> Feed | None:
-        """What is to be sent. Raises a Problem: it is refused."""
-        headers = dict(scope["headers"])
+    async def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[Caller, Feed | None]:
+        """Who asks, and what is to be sent. Raises a Problem: it is refused."""
         path, named = path_of(scope["path"])
         if not self.origins.may_connect(headers):
             raise Forbidden(
@@ -72,8 +78,8 @@ class Sockets:
         query = check_query(scope, path, "GET")
         runtime, last_id = self.runtime.of(caller.namespace), query.get("cursor")
         if path == ALL:
-            return await feed_of_all(runtime, query, last_id)
-        return await feed_of_one(runtime, task_id(named["id"]), last_id, caller.expires_ms)
+            return caller, await feed_of_all(runtime, query, last_id)
+        return caller, await feed_of_one(runtime, task_id(named["id"]), last_id, caller.expires_ms)
 
     async def caller(self, scope: Scope, path: str, named: dict[str, str], headers: dict[bytes, bytes]) -> Caller:
         raw = scope["headers"]

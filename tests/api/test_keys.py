@@ -14,6 +14,7 @@ import pytest
 from service.api.app import ROUTES
 from service.contract import operations
 from service.store import Store, keys
+from tests.api.live import following
 from tests.api.serving import ADD, Serving, serving, until_async
 from tests.api.test_streams import LINE, Talk, talk
 
@@ -320,3 +321,11 @@ async def test_a_rate_grows_back(api: Serving, store: Store) -> None:
             return (await client.get("/v1/tasks")).status_code == 200
 
         await until_async(is_let_in, "it may ask again")
+
+
+async def test_a_revoked_key_follows_nothing_any_more(api: Serving) -> None:
+    """Events that are streamed to it end within seconds, and say why."""
+    key = await made(api, "tasks:read")
+    async with bearing(api, key["key"]) as client, following(client) as events:
+        await api.http.delete(f"/v1/keys/{key['id']}")
+        assert ["expired"] == [event.data["reason"] for event in await events.rest() if event.kind == "closing"]
