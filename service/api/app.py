@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api import (
     api_keys,
+    audit,
     backfills,
     bulk,
     completions,
@@ -122,6 +123,7 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     HANDLER_PATH: {},
     "/v1/stats": {"GET": stats.get_stats},
     "/v1/overview": {"GET": stats.get_overview},
+    "/v1/audit": {"GET": audit.list_audit},
     "/v1/keys": {"GET": api_keys.list_keys, "POST": api_keys.create_key},
     "/v1/keys/{id}": {"GET": api_keys.get_key, "DELETE": api_keys.revoke_key},
     "/v1/secrets": {"GET": secrets.list_secrets},
@@ -232,6 +234,7 @@ class Resource:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         scope[ROUTE] = self.path
+        caller = None
         try:
             method = self.method(request)
             headers = dict(scope["headers"])
@@ -246,6 +249,8 @@ class Resource:
             return
         except Exception as exc:
             response = response_of(unexpected(exc, scope), scope)
+        if caller is not None and audit.is_noted(self.path, method):
+            await audit.note(self.runtime, scope, self.path, method, caller, response.status_code)
         await response(scope, receive, send)
 
     def method(self, request: Request) -> str:

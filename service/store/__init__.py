@@ -19,6 +19,7 @@ from service.store.admission import Admission
 from service.store.alarms import Alarms
 from service.store.api_keys import ApiKeys
 from service.store.attempts import Attempts
+from service.store.audit import Audit
 from service.store.backfills import Backfills
 from service.store.bulks import Bulks
 from service.store.completions import Completions
@@ -80,6 +81,7 @@ class Store:
         self.declarations = Declarations(self.schedules)
         self.traffic = Traffic(self.scripts, self.tasks.clock)
         self.secrets = Secrets(self.scripts, self.tasks.clock)
+        self.audit = Audit(self.scripts)
         self.api_keys = ApiKeys(self.scripts, self.tasks.clock)
         self.events = Events(connect(settings, wait_seconds=BLOCK_MS / 1000), 1)
         self.wakes = WakeReader(connect(settings, wait_seconds=BLOCK_SECONDS), self.scripts)

@@ -69,6 +69,7 @@ names that depend on a task or a queue from that prefix; their headers list whic
                                       time in its ids, how many
     keys  used                hash    id of an API key -> what is kept of it, see apikeys.py; # -> changes; id -> when
                                       it was last used, to the minute (shard 0)
+    audit:<namespace>         stream  who changed what, the last 10,000 calls about (shard 0)
     rate:<id>                 string  until when a key with a rate limit has used it up, microseconds (shard 0)
 
 An *entry* of a list is a type byte (`T`, a task), the generation and the id; an entry of `due` has priority and
@@ -235,6 +236,10 @@ KEY_USES = prefix(0) + "used"
 
 def application(namespace: str, name: str) -> str:
     return f"{prefix(0)}app:{namespace}/{name}"
+
+
+def audit(namespace: str) -> str:
+    return f"{prefix(0)}audit:{namespace}"
 
 
 def schedule(shard: int, member: str) -> str:

@@ -55,7 +55,7 @@ OPERATION_IDS = {
     "listEndpoints", "getEndpoint", "updateEndpoint", "enableEndpoint", "disableEndpoint", "testEndpoint",
     "listBulk", "getBulk", "abortBulk", "bulkCancel", "bulkReplay", "bulkReschedule", "bulkPriority", "bulkDelete",
     "backfillSchedule", "listBackfills", "getBackfill", "abortBackfill",
-    "listSecrets", "rotateSecrets", "listKeys", "createKey", "getKey", "revokeKey",
+    "listSecrets", "rotateSecrets", "listAudit", "listKeys", "createKey", "getKey", "revokeKey",
     "getEndpointAuth", "putEndpointAuth", "deleteEndpointAuth",
     "streamEvents", "streamTaskEvents", "createReadToken",
     "getOpenidConfiguration", "getKeySet", "getLiveness", "getReadiness", "getContractJson", "getContractYaml",
