@@ -44,7 +44,8 @@ export function useTasks(filter, isHeld) {
     const mine = held.current.key;
     setWaiting(0);
     await pages(filter, undefined).then(({ rows, cursor }) => {
-      if (held.current.key === mine) setList((last) => merged(last.key === mine ? last : null, mine, rows, cursor));
+      // What was loaded behind the first page is loaded again when it comes into sight: rows have moved between pages meanwhile.
+      if (held.current.key === mine) setList({ key: mine, rows, cursor, isWhole: cursor === null, isLoading: false, problem: null });
     }).catch(failed);
   };
   const more = async () => {
@@ -78,14 +79,6 @@ export function useTasks(filter, isHeld) {
 }
 
 export const countOf = (events) => events.reduce((sum, event) => sum + (event.count ?? 1), 0);
-
-// The new first page before what was loaded behind it.
-function merged(last, key, rows, cursor) {
-  if (!last || last.rows.length <= PAGE) return { key, rows, cursor, isWhole: cursor === null, isLoading: false, problem: null };
-  const fresh = new Set(rows.map((row) => row.id));
-  const rest = last.rows.slice(PAGE).filter((row) => !fresh.has(row.id));
-  return { ...last, rows: [...rows, ...rest], isLoading: false, problem: null };
-}
 
 const unknown = (rows, found) => {
   const known = new Set(rows.slice(-2 * PAGE).map((row) => row.id));
