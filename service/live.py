@@ -93,6 +93,7 @@ class Facts:
     shown: dict[str, Any]
     progress: dict[str, Any] | None
     error: dict[str, Any] | None
+    is_final: bool  # it was read after its end
 
 
 def facts_of(task: Snapshot) -> Facts:
@@ -106,7 +107,9 @@ def facts_of(task: Snapshot) -> Facts:
     shown = {**target, "queue": record.queue, "priority": record.priority, "attempt": attempt, "tags": tags}
     shown |= {word: one for word, one in (("parent", parent), ("schedule", schedule)) if one is not None}
     progress, error = task.progress or outcome.get("progress"), outcome.get("error")
-    return Facts(record.namespace, record.queue, name, tags, parent, schedule, attempt, shown, progress, error)
+    return Facts(
+        record.namespace, record.queue, name, tags, parent, schedule, attempt, shown, progress, error, record.has_ended
+    )
 
 
 @dataclass(slots=True)
@@ -145,7 +148,7 @@ def task_event(id_: bytes, what: str, at_ms: int, facts: Facts, cursor: str = ""
     """A task came into a state, or (*what* is `progress`) said how far it is."""
     is_progress = what == PROGRESS
     shown = {"id": encode_id(id_), "state": "running" if is_progress else what, "at": rfc3339(at_ms), **facts.shown}
-    if is_progress:
+    if is_progress or (facts.is_final and facts.progress is not None and what in ENDED):
         shown["progress"] = facts.progress
     if what == "failed" and facts.error:
         message = str(facts.error.get("message", ""))[:MOST_MESSAGE_CHARS]

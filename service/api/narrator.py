@@ -91,6 +91,9 @@ class Narrator:
             return {}
         await self.learn(moves)
         histories = await self.histories_of(moves)
+        for id_, history in histories.items():
+            if history.snapshot.record.has_ended:  # with its last progress, which came with the end
+                self.facts[id_] = facts_of(history.snapshot)
         told: dict[Watch, list[Event]] = defaultdict(list)
         for move in moves:
             facts = self.facts.get(move.id)

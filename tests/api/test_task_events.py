@@ -52,6 +52,7 @@ async def test_a_task_is_followed_from_how_it_stands_to_its_end(api: Serving, st
         await say(store, leased, 0, "one", "two")
         events += await stream.take(4)
         await say(store, leased, 2, "three")
+        assert "progress" not in events[1].data
         await worker.succeed(leased)
         events += await stream.rest()
     for event in events:
