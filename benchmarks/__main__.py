@@ -21,6 +21,7 @@ from benchmarks.dashboard import dashboard
 from benchmarks.drain import drain
 from benchmarks.figures import Figure, table
 from benchmarks.latency import latency
+from benchmarks.live import live
 from benchmarks.memory import memory
 from benchmarks.scale import FULL, QUICK, TINY, Scale
 from benchmarks.schedules import schedules
@@ -30,7 +31,7 @@ from benchmarks.urls import url
 
 Benchmark = Callable[[Scale, str], Iterator[Figure]]
 BENCHMARKS: dict[str, Benchmark] = {
-    one.__name__: one for one in (submit, batch, stream, drain, latency, memory, sleep, url, schedules, bulk)
+    one.__name__: one for one in (submit, batch, stream, drain, latency, memory, sleep, url, schedules, bulk, live)
 }
 # One installs a package, the other needs a browser: nobody gets them unasked.
 BY_NAME_ONLY: dict[str, Benchmark] = {"celery": celery, "dashboard": dashboard}

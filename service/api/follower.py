@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from service.live import PROGRESS, Event, Watch, notice, omitted_event
 
-KEEP_ALIVE_SECONDS = 15.0
+KEEP_ALIVE_SECONDS = 14.0  # fifteen are promised
 MOST_WAITING = 5000  # events
 LAST_SECONDS = 5.0  # that a client has to take what is on its way when it has to leave
 TICK_SECONDS = 0.1
@@ -106,8 +106,8 @@ class Follower:
 
     async def take(self) -> list[Event] | None:
         """
-        What is to be sent now, as soon as there is something; empty after fifteen seconds. None when it has left; the
-        last list says why.
+        What is to be sent now, as soon as there is something; empty when there was nothing for a while. None when it
+        has left; the last list says why.
         """
         deadline = self.loop.time() + KEEP_ALIVE_SECONDS
         while True:

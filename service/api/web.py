@@ -14,6 +14,7 @@ import gc
 import ipaddress
 import logging
 import os
+import resource
 import signal
 import socket
 import time
@@ -37,6 +38,7 @@ KILL_SECONDS = 24.0
 KEEP_ALIVE_SECONDS = 75  # longer than the usual 60 s of a proxy, so that it never meets a closing connection
 BACKLOG = 2048
 PING_SECONDS = 15.0
+MOST_FILES = 65_536
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -48,6 +50,7 @@ def serve(settings: Settings) -> int:
         InvalidSetting: the address is not to be listened on, cannot be, or the store is of another deployment.
     """
     check_address(settings)
+    raise_file_limit()
     listening = listen(settings)
     try:
         host, port = listening.getsockname()[:2]
@@ -59,6 +62,14 @@ def serve(settings: Settings) -> int:
         return Family(settings, listening).run()
     finally:
         listening.close()
+
+
+def raise_file_limit() -> None:
+    """Take as many connections as the machine allows: shells allow 1,024, and who follows events holds one each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def check_address(settings: Settings) -> None:

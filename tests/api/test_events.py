@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
+from service.api.web import raise_file_limit
 from service.contract import contract, validator_of
 from service.store import Store
 from tests.api.live import Seen, following, told
@@ -274,6 +276,18 @@ async def test_a_slow_client_that_never_reads_is_cut_off(api: Serving, monkeypat
         while hub.following:
             await api.http.post("/v1/tasks/batch", json=batch)
     writer.close()
+
+
+def test_a_process_takes_as_many_clients_as_the_machine_allows() -> None:
+    """Not the thousand that shells allow."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, before[0]), before[1]))
+    try:
+        raise_file_limit()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert min(hard, 65_536) == soft
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_the_schemas_of_events_are_there() -> None:
