@@ -207,7 +207,7 @@ async def test_a_token_expires(keyed: Any, store: Store) -> None:
     api, browser = keyed
     task = await api.submitted(ADD)
     secret, now_ms = await store.completions.secret.get(), store.tasks.clock.now_ms()
-    late = token_of(secret, Reading(decode_id(task["id"]), now_ms - 1, "default"))
+    late = token_of(secret, Reading(decode_id(task["id"]), now_ms - 60_000, "default"))
     assert "expired" in (await browser.get(path_of(task), params={"token": late})).json()["detail"]
     soon = token_of(secret, Reading(decode_id(task["id"]), now_ms + 2000, "default"))
     async with following(browser, path_of(task), token=soon) as stream:
