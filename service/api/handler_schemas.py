@@ -40,18 +40,18 @@ class Shapes:
         self.components: dict[str, Schema] = {}
         self.names: dict[str, str] = {}  # of what stands under $defs
 
-    def add(self, name: str, schema: Schema) -> Schema:
-        """*schema*, published whole, as the component *name*; a reference to it."""
+    def add(self, name: str, schema: Schema, description: str) -> Schema:
+        """*schema*, published whole, as the component *name* with that *description*; a reference to it."""
         defs = schema.get("$defs", {})
         self.names = {}
         for key in defs:
             self.names[key] = self.free(self.prefix + pascal(key.rpartition(".")[2]))
         for key, shape in defs.items():
-            self.components[self.names[key]] = self.described(self.plain(shape, 0), key)
+            self.components[self.names[key]] = described(self.plain(shape, 0), f"A `{key}`.")
         inner = schema.get("$ref", "")
         if inner.startswith(DEFS) and inner.removeprefix(DEFS) in self.names:  # itself one of those
             return {"$ref": COMPONENTS + self.names[inner.removeprefix(DEFS)]}
-        self.components[name] = self.described(self.plain(schema, 0), name)
+        self.components[name] = described(self.plain(schema, 0), description)
         return {"$ref": COMPONENTS + name}
 
     def free(self, name: str) -> str:
@@ -61,9 +61,6 @@ class Shapes:
             wanted = f"{name}{number}"
         return wanted
 
-    def described(self, schema: Schema, name: str) -> Schema:
-        return {"description": f"`{name}` of this handler.", **schema} if "$ref" not in schema else schema
-
     def nested(self, key: str, schema: Any, level: int) -> Schema:
         """A part of a schema; one that has fields of its own becomes a component."""
         made = self.plain(schema, level)
@@ -71,7 +68,7 @@ class Shapes:
             return made
         title = schema.get("title") if isinstance(schema, dict) else None
         name = self.free(self.prefix + pascal(str(title or key)))
-        self.components[name] = self.described(made, str(title or key))
+        self.components[name] = described(made, f"What `{title or key}` holds.")
         return {"$ref": COMPONENTS + name}
 
     def plain(self, schema: Any, level: int) -> Schema:
@@ -90,7 +87,7 @@ class Shapes:
     def union(self, schema: Schema, level: int) -> Schema:
         """Something or null; any other union is anything."""
         parts = [one for one in schema.get("anyOf") or schema.get("oneOf") or [] if one != {"type": "null"}]
-        said = {"description": described} if (described := description_of(schema)) else {}
+        said = {"description": text} if (text := description_of(schema)) else {}
         if len(parts) != 1 or len(parts) == len(schema.get("anyOf") or schema.get("oneOf") or []):
             return said
         inner = self.nested("value", parts[0], level + 1)
@@ -104,8 +101,8 @@ class Shapes:
         made: Schema = {word: schema[word] for word in KEPT if word in schema}
         if kind:
             made["type"] = kind
-        if described := description_of(schema):
-            made["description"] = described
+        if text := description_of(schema):
+            made["description"] = text
         if schema.get("format") in FORMATS and kind == "string":
             made["format"] = schema["format"]
         if kind in ("integer", "number"):
@@ -125,6 +122,8 @@ class Shapes:
             made["additionalProperties"] = False
         elif isinstance(rest, dict) and rest:
             made["additionalProperties"] = self.nested("value", rest, level + 1)
+        elif not properties:  # without a word about it, some clients take an object for an empty one
+            made["additionalProperties"] = True
         return made
 
 
@@ -139,6 +138,11 @@ def kind_of(schema: Schema) -> Any:
     if kind is None and schema.get("enum") and all(isinstance(one, str) for one in schema["enum"]):
         return "string"
     return None if kind == "null" else kind
+
+
+def described(schema: Schema, description: str) -> Schema:
+    """*schema* with *description*, if it has none; a reference stands alone."""
+    return schema if "$ref" in schema else {"description": description, **schema}
 
 
 def description_of(schema: Schema) -> str:

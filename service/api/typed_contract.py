@@ -29,7 +29,8 @@ def contract_with(handlers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for handler in sorted(handlers, key=lambda one: str(one["name"])):
         stem = free_stem(handler["name"], taken, schemas)
         shapes = Shapes(stem, set(schemas) | {stem + "Task", stem + "Args", stem + "Result"})
-        args = shapes.add(stem + "Args", {"type": "object", **(handler.get("args_schema") or {})})
+        published = {"type": "object", **(handler.get("args_schema") or {})}
+        args = shapes.add(stem + "Args", published, f"The arguments of `{handler['name']}`.")
         result = result_of(handler, stem + "Result", shapes)
         shapes.components[stem + "Task"] = typed_task(handler["name"], result)
         schemas |= shapes.components
@@ -57,7 +58,7 @@ def result_of(handler: Mapping[str, Any], name: str, shapes: Shapes) -> dict[str
     """The schema of a handler's result: a reference where it has fields, itself where it is a plain value."""
     if not handler.get("result_schema"):
         return {}
-    result = shapes.add(name, handler["result_schema"])
+    result = shapes.add(name, handler["result_schema"], "What the handler returned.")
     made = shapes.components[result["$ref"].removeprefix(COMPONENTS)]
     if "properties" in made:
         return result

@@ -153,4 +153,4 @@ def test_a_schema_of_a_stranger_stops_nothing() -> None:
     for schema in (loop, {"type": ["object", "array"]}, {"properties": {"a": True}}, {"$ref": "#/elsewhere"},
                    {"anyOf": []}, {"type": "null"}, {"enum": [1, "a", None]}):  # fmt: skip
         shapes = Shapes("X", set())
-        assert shapes.add("XArgs", schema)["$ref"].removeprefix("#/components/schemas/") in shapes.components
+        assert shapes.add("XArgs", schema, "")["$ref"].removeprefix("#/components/schemas/") in shapes.components
