@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
-from tests import servers
+from tests import recording, servers
 from tests.servers import Cluster, Server
 
 KINDS = ["valkey", pytest.param("redis", marks=pytest.mark.full)]
@@ -62,3 +63,34 @@ def start_server() -> Iterator[Callable[..., Server]]:
     """Starts servers of the test's own, to kill and pause: `start_server("valkey", maxmemory="3mb")`."""
     with ExitStack() as stack:
         yield lambda kind="valkey", **config: stack.enter_context(servers.single(kind, **config))
+
+
+# ---------------------------------------------------------------- what the API answered
+
+
+def is_whole(config: pytest.Config) -> bool:
+    """Whether this run is of all tests, so that what no test produced is a fault."""
+    return config.option.markexpr == "" and not config.option.keyword and not config.option.file_or_dir
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """
+    A process of xdist hands on which statuses it has seen; the whole run fails when one that the contract documents
+    was answered in no test.
+    """
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["seen"] = [list(one) for one in recording.seen]
+    elif is_whole(session.config) and session.exitstatus == 0 and recording.missing(recording.seen):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a process of xdist has seen."""
+    recording.seen |= {tuple(one) for one in getattr(node, "workeroutput", {}).get("seen", [])}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if is_whole(config) and (unseen := recording.missing(recording.seen)):
+        terminalreporter.section("documented, but produced by no test")
+        terminalreporter.write_line("\n".join(unseen))

@@ -18,6 +18,7 @@ from service.api.app import Api
 from service.api.web import Server, config_of, listen
 from service.settings import Settings
 from service.store import Store
+from tests.recording import Recorder
 from tests.servers import DEADLINE_SECONDS
 
 
@@ -44,8 +45,10 @@ ADD = {"name": "demo.add", "args": {"a": 2, "b": 3}}
 class Quiet(Server):
     """The server without its signal handlers, which would be those of the test run."""
 
-    def __init__(self, api: Api) -> None:
-        super().__init__(api, config_of(api))
+    def __init__(self, api: Api, recorder: Recorder) -> None:
+        config = config_of(api)
+        config.app = recorder
+        super().__init__(api, config)
         self.told = asyncio.Event()
 
     @contextmanager
@@ -70,7 +73,8 @@ class Serving:
         self.socket = listen(settings)
         self.port: int = self.socket.getsockname()[1]
         self.api = Api(settings)
-        self.server = Quiet(self.api)
+        self.recorder = Recorder(self.api)
+        self.server = Quiet(self.api, self.recorder)
         self.running: asyncio.Task[None] | None = None
         url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.AsyncClient(base_url=url, timeout=60, trust_env=False)
@@ -124,6 +128,7 @@ async def serving(redis_url: str, *, is_ready: bool = True, **settings: Any) -> 
         yield started
     finally:
         await started.close()
+    assert [] == started.recorder.undocumented, "statuses that the contract does not tell of"
 
 
 async def until_async(claim: Callable[[], Awaitable[bool]], what: str) -> None:
