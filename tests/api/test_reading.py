@@ -218,7 +218,10 @@ async def test_queues_are_counted(api: Serving, worker: Worker) -> None:
     await api.submitted({**ADD, "queue": "mail"})
     mail = (await api.http.get("/v1/queues/mail")).json()
     oldest_seconds = mail.pop("oldest_seconds")
-    assert {"name": "mail", "queued": 1, "scheduled": 1, "running": 0, "settings": {}} == mail
+    counts = {"name": "mail", "queued": 1, "scheduled": 1, "running": 0, "settings": {}}
+    assert counts == {name: mail[name] for name in counts}
+    assert not mail["paused"]
+    assert not mail["draining"]
     assert oldest_seconds >= 0
     names = [queue["name"] for queue in (await api.http.get("/v1/queues")).json()["items"]]
     assert ["default", "mail"] == names

@@ -34,6 +34,7 @@ def test_a_declared_function_is_found_and_published(registry):
         "queue": "mail",
         "description": "Send one mail.",
         "args_schema": send.arguments.schema,
+        "result_schema": {"type": "null"},
         "retries": 5,
         "timeout_seconds": 30.0,
         "soft_timeout_seconds": 20.0,
@@ -49,7 +50,7 @@ def test_a_def_runs_in_a_child_process_and_says_nothing_it_was_not_told(registry
 
     assert f"{__name__}.shrink" == shrink.name
     assert "process" == shrink.lane
-    assert {"name", "lane", "queue", "description", "args_schema"} == shrink.published().keys()
+    assert {"name", "lane", "queue", "description", "args_schema", "result_schema"} == shrink.published().keys()
     assert shrink.published()["description"] is None
 
 
