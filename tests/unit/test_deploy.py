@@ -6,6 +6,7 @@ import configparser
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -22,6 +23,7 @@ from service.settings import PREFIX, ClientSettings, Settings
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
+COMPOSE = ROOT / "docker" / "compose.yaml"
 UNIT = ROOT / "deploy" / "systemd" / "taskpost@.service"
 SETTINGS = {f"{PREFIX}{one.name.upper()}" for kind in (Settings, ClientSettings) for one in fields(kind)}
 OF_TOOLS = ("keda.sh/", "monitoring.coreos.com/", "kustomize.config.k8s.io/")
@@ -103,7 +105,7 @@ def test_probes_and_monitors_ask_for_paths_that_exist() -> None:
 def test_every_setting_that_the_files_name_exists() -> None:
     """A typing mistake in a manifest would be a setting that does nothing."""
     texts = [path.read_text() for path in (ROOT / "deploy").rglob("*") if path.is_file()]
-    texts += [path.read_text() for path in (ROOT / "docker").iterdir()]
+    texts += [path.read_text() for path in (ROOT / "docker").rglob("*") if path.is_file()]
     named = {name for text in texts for name in re.findall(r"TASKPOST_[A-Z_]+[A-Z]", text)}
     assert set() == named - SETTINGS
 
@@ -115,6 +117,27 @@ def test_selectors_find_what_they_are_for() -> None:
     wanted += [one["spec"]["selector"]["matchLabels"] for one in of_kind("PodDisruptionBudget")]
     for labels in wanted:
         assert any(labels.items() <= pod.items() for pod in labelled), labels
+
+
+def test_compose_takes_the_file() -> None:
+    """By the schema of the Compose specification."""
+    words = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert 0 == done.returncode, done.stdout
+
+
+def test_compose_mounts_files_that_exist_and_starts_parts_that_do() -> None:
+    """And what only some want has a profile."""
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    for name, service in services.items():
+        mounted = [one.partition(":")[0] for one in service.get("volumes", []) if one.startswith(".")]
+        assert [] == [one for one in mounted if not (COMPOSE.parent / one).exists()], name
+        if "entrypoint" not in service and str(service.get("image", "")).startswith("taskpost:"):
+            assert service["command"][0] in cli.PARTS, name
+    always = {name for name, service in services.items() if "profiles" not in service}
+    assert {"valkey", "web", "worker", "scheduler"} == always
+    scraped = yaml.safe_load((COMPOSE.parent / "observability" / "prometheus.yaml").read_text())["scrape_configs"][0]
+    assert ["web:8080"] == scraped["static_configs"][0]["targets"]
 
 
 def test_the_unit_of_systemd_starts_each_part_and_lets_workers_drain() -> None:
