@@ -132,7 +132,7 @@ def reasons_of(task: Snapshot, facts: Facts) -> Iterator[Reason]:
         others = "another" if facts.groups == 1 else f"{facts.groups:,} others"
         yield Reason(
             "group-turn",
-            f"Its group {group} takes turns with {others}; about {facts.ahead:,} of its tasks go first.",
+            f"Its group {group} takes turns with {others}; about {facts.ahead:,} tasks go first.",
             f"A higher weight: PATCH /v1/queues/{task.record.queue}/groups/{group}",
         )
     elif facts.ahead:

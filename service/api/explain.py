@@ -12,6 +12,7 @@ from service.api.workers import live_workers
 from service.endpoint import endpoint_of
 from service.explaining import Facts, FlowFacts, QueueFacts, explained
 from service.ids import encode_id, shard_of
+from service.store.ahead import ahead_of
 from service.store.attempts import History
 from service.task import Snapshot, rfc3339, stored_queue
 
@@ -29,7 +30,7 @@ async def facts_around(runtime: Runtime, task: Snapshot) -> Facts:
     if task.record.has_ended or (task.run is not None and task.run.is_held):
         return Facts([])
     workers = await live_workers(runtime)
-    ahead = await runtime.within(store.queues.ahead_of(task)) if task.state == "queued" else None
+    ahead = await runtime.within(ahead_of(store.tasks.scripts, task)) if task.state == "queued" else None
     history = await runtime.within(store.attempts.history(task.id)) if task.run is not None else None
     url = task.record.submission.get("url")
     gone = store.gone.reason(task.record.namespace, url, task.now_ms) if url else None

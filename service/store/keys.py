@@ -145,9 +145,26 @@ def line_name(lane: str, priority: int, hashed: bytes, group: str) -> bytes:
 
 def line(shard: int, stored: str, name: bytes) -> bytes:
     """The line of a queue by its name in `lined`."""
-    flow, group = (name[3:19], name[19:]) if name[2:3] == b"F" else (b"", name[3:])
-    home = b"%b:%b:%b" % (stored.encode(), name[:1], name[1:2])
-    return b"%bline:%b:%b:%b" % (prefix(shard).encode(), home, group, flow)
+    return b"%bline:%b:%b:%b" % (prefix(shard).encode(), home_of(stored, name), group_of(name).encode(), flow_of(name))
+
+
+def open_lines(shard: int, stored: str, name: bytes) -> bytes:
+    """The lines of its group that may be taken from; the line *name* itself stands there by its `flow_of`."""
+    return b"%blines:%b:%b" % (prefix(shard).encode(), home_of(stored, name), group_of(name).encode())
+
+
+def home_of(stored: str, name: bytes) -> bytes:
+    return b"%b:%b:%b" % (stored.encode(), name[:1], name[1:2])
+
+
+def group_of(name: bytes) -> str:
+    """The group of the line *name*; empty when its tasks have none."""
+    return (name[19:] if name[2:3] == b"F" else name[3:]).decode()
+
+
+def flow_of(name: bytes) -> bytes:
+    """The hash of the flow key of the line *name*; empty when its tasks have none."""
+    return name[3:19] if name[2:3] == b"F" else b""
 
 
 def lined(shard: int, stored: str) -> str:

@@ -8,18 +8,10 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from service.ids import created_ms, shard_of
 from service.store import keys
 from service.store.replies import pairs_of
 from service.store.tasks import Tasks
-from service.task import (
-    DEFAULT_NAMESPACE,
-    DEFAULT_QUEUE,
-    LANES,
-    Snapshot,
-    split_queue,
-    stored_queue,
-)
+from service.task import DEFAULT_NAMESPACE, DEFAULT_QUEUE, split_queue
 
 FIELDS = {"q": "queued", "s": "scheduled", "r": "running"}
 QUEUES_A_CALL = 50
@@ -62,31 +54,6 @@ class Queues:
             shown.append({"name": DEFAULT_QUEUE, "namespace": namespace, **empty, "oldest_seconds": None})
             shown.sort(key=lambda queue: str(queue["name"]))
         return shown
-
-    async def ahead_of(self, task: Snapshot) -> int:
-        """
-        How many ready tasks of its queue and lane go before a ready *task*, estimated: those of higher priorities, and
-        those of its own list or line that came in earlier, found by halving, so that a long list costs no scan.
-        """
-        record, shard = task.record, shard_of(task.id)
-        stored = stored_queue(record.namespace, record.queue)
-        letter = LANES[record.lane].decode()
-        lists: list[str | bytes] = [
-            keys.ready(shard, stored, letter, priority) for priority in range(9, record.priority - 1, -1)
-        ]
-        if (ties := record.ties).flow or ties.group:
-            lists[-1] = keys.line(shard, stored, keys.line_name(letter, record.priority, ties.flow, ties.group))
-        command = self.tasks.scripts.command
-        *higher, own = await asyncio.gather(*(command("LLEN", key) for key in lists))
-        least, most, entered = 0, int(own), max(created_ms(task.id), record.time_ms)
-        while least < most:
-            middle = (least + most) // 2
-            entry = await command("LINDEX", lists[-1], middle)
-            if entry is None or entry[2:] == task.id or created_ms(entry[2:]) >= entered:
-                most = middle
-            else:
-                least = middle + 1
-        return sum(map(int, higher)) + least
 
     async def oldest_seconds(self, stored: Iterable[str]) -> dict[str, float]:
         """For how long the longest waiting task of each queue of *stored* has been ready; those have none that lack."""
