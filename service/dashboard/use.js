@@ -11,37 +11,43 @@ document.addEventListener("visibilitychange", turn);
 const MOST_PAUSE_MS = 30_000;
 
 /*
- * What `path` answers: {data, problem, refresh}. Read again every *seconds* (null: once) and by refresh(); after a
- * problem ever more slowly, with the last answer still shown. A null path asks nothing.
+ * What `path` answers: {data, problem, refresh}. Read again every *seconds* (null: once; or what a function makes of the
+ * last answer) and by refresh(); after a problem ever more slowly, with the last answer still shown. A null path asks
+ * nothing. *read* gets the answer, for what takes several calls.
  */
-export function usePolled(path, seconds = 3) {
+export function usePolled(path, seconds = 3, read = get) {
   const [state, setState] = useState({ path, data: null, problem: null });
-  const ask = useRef(() => {});
+  const ask = useRef(() => {}), pace = useRef(seconds);
+  pace.current = seconds;
+  const paced = typeof seconds === "function" ? "by the answer" : seconds;
   useEffect(() => {
     if (path === null) return undefined;
     let timer = 0, failures = 0, isOver = false;
-    let asking = null;
-    const plan = (ms) => { clearTimeout(timer); if (seconds !== null && !isOver) timer = setTimeout(read, ms); };
-    async function read() {
+    let asking = null, latest = null;
+    const pauseOf = () => (typeof pace.current === "function" ? pace.current(latest) : pace.current);
+    const plan = (ms) => { clearTimeout(timer); if (!isOver) timer = setTimeout(look, ms); };
+    async function look() {
       if (document.hidden || isLocked.peek()) return plan(1000);
       asking?.abort();
       const mine = (asking = new AbortController());
       try {
-        const data = await get(path, { signal: mine.signal });
+        const data = await read(path, { signal: mine.signal });
         failures = 0;
-        if (!isOver && mine === asking) setState({ path, data, problem: null });
-        return plan(seconds * 1000);
+        if (isOver || mine !== asking) return undefined;
+        latest = data;
+        setState({ path, data, problem: null });
+        return pauseOf() === null ? undefined : plan(pauseOf() * 1000);
       } catch (problem) {
         if (!(problem instanceof Problem) || isOver) return undefined;
         failures += 1;
         setState((last) => ({ path, data: last.path === path ? last.data : null, problem }));
-        if (seconds === null) return undefined;
-        return plan(Math.min(Math.max((problem.retryAfter ?? 0) * 1000, seconds * 1000 * 2 ** failures), MOST_PAUSE_MS));
+        if (paced === null) return undefined;
+        return plan(Math.min(Math.max((problem.retryAfter ?? 0) * 1000, (pauseOf() ?? 1) * 1000 * 2 ** failures), MOST_PAUSE_MS));
       }
     }
-    ask.current = read;
-    read();
-    const seen = () => { if (!document.hidden) read(); };
+    ask.current = look;
+    look();
+    const seen = () => { if (!document.hidden && pauseOf() !== null) look(); };
     document.addEventListener("visibilitychange", seen);
     return () => {
       isOver = true;
@@ -49,7 +55,7 @@ export function usePolled(path, seconds = 3) {
       asking?.abort();
       document.removeEventListener("visibilitychange", seen);
     };
-  }, [path, seconds]);
+  }, [path, paced, read]);
   const shown = state.path === path ? state : { data: null, problem: null };
   return { data: shown.data, problem: shown.problem, refresh: () => ask.current() };
 }

@@ -15,7 +15,8 @@ def submissions(url: str, rounds: int) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     for n in range(rounds):
         made += [
-            {"name": "email:send", "args": {"to": PEOPLE[n % len(PEOPLE)]}, "tags": [f"customer-{n % 9}", "receipt"]},
+            {"name": "email:send", "args": {"to": PEOPLE[n % len(PEOPLE)]}, "group": f"shop-{n % 3}",
+             "tags": [f"customer-{n % 9}", "receipt"]},
             {"name": "image:resize", "args": {"width": 640 + n, "height": 480}},
             {"name": "stock:sync", "args": {"warehouse": ["Hamburg", "Lyon", "Porto"][n % 3]}, "priority": n % 10},
             {"name": "invoice:charge", "args": {"invoice": 4000 + n, "cents": 1990}, "tags": [f"customer-{n % 9}"]},
@@ -28,8 +29,10 @@ def submissions(url: str, rounds: int) -> list[dict[str, Any]]:
 LONG: list[dict[str, Any]] = [
     {"name": "report:daily", "args": {"steps": 4000}, "tags": ["nightly"]},
     {"name": "stock:sync", "args": {"warehouse": "Hamburg", "seconds": 900}},
-    {"name": "email:send", "args": {"to": "ana@shop.example", "template": "reminder"}, "delay_seconds": 7200},
-    {"name": "email:send", "args": {"to": "bo@shop.example", "template": "reminder"}, "delay_seconds": 86_400 * 3},
+    {"name": "email:send", "args": {"to": "ana@shop.example", "template": "reminder"}, "delay_seconds": 7200,
+     "group": "shop-1", "flow": {"key": "smtp.shop.example", "concurrency": 5}},
+    {"name": "email:send", "args": {"to": "bo@shop.example", "template": "reminder"}, "delay_seconds": 86_400 * 3,
+     "group": "shop-2"},
     {"name": "image:resize", "args": {"width": 100, "height": 100}, "queue": "nobody", "delay_seconds": 1800},
 ]
 SCHEDULES: dict[str, dict[str, Any]] = {

@@ -288,6 +288,63 @@ def test_a_flow_key_is_paused_and_limited(running: System, page: Page) -> None:
     until(lambda: 9 == running.api.get("/v1/flows/acme").json()["concurrency"], "it is limited")
 
 
+def test_a_queue_shows_its_groups_and_their_weights(running: System, page: Page) -> None:
+    """Whose tasks take turns; the share of each follows its weight, and one may have a weight before its first task."""
+    for group in ("tenant-1", "tenant-1", "tenant-2"):
+        submit(running, queue="shared", group=group, **LATER)
+    open_page(page, "/queues/shared")
+    page.get_by_role("button", name="Weight of tenant-2").click()
+    page.get_by_label("Weight", exact=True).fill("3")
+    page.locator("dialog button[type=submit]").click()
+    page.get_by_role("row", name="tenant-2").get_by_text("75 %").wait_for()
+    assert weights(running, "shared") == {"tenant-1": 1, "tenant-2": 3}
+    page.get_by_role("button", name="Weight…", exact=True).first.click()
+    page.get_by_role("textbox", name="Group").fill("tenant-3")
+    page.get_by_label("Weight", exact=True).fill("5000")
+    page.locator("dialog button[type=submit]").evaluate("button => { button.form.noValidate = true; button.click(); }")
+    page.locator("dialog .problem").get_by_text("/weight").first.wait_for()
+    page.get_by_label("Weight", exact=True).fill("0.5")
+    page.locator("dialog button[type=submit]").click()
+    page.get_by_role("row", name="tenant-3").wait_for()
+    assert weights(running, "shared") == {"tenant-1": 1, "tenant-2": 3, "tenant-3": 0.5}
+
+
+def weights(running: System, queue: str) -> dict[str, float]:
+    return {one["name"]: one["weight"] for one in running.api.get(f"/v1/queues/{queue}/groups").json()["items"]}
+
+
+def test_a_queue_lists_the_flow_keys_of_its_tasks(running: System, page: Page) -> None:
+    """And only those; they are changed there, too."""
+    submit(running, queue="keyed", flow={"key": "here", "concurrency": 2}, **LATER)
+    submit(running, queue="elsewhere", flow={"key": "there"}, **LATER)
+    open_page(page, "/queues/keyed")
+    menu(page, "Pause", "Actions of here")
+    until(lambda: running.api.get("/v1/flows/here").json()["paused"], "it is paused")
+    page.get_by_role("row", name="here").get_by_text("paused").wait_for()
+    assert 0 == page.get_by_text("there", exact=True).count()
+
+
+def test_the_audit_log_says_who_changed_what(running: System, page: Page) -> None:
+    """What was done and what was refused, found by a part of its text, page by page; the filter is in the address."""
+    for n in range(120):
+        running.api.post("/v1/queues/audited/pause" if n % 2 else "/v1/queues/audited/resume")
+    running.api.patch("/v1/flows/audited", json={"concurrency": "many"})
+    open_page(page, "/settings")
+    audit = page.get_by_role("region", name="Audit, table")
+    audit.get_by_text("/v1/flows/audited").first.wait_for()
+    assert 50 == audit.locator("tbody tr").count()
+    page.get_by_role("button", name="Older").click()
+    page.get_by_role("button", name="Newer", disabled=False).wait_for()
+    page.get_by_role("button", name="refused").click()
+    audit.get_by_text("422 refused").first.wait_for()
+    page.get_by_label("Filter the audit log").fill("flows/audited")
+    page.wait_for_url("**/settings?*audit=flows*")
+    page.wait_for_function("() => document.querySelectorAll('[aria-label^=Audit] tbody tr').length === 1")
+    assert "anybody" in audit.inner_text()
+    page.get_by_label("Filter the audit log").fill("nobody did this")
+    page.get_by_text("No entry says that.").wait_for()
+
+
 def test_a_worker_is_quieted_resumed_resized_and_stopped(running: System, page: Page) -> None:
     """Each is told by the page and obeyed by the worker."""
     started = running.start_worker()

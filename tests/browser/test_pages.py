@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 PAGES = ["", "/tasks", "/dead", "/bulk", "/queues", "/queues/mail", "/workers", "/schedules",
          "/schedules/nightly-report", "/endpoints", "/playground", "/tail", "/settings"]  # fmt: skip
-TITLES = {"": "Overview", "/dead": "Dead letters", "/bulk": "Bulk actions", "/tail": "Live tail"}  # fmt: skip
+TITLES = {"": "Overview", "/dead": "Dead letters", "/bulk": "Bulk actions", "/tail": "Live tail",
+          "/settings": "Settings and audit"}  # fmt: skip
 
 
 def open_page(page: Page, path: str) -> None:

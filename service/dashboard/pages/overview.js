@@ -70,9 +70,13 @@ function Charts({ stats: { series, step_seconds } }) {
   </div>`;
 }
 
+// What is beyond those that are counted one by one has no page.
+const OTHER = "(other)";
+const Named = ({ name, href }) => (name === OTHER ? html`<span class="muted">all others</span>` : html`<a class="name" href=${href}>${name}</a>`);
+
 const Queues = ({ overview: { queues } }) => html`<${Section} title="Queues that hold tasks" id="queues" aside=${html`<a class="link" href=${to("/queues")}>All queues</a>`}>
   ${queues.length ? html`<${Table} label="Queues" rows=${queues.slice(0, 8)} columns=${[
-    { title: "Queue", show: (one) => html`<a class="name" href=${to(`/queues/${encodeURIComponent(one.name)}`)}>${one.name}</a>` },
+    { title: "Queue", show: (one) => html`<${Named} name=${one.name} href=${to(`/queues/${encodeURIComponent(one.name)}`)} />` },
     { title: "Queued", class: "right tight", show: (one) => compact(one.queued) },
     { title: "Running", class: "right tight", show: (one) => compact(one.running) },
     { title: "Oldest waits", class: "right tight", show: (one) => html`<span class=${one.oldest_seconds > WORRY_SECONDS ? "grave" : ""}>
@@ -80,8 +84,7 @@ const Queues = ({ overview: { queues } }) => html`<${Section} title="Queues that
 
 const Failing = ({ stats: { failing } }) => html`<${Section} title="What fails" id="failing" aside=${html`<a class="link" href=${to("/dead")}>Dead letters</a>`}>
   ${failing.length ? html`<${Table} label="What fails" rows=${failing} columns=${[
-    { title: "Name", show: (one) => html`<a class="name" href=${to("/tasks", { q: /^https?:/.test(one.name) ? "state:failed" : `state:failed name:${one.name}` })}>
-      ${one.name}</a><span class="sub">
+    { title: "Name", show: (one) => html`<${Named} name=${one.name} href=${to("/tasks", { q: /^https?:/.test(one.name) ? "state:failed" : `state:failed name:${one.name}` })} /><span class="sub">
       ${one.errors.slice(0, 2).map((error) => `${error.type} × ${compact(error.count)}`).join(", ")}</span>` },
     { title: "Failed", class: "right tight", show: (one) => compact(one.figures.failed) },
     { title: "Retried", class: "right tight", show: (one) => compact(one.figures.retried) },

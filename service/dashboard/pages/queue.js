@@ -6,6 +6,8 @@ import { to } from "../route.js";
 import { usePolled, useTitle } from "../use.js";
 import { editSettings, pause, queueMenu, resume } from "../queueactions.js";
 import { Chart } from "../parts/chart.js";
+import { QueueFlows } from "../parts/flows.js";
+import { Groups } from "../parts/groups.js";
 import { Icon } from "../parts/icons.js";
 import { Json } from "../parts/json.js";
 import { Menu } from "../parts/menu.js";
@@ -37,6 +39,8 @@ function Whole({ queue, refresh }) {
       <${Figure} label="Oldest waits" value=${span(queue.oldest_seconds)} note="at the head of the queue" />
     </div>
     <${History} name=${queue.name} />
+    <${Groups} queue=${queue.name} />
+    <${QueueFlows} queue=${queue.name} />
     <${Section} title="Settings" id="settings" aside=${html`<button type="button" class="small" onClick=${does(editSettings)}>
       <${Icon} name="edit" size=${14} />Edit</button>`}>
       ${Object.keys(queue.settings).length ? html`<${Json} value=${queue.settings} label="settings" />` : html`<p class="muted">Nothing is set: its tasks have the defaults of their handlers and of the service.</p>`}</${Section}>

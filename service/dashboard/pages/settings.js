@@ -1,4 +1,4 @@
-// Settings of this browser, what the service is, its keys and signing secrets.
+// Settings of this browser, what the service is, its keys and signing secrets, and who changed what.
 import { html } from "../html.js";
 import { call, isLocked, key, setKey } from "../api.js";
 import { theme, THEMES, times, ownZone } from "../preferences.js";
@@ -6,14 +6,15 @@ import { usePolled, useTitle } from "../use.js";
 import { askFor } from "../parts/dialog.js";
 import { Badge, Facts, Head, Section, Time } from "../parts/shown.js";
 import { ApiKeys } from "../parts/apikeys.js";
+import { Audit } from "../parts/audit.js";
 import { bytes } from "../format.js";
 
 const ZONES = ["age", "local", "UTC", ...(Intl.supportedValuesOf?.("timeZone") ?? [])];
 const ZONE_WORDS = { age: "Ages, such as “3m ago”", local: `Local time (${ownZone})` };
 
 export function Settings() {
-  useTitle("Settings");
-  return html`<${Head} title="Settings">
+  useTitle("Settings and audit");
+  return html`<${Head} title="Settings and audit">
     ${key() && html`<button type="button" onClick=${() => { setKey(""); isLocked.value = true; }}>Sign out</button>`}</${Head}>
     <${Section} title="This browser" id="browser"><div class="panel padded fields two">
       <div class="field"><label for="theme">Theme</label>
@@ -23,7 +24,7 @@ export function Settings() {
         <select id="times" value=${times.value} onChange=${(event) => { times.value = event.target.value; }}>
         ${ZONES.map((one) => html`<option value=${one} selected=${one === times.value}>
         ${ZONE_WORDS[one] ?? one}</option>`)}</select></div></div></${Section}>
-    <${Service} /><${ApiKeys} /><${Secrets} />`;
+    <${Service} /><${ApiKeys} /><${Secrets} /><${Audit} />`;
 }
 
 function Service() {

@@ -1,5 +1,6 @@
 // Flow keys: whose tasks are limited together, how many run and wait.
 import { html } from "../html.js";
+import { get, part, Problem, queryOf } from "../api.js";
 import { compact, span } from "../format.js";
 import { usePolled } from "../use.js";
 import { flowMenu } from "../flowactions.js";
@@ -7,7 +8,24 @@ import { Menu } from "./menu.js";
 import { Table } from "./rows.js";
 import { Badge, Meter, ProblemBox, Section, Time } from "./shown.js";
 
-const MOST = 200;
+const MOST = 200, MOST_OF_QUEUE = 20, LOOKED_AT = 100;
+const ACTIVE = "scheduled,queued,running";
+
+// Keys know no queue: those of a queue are those of its tasks. One that was forgotten meanwhile is left out.
+async function ofQueue(path, options) {
+  const { items } = await get(path, options);
+  const keys = [...new Set(items.map((task) => task.flow?.key).filter(Boolean))].slice(0, MOST_OF_QUEUE);
+  const state = (key) => get(`/v1/flows/${part(key)}`, options).catch((cause) => { if (cause instanceof Problem && cause.status === 404) return null; throw cause; });
+  return { items: (await Promise.all(keys.map(state))).filter(Boolean) };
+}
+
+// The flow keys that tasks of a queue have; nothing where none has one.
+export function QueueFlows({ queue }) {
+  const polled = usePolled(`/v1/tasks${queryOf({ queue, state: ACTIVE, limit: LOOKED_AT })}`, 5, ofQueue);
+  if (!polled.data?.items.length) return html`<${ProblemBox} problem=${polled.problem} retry=${polled.refresh} />`;
+  return html`<${Section} title="Flow keys" id="flows" aside=${html`<span class="faint">of its newest ${LOOKED_AT} tasks that have not ended; each counts over all queues</span>`}>
+    <${Table} rows=${polled.data.items} columns=${columnsOf(polled.refresh)} keyOf=${(one) => one.key} label="Flow keys" /></${Section}>`;
+}
 
 export function Flows() {
   const polled = usePolled(`/v1/flows?limit=${MOST}`, 2);
