@@ -46,6 +46,8 @@ class SubmitOptions(TypedDict, total=False):
     idempotency_key: str | None
     unique: Mapping[str, Any] | None
     debounce: Mapping[str, Any] | None
+    flow: str | Mapping[str, Any] | None
+    group: str | None
     tags: Iterable[str] | None
     metadata: Mapping[str, Any] | None
     result_ttl: Seconds | None

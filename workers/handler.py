@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, overload
 
+from service import sharing
 from service.declared import Declared
 from service.errors import InvalidHandler
 from service.task import DEFAULT_QUEUE
@@ -55,6 +56,7 @@ class Handler(Submitting[P, R]):
         self.lane = lane_of(function, name, options.pool)
         self.queue = options.queue or DEFAULT_QUEUE
         self.arguments = Arguments(name, function)
+        self._check_shared()
         self.context_name = self.arguments.context_name
         self.needs = self.arguments.needs
         self.hooks = hooks or Hooks()
@@ -96,6 +98,17 @@ class Handler(Submitting[P, R]):
         return f"<Handler {self.name} ({self.lane})>"
 
     @property
+    def shared(self) -> dict[str, Any]:
+        """What its tasks share where their submissions say nothing."""
+        return {name: getattr(self.declared, name) for name in sharing.SHARED}
+
+    def _check_shared(self) -> None:
+        """Raises InvalidHandler for a key that is made of what is no argument."""
+        known = list(self.arguments.schema["properties"])
+        if not self.arguments.takes_rest and (faults := list(sharing.unknown_fields(self.shared, known))):
+            raise InvalidHandler(f"handler {self.name!r}: " + "; ".join(faults))
+
+    @property
     def place(self) -> str:
         """Where the function is written: `file:line`."""
         code = getattr(inspect.unwrap(self.function), "__code__", None)
@@ -126,6 +139,7 @@ class Handler(Submitting[P, R]):
             "backoff": options.backoff,
             "max_crashes": options.max_crashes,
             "result_ttl_seconds": options.result_ttl,
+            **self.shared,
             "result_schema": self.arguments.result_schema(),
         }
         return {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import msgspec
 
-from service import retry
+from service import retry, sharing
 from service.errors import InvalidHandler
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ class HandlerOptions(TypedDict, total=False):
     backoff: Mapping[str, Any] | Sequence[float]
     max_crashes: int
     result_ttl: float
+    flow: str | Mapping[str, Any]
+    group: str
+    unique: str | Mapping[str, Any]
     pool: Literal["async", "thread", "process"]
     policy: Policy
     on_success: Hook | Sequence[Hook]
@@ -83,6 +86,9 @@ class Options(msgspec.Struct, frozen=True):
     backoff: dict[str, Any] | None = None
     max_crashes: int | None = None
     result_ttl: float | None = None
+    flow: dict[str, Any] | None = None
+    group: str | None = None
+    unique: dict[str, Any] | None = None
     pool: str | None = None
 
 
@@ -153,6 +159,8 @@ def _checked(name: str, value: Any) -> Any:
             return _seconds(value, YEAR_SECONDS, zero=True)
         case "backoff":
             return _backoff(value)
+        case "flow" | "group" | "unique":
+            return sharing.declared(name, value)
         case _:
             return _exceptions(value)
 

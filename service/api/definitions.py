@@ -64,6 +64,8 @@ async def check_task(runtime: Runtime, schedule: Schedule, timing: Timing, now_m
         problem.errors = [{**fault, "pointer": f"/task{fault.get('pointer', '')}"} for fault in problem.errors]
         problem.detail = counted(problem.errors, WHAT) if problem.errors else problem.detail
         raise
+    if ready.packed.flow and runtime.require_store().shards > 1:
+        refuse([{"pointer": "/task/name", "detail": f"its handler has a flow key, and {NOT_WITH_SHARDS}"}])
     schedule.definition["target"] = {"queue": ready.known.queue, "lane": ready.packed.lane}
 
 

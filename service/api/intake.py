@@ -83,10 +83,12 @@ class Intake:
             raise self.refusal(submission, now_ms)
         known = self.target(submission)
         queue = self.queue_for(submission, known)
+        shared = known.shared(submission) if known.is_sharing else {}
         if not WHOLE.isdisjoint(submission):
             with_whole_numbers(submission)
         key = submission.get("idempotency_key")
         idempotency = idempotency_of(self.namespace, key, canonical(submission)) if key else b""
+        submission.update(shared)  # behind the key, which is of what was sent
         of_queue = runtime.store.queue_book.complete(submission, self.namespace, queue)
         packed = pack(
             submission, self.namespace, queue=queue, lane=known.lane, max_crashes=known.max_crashes, now_ms=now_ms

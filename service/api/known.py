@@ -20,6 +20,7 @@ import orjson
 
 from service.errors import InvalidTaskArguments, StoreUnavailable, UnknownHandler
 from service.settings import Settings
+from service.sharing import SHARED, shared_of
 from service.store.workers import HandlerBook, all_for
 from service.submission import MOST_FAULTS, Fault, counted, faults_of_error
 from service.task import DEFAULT_QUEUE, options_of
@@ -36,6 +37,7 @@ class Known:
 
     __slots__ = (
         "args_schema",
+        "is_sharing",
         "is_valid",
         "lane",
         "max_crashes",
@@ -54,6 +56,7 @@ class Known:
         self.name: str = published.get("name", "")
         self.lane: str = published["lane"]
         self.queue: str = published.get("queue") or DEFAULT_QUEUE
+        self.is_sharing = not published.keys().isdisjoint(SHARED)
         self.options = options
         self.shown_options = without_none(options)
         self.max_crashes: int = min(options["max_crashes"], 100)
@@ -69,6 +72,13 @@ class Known:
                 faults += faults_of_error(error, "/args", list(self.args_schema.get("properties", ())))
         faults = list(islice(faults, MOST_FAULTS)) or [{"pointer": "/args", "detail": "does not fit the handler"}]
         return InvalidTaskArguments(counted(faults, f"`args` of {self.name}"), errors=faults)
+
+    def shared(self, submission: Mapping[str, Any]) -> dict[str, Any]:
+        """What its declaration adds to *submission*. Raises InvalidTaskArguments where no key can be made of them."""
+        added, faults = shared_of(self.published, submission)
+        if faults:
+            raise InvalidTaskArguments(counted(faults, f"the submission to {self.name}"), errors=faults)
+        return added
 
 
 def without_none(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -258,6 +258,9 @@ class Handler(View, frozen=True, kw_only=True):
     soft_timeout_seconds: float | None = None
     max_crashes: int | None = None
     backoff: dict[str, Any] | None = None
+    flow: dict[str, Any] | None = None
+    group: str | None = None
+    unique: dict[str, Any] | None = None
     last_seen_at: datetime | None = None
 
 

@@ -66,7 +66,7 @@ class Filler:
 
     def record(self, schedule: Schedule, timing: Timing, occurrence: int, previous_ms: int, now_ms: int) -> bytes:
         previous = moment(previous_ms) if previous_ms else None
-        return self.builder.record(schedule, timing, occurrence, previous, now_ms)
+        return self.builder.packed(schedule, timing, occurrence, previous, now_ms).record
 
 
 def before(timing: Timing, occurrence: int) -> int:

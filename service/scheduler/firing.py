@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from service.ids import new_ids
 from service.occurrences import counted_between, due_ms_of, first_not_late, newest_due, next_ms_after
-from service.packing import pack, with_whole_numbers
+from service.packing import Packed, pack, with_whole_numbers
 from service.recurrence.timing import Timing
 from service.schedule import Schedule, moment, ms_of
 from service.settings import Settings
+from service.sharing import shared_of
 from service.store import Store
 from service.store.schedules import Shot
 from service.task import DEFAULT_QUEUE, options_of, rfc3339
@@ -33,17 +36,20 @@ class Builder:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.book, self.queues, self.settings = store.handlers, store.queue_book, settings
+        self.shards = store.shards
 
-    def record(
+    def packed(
         self, schedule: Schedule, timing: Timing, nominal_ms: int, previous: datetime | None, now_ms: int
-    ) -> bytes:
-        """The record of the task of an occurrence, its templates filled in."""
+    ) -> Packed:
+        """The task of an occurrence, its templates filled in."""
         firing = Firing(schedule.name, moment(nominal_ms), previous, timing.zone)
         submission = filled(schedule.definition["task"], firing)
         submission["schedule"] = {"name": schedule.name, "fire_time": rfc3339(nominal_ms)}
         handler = self.book.known(schedule.namespace, submission.get("name", ""))
         target = handler or schedule.definition.get("target", {})
         options = options_of(submission, handler, self.settings)
+        if handler is not None:
+            submission |= self.shared(schedule, handler, submission)
         with_whole_numbers(submission)
         queue = self.queues.queue_for(submission, schedule.namespace, target.get("queue") or DEFAULT_QUEUE)
         self.queues.complete(submission, schedule.namespace, queue)
@@ -54,13 +60,25 @@ class Builder:
             lane="url" if "url" in submission else target.get("lane", "async"),
             max_crashes=min(options["max_crashes"], 100),
             now_ms=now_ms,
-        ).record
+        )
+
+    def shared(self, schedule: Schedule, handler: Mapping[str, Any], submission: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        What *handler* adds: its group, and where there is one shard its flow key; with more, a task lives where its
+        schedule does. What is there once at a time is for `overlap` to say.
+        """
+        added, faults = shared_of(handler, submission)
+        for fault in faults:
+            log.error("the schedule %s: its task has no key of its handler: %s", schedule.name, fault["detail"])
+        names = () if faults else ("group", "flow") if self.shards == 1 else ("group",)
+        return {name: added[name] for name in names if name in added}
 
     def load(self, shot: Shot, timing: Timing, shard: int, now_ms: int) -> Shot:
         """Give *shot* its task."""
         schedule, nominal_ms = shot.schedule, shot.nominal_ms
         previous = moment(schedule.last_ms) if schedule.last_ms else None
-        shot.record = self.record(schedule, timing, nominal_ms, previous, now_ms)
+        packed = self.packed(schedule, timing, nominal_ms, previous, now_ms)
+        shot.record, shot.flow = packed.record, packed.flow
         if shot.kind == b"r":  # as often as somebody asks
             (shot.id,) = new_ids(shard, 1, now_ms)
             return shot

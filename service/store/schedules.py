@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from service.backfill import Backfill, parse_due
-from service.flow import flows_of
+from service.flow import Flow
 from service.schedule import Happened, Schedule, pack, parse, parse_row
 from service.store import keys
 from service.store.tasks import Tasks
@@ -47,6 +47,7 @@ class Shot:
     id: bytes = b""
     record: bytes = b""
     missed: int = 0
+    flow: Flow | None = None
 
     def arguments(self) -> tuple[str, bytes, bytes]:
         schedule = self.schedule
@@ -182,9 +183,7 @@ class Schedules:
         return statuses, blocking
 
     async def fire_call(self, shard: int, shots: Sequence[Shot]) -> tuple[bytes, list[bytes]]:
-        made = [shot.schedule for shot in shots if shot.record]
-        flows = [flow for one in made for flow in flows_of([one.definition["task"]], one.namespace)]
-        await self.tasks.flows.declare(shard, flows)
+        await self.tasks.flows.declare(shard, [shot.flow for shot in shots if shot.flow is not None])
         args = [part for shot in shots for part in shot.arguments()]
         now_ms, statuses, blocking = await self.scripts.call(shard, "fire", *args)
         self.tasks.clock.hear(now_ms)

@@ -8,7 +8,7 @@ import pytest
 
 from service.ids import decode_id
 from service.store import Store
-from tests.api.serving import ADD, Serving, serving
+from tests.api.serving import ADD, Serving, handler, publish, serving
 from tests.servers import Server
 from tests.store.acting import Worker
 
@@ -222,3 +222,65 @@ async def test_a_schedule_has_no_key_where_its_limits_would_not_hold(redis_serve
         schedule = {"name": "s", "cron": "@yearly", "task": {**ADD, "flow": {"key": KEY}}}
         answer = await api.http.post("/v1/schedules", json=schedule)
         assert (422, "/task/flow") == (answer.status_code, answer.json()["errors"][0]["pointer"])
+
+
+# ---------------------------------------------------------------- what handlers say
+
+SHARING = {
+    **handler("crm.sync", customer="integer"),
+    "flow": {"key": "crm:{customer}", "concurrency": 2}, "group": "c-{customer}", "unique": {"by": ["customer"]},
+}  # fmt: skip
+
+
+async def test_a_handler_says_what_its_tasks_share(api: Serving, store: Store) -> None:
+    """The task shows it, and limits and turns are kept."""
+    await publish(store, [SHARING])
+    task = await api.submitted({"name": "crm.sync", "args": {"customer": 7}})
+    shown = ({"key": "crm:7", "concurrency": 2}, "c-7", {"by": ["customer"]})
+    assert shown == (task["flow"], task["group"], task["unique"])
+    assert task == await api.read(task["id"])
+    assert (2, 1) == ((await flow(api, "crm:7"))["concurrency"], (await flow(api, "crm:7"))["waiting"])
+    again = await api.post({"name": "crm.sync", "args": {"customer": 7}})
+    assert (200, task["id"]) == (again.status_code, again.json()["id"])
+    other = await api.submitted({"name": "crm.sync", "args": {"customer": 7}, "flow": {"key": KEY}, "unique": {}})
+    assert (KEY, "c-7") == (other["flow"]["key"], other["group"])
+
+
+async def test_a_batch_takes_what_its_handlers_say(api: Serving, store: Store) -> None:
+    """Each task its own; and an idempotency key is of what was sent."""
+    await publish(store, [SHARING])
+    tasks = [{"name": "crm.sync", "args": {"customer": n}, "idempotency_key": f"k{n}"} for n in range(2)]
+    for status in (201, 200):
+        rows = (await api.http.post("/v1/tasks/batch", json=tasks)).json()
+        assert [(status, "crm:0"), (status, "crm:1")] == [(row["status"], row["task"]["flow"]["key"]) for row in rows]
+
+
+async def test_arguments_that_make_no_key_are_refused(api: Serving, store: Store) -> None:
+    """422, with the argument; where arguments alone are sent, at its place there."""
+    await publish(store, [{**handler("crm.sync"), "args_schema": {"type": "object"}, "flow": {"key": "{customer}"}}])
+    answer = await api.post({"name": "crm.sync", "args": {"customer": "a b"}})
+    assert (422, ["/args/customer"]) == (answer.status_code, [one["pointer"] for one in answer.json()["errors"]])
+    answer = await api.http.post("/v1/handlers/crm.sync/tasks", json={})
+    assert (422, ["/customer"]) == (answer.status_code, [one["pointer"] for one in answer.json()["errors"]])
+
+
+async def test_what_a_handler_shares_is_listed(api: Serving, store: Store) -> None:
+    """As it declares it."""
+    await publish(store, [SHARING])
+    listed = (await api.http.get("/v1/handlers")).json()["items"]
+    assert SHARING["flow"] == next(one["flow"] for one in listed if one["name"] == "crm.sync")
+
+
+async def test_tasks_of_a_schedule_have_the_key_of_their_handler(api: Serving, store: Store) -> None:
+    """With one shard; `overlap` is their unique key. With more they live elsewhere, and the schedule is refused."""
+    await publish(store, [SHARING])
+    definition = {"every_seconds": 3600, "task": {"name": "crm.sync", "args": {"customer": 7}}}
+    answer = await api.http.put("/v1/schedules/hourly", json=definition)
+    if store.shards > 1:
+        assert (422, "/task/name") == (answer.status_code, answer.json()["errors"][0]["pointer"])
+        return
+    assert 201 == answer.status_code, answer.text
+    run = (await api.http.post("/v1/schedules/hourly/run")).json()
+    task = await api.read(run["task_id"] if "task_id" in run else run["id"])
+    assert ("crm:7", "c-7", None) == (task["flow"]["key"], task["group"], task.get("unique"))
+    assert 2 == (await flow(api, "crm:7"))["concurrency"]

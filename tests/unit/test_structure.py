@@ -30,7 +30,7 @@ LAYERS = [
     (
         "errors ids ties apikeys flow task due served plain outcome received completion showing attempts logs retry "
         "recurrence settings signing identity endpoint credentials egress children ports contract "
-        "redaction unique submission packing passthrough templates schedule backfill occurrences search bulk "
+        "redaction unique submission sharing packing passthrough templates schedule backfill occurrences search bulk "
         "replaying routing planning declared explaining request curl called "
         "histogram figures meter exposition problem checkup live reading alarm telemetry"
     ),

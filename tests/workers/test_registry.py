@@ -54,6 +54,18 @@ def test_a_def_runs_in_a_child_process_and_says_nothing_it_was_not_told(registry
     assert shrink.published()["description"] is None
 
 
+def test_what_its_tasks_share_is_published(registry):
+    """In the form of the contract; fields of keys are arguments."""
+
+    @registry.task("crm:sync", flow="crm:{customer}", group="{tenant}", unique={"by": ("customer",)})
+    async def sync(ctx: Context, customer: int, tenant: str = "none") -> None: ...
+
+    shared = {"flow": {"key": "crm:{customer}"}, "group": "{tenant}", "unique": {"by": ["customer"]}}
+    assert shared == {name: sync.published()[name] for name in shared}
+    with pytest.raises(InvalidHandler, match="flow: there is no argument custmer"):
+        registry.task("other", flow="crm:{custmer}")(lambda customer: None)
+
+
 async def test_a_plain_call_calls_the_function(registry):
     """Tests and other code use the function as if it were not declared; a Context is made up."""
 
@@ -91,6 +103,8 @@ async def test_a_plain_call_calls_the_function(registry):
         ({"backoff": 5}, "needs a list of delays"),
         ({"max_crashes": 101}, "needs a whole number from 0 to 100"),
         ({"result_ttl": -1}, "needs a number of seconds, 0 or more"),
+        ({"flow": {"key": "k", "burst": 2}}, "burst goes with `rate`"),
+        ({"group": "{tenant}"}, "group: there is no argument tenant; there are none"),
         ({"pool": "gevent"}, "needs 'async', 'thread' or 'process'"),
         ({"pool": "async"}, "pool='async' needs `async def`"),
     ],
