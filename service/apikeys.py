@@ -73,6 +73,17 @@ def included(scopes: Iterable[str]) -> frozenset[str]:
     return frozenset(found & ALL)
 
 
+def role_of(scopes: frozenset[str]) -> str | None:
+    """The role that *scopes*, all that are included, are; None for none."""
+    return next((role for role, included_ in ROLES.items() if included_ == scopes), None)
+
+
+def granted(given: dict[str, Any]) -> tuple[str, ...]:
+    """The scopes that the contract's `ApiKeyRequest` *given* asks for, its role first."""
+    role = [given["role"]] if "role" in given else []
+    return tuple(dict.fromkeys([*role, *given.get("scopes", ())]))
+
+
 def grantable() -> list[str]:
     """Every word that a key's scopes may have, as the contract lists them."""
     areas = sorted({one.partition(":")[0] for one in ALL - {ADMIN}} - {"audit"})
@@ -120,6 +131,7 @@ class ApiKey:
             "id": self.id,
             "name": self.name,
             "namespace": self.namespace,
+            "role": role_of(included(self.scopes)),
             "scopes": list(self.scopes),
             "state": self.state(now_ms),
             **limit,
@@ -141,7 +153,7 @@ def made(
         digest=digest_of(token.encode()),
         name=given["name"],
         namespace=namespace,
-        scopes=tuple(dict.fromkeys(given["scopes"])),
+        scopes=granted(given),
         created_ms=now_ms,
         created_by=created_by,
         expires_ms=expires_ms,

@@ -15,7 +15,7 @@ from service.api.answers import json_answer, listed
 from service.api.callers import Caller
 from service.api.given import body_of
 from service.api.runtime import Asked
-from service.apikeys import ApiKey, included, made
+from service.apikeys import ApiKey, granted, included, made
 from service.due import due_of
 from service.errors import Forbidden, InvalidSubmission, KeyNotFound
 from service.store.api_keys import Found
@@ -25,6 +25,9 @@ from service.submission import Fault, counted
 async def create_key(asked: Asked) -> Response:
     """`POST /v1/keys`"""
     given = await body_of(asked, "ApiKeyRequest", "the key")
+    if not granted(given):
+        faults = [{"pointer": "/scopes", "detail": "is needed, or a role: reader, operator, admin"}]
+        raise InvalidSubmission(counted(faults, "the key"), errors=faults)
     store, now_ms = asked.runtime.require_store(), asked.runtime.require_store().tasks.clock.now_ms()
     check_grant(asked.caller, given)
     namespace = given.get("namespace", asked.caller.namespace)
@@ -40,7 +43,7 @@ def check_grant(caller: Caller, given: dict[str, Any]) -> None:
     """Raises Forbidden for more than *caller* may grant."""
     if given.get("namespace", caller.namespace) != caller.namespace and not caller.is_operator:
         raise Forbidden(f"this key makes keys of the namespace {caller.namespace} only", scope="admin")
-    if beyond := sorted(included(given["scopes"]) - caller.scopes):
+    if beyond := sorted(included(granted(given)) - caller.scopes):
         raise Forbidden(f"nobody grants what they may not do themselves: {', '.join(beyond)}", scope=beyond[0])
 
 

@@ -37,6 +37,7 @@ from service.api import (
     routes,
     schedules,
     secrets,
+    sessions,
     stats,
     tasks,
     workers,
@@ -124,6 +125,11 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/v1/stats": {"GET": stats.get_stats},
     "/v1/overview": {"GET": stats.get_overview},
     "/v1/audit": {"GET": audit.list_audit},
+    "/v1/session": {
+        "POST": sessions.create_session,
+        "GET": sessions.get_session,
+        "DELETE": sessions.delete_session,
+    },
     "/v1/keys": {"GET": api_keys.list_keys, "POST": api_keys.create_key},
     "/v1/keys/{id}": {"GET": api_keys.get_key, "DELETE": api_keys.revoke_key},
     "/v1/secrets": {"GET": secrets.list_secrets},
@@ -241,7 +247,7 @@ class Resource:
             caller = await self.caller(request, method, headers)
             send = self.gate.rates.announced(caller, scope, send)
             response = await self.answer(request, method, headers, caller)
-            if isinstance(response, EventStream) and caller.key is not None:
+            if isinstance(response, EventStream) and caller.may_be_shut_out:
                 response.until_shut = partial(self.gate.until_shut, caller, headers)
         except Problem as problem:
             response = response_of(problem, scope)
@@ -277,7 +283,7 @@ class Resource:
     async def answer(self, request: Request, method: str, headers: Mapping[bytes, bytes], caller: Caller) -> Response:
         query = check_query(request.scope, self.path, method)
         runtime = self.runtime.of(caller.namespace)
-        asked = Asked(runtime, request.path_params, query, request.receive, headers, caller, request.method)
+        asked = Asked(runtime, request.path_params, query, request.receive, headers, caller, self.gate, request.method)
         return await self.endpoints[method](asked)
 
 

@@ -31,7 +31,7 @@ MOST_FORWARDED_CHARS = 200
 def is_noted(path: str, method: str) -> bool:
     """Whether calls of an operation are: those that ask for a scope that changes something."""
     security = contract()["paths"][path][method.lower()].get("security") or [{}]
-    return str(security[-1].get("bearer", [""])[0]).endswith(":write")
+    return "".join(security[-1].get("bearer", ())).endswith(":write")
 
 
 async def note(runtime: Runtime, scope: Scope, path: str, method: str, caller: Caller, status: int) -> None:

@@ -1,5 +1,6 @@
 """
-Who may ask: the bearer key (RFC 6750), its scope and its rate, and the size of a request's headers.
+Who may ask: the bearer key (RFC 6750) or the cookie that stands for one, its scope and its rate, and the size of a
+request's headers.
 
 The fact to know: a key that was looked up is taken for two seconds, so that it costs the hot path a hash and ends
 everywhere within five once it is revoked. Secrets are compared in constant time, and never kept.
@@ -9,25 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from hmac import compare_digest
 from typing import Any, NamedTuple, Protocol
 
 from service.api.callers import ANYBODY, OPERATOR, Caller
+from service.api.cookies import check_page, session_in
 from service.api.rates import Rates
-from service.apikeys import ADMIN, ApiKey, id_in, included
+from service.apikeys import ADMIN, ApiKey, digest_of, id_in, included
 from service.contract import contract
 from service.errors import HeadersTooLarge, Problem, StoreFull, StoreUnavailable, Unauthorized
 from service.settings import Settings
 from service.store import Store
+from service.store.sessions import proof_of
 from service.task import rfc3339
 
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 FRESH_SECONDS = 2.0
 NOTE_SECONDS = 60.0  # last uses are told so often
 MOST_KNOWN = 10_000
+ENDED = "you are not signed in, or no longer; POST /v1/session signs in"
 Raw = Iterable[tuple[bytes, bytes]]
 
 
@@ -44,15 +48,14 @@ class Process(Protocol):
 
 @cache
 def scope_of(path: str, method: str) -> str | None:
-    """The scope that an operation of the contract names; None for one that asks for no key."""
+    """The scope that an operation of the contract names; "" where any key will do, None where none is needed."""
     operation = contract()["paths"][path][method.lower()]
     named: list[dict[str, list[str]]] = operation.get("security", [{"bearer": [ADMIN]}])
-    scopes = [scope for one in named for scope in one.get("bearer", ())]
-    return None if named == [] else (scopes or [ADMIN])[0]
+    return None if named == [] else "".join(named[-1]["bearer"])
 
 
 class Looked(NamedTuple):
-    """What was found under a token, and when; no caller for nothing."""
+    """What was found under a key or a session, and when; no caller for nothing."""
 
     caller: Caller | None
     at: float
@@ -68,7 +71,7 @@ class Gate:
         self.most_bytes = process.settings.max_headers_bytes
         self.must_ask = bool(self.key) or process.settings.require_keys
         self.asked_at: float | None = None  # when we last looked whether there are keys
-        self.known: dict[bytes, Looked] = {}  # by SHA-256 of the token
+        self.known: dict[bytes, Looked] = {}  # by `mark` of a key or a session
         self.looking: dict[bytes, asyncio.Task[Looked]] = {}
         self.used: dict[str, float] = {}  # by id of a key: when its use was last told
         self.background: set[asyncio.Task[None]] = set()
@@ -82,15 +85,17 @@ class Gate:
         Raises:
             HeadersTooLarge: over the bound altogether.
             Unauthorized: no key, or one that opens nothing.
-            Forbidden: the key does not have that scope.
+            Forbidden: the key does not have that scope, or its cookie came with what another page asks.
             TooManyRequests: it has used up its rate.
             StoreUnavailable: it cannot be looked up.
         """
         self.check_size(raw)
         if scope is None:
             return ANYBODY
-        caller = await self.caller(headers.get(b"authorization", b""))
-        if scope not in caller.scopes:
+        caller = await self.caller(headers)
+        if caller.is_session:
+            check_page(headers, changes=scope.endswith(":write"))
+        if scope and scope not in caller.scopes:
             caller.require(scope)
         if caller.key is not None and caller.key.rate_limit is not None:
             await self.rates.take(caller.key)
@@ -106,8 +111,8 @@ class Gate:
 
     async def again(self, caller: Caller, headers: Mapping[bytes, bytes]) -> None:
         """Of a request that goes on, such as a stream: its key still opens, and has a unit left. Raises as `admit`."""
-        if caller.key is not None:
-            caller = await self.caller(headers[b"authorization"])
+        if caller.may_be_shut_out:
+            caller = await self.caller(headers)
             if caller.key is not None and caller.key.rate_limit is not None:
                 await self.rates.take(caller.key)
 
@@ -116,59 +121,96 @@ class Gate:
         while True:
             await asyncio.sleep(FRESH_SECONDS)
             try:
-                if caller.key is not None:
-                    await self.caller(headers[b"authorization"])
+                if caller.may_be_shut_out:
+                    await self.caller(headers)
             except Unauthorized:
                 return
             except Problem:
                 continue  # Redis is away: what was known stands
 
-    async def caller(self, given: bytes) -> Caller:
-        """Who brings the Authorization header *given*. Raises Unauthorized."""
+    async def caller(self, headers: Mapping[bytes, bytes]) -> Caller:
+        """Who brings *headers*: a key, or the cookie of a session. Raises Unauthorized."""
         if not self.must_ask and not await self.has_keys():
             return ANYBODY
+        given = headers.get(b"authorization", b"")
+        if not given and b"cookie" in headers and (session := session_in(headers)):
+            return await self.found(mark(b"session", session), partial(self.read_session, session))
         scheme, _, token = given.partition(b" ")
         token = token.strip()
         if not token or scheme.lower() != b"bearer":
             raise Unauthorized('no API key was given; send it as "Authorization: Bearer <key>"', headers=CHALLENGE)
-        if self.key and compare_digest(token, self.key):
-            return OPERATOR
         return await self.holder(token)
 
     async def holder(self, token: bytes) -> Caller:
         """Whose key *token* is. Raises Unauthorized."""
-        digest = hashlib.sha256(token).digest()
+        if self.key and compare_digest(token, self.key):
+            return OPERATOR
+        return await self.found(mark(b"", token), partial(self.read_key, token))
+
+    async def found(self, digest: bytes, read: Callable[[], Awaitable[Looked]]) -> Caller:
+        """Who is known by *digest*; *read* looks who that is. Raises Unauthorized."""
         now = asyncio.get_running_loop().time()
         looked = self.known.get(digest)
         if looked is None or now - looked.at > FRESH_SECONDS:
-            looked = await self.look_up(token, digest)
+            looked = await self.look_up(digest, read)
         caller = looked.caller
-        if caller is None or caller.key is None:
+        if caller is None:
             raise Unauthorized(looked.why, headers=CHALLENGE)
-        if caller.key.expires_ms is not None and caller.key.expires_ms <= self.process.store.tasks.clock.now_ms():
+        key = caller.key
+        if key is not None and key.expires_ms is not None and key.expires_ms <= self.now_ms():
             raise Unauthorized("this API key has expired", headers=CHALLENGE)
-        if now - self.used.get(caller.key.id, float("-inf")) > NOTE_SECONDS:
-            self.used[caller.key.id] = now
-            self.start(self.note_use(caller.key.id))
+        if caller.expires_ms is not None and caller.expires_ms <= self.now_ms():
+            raise Unauthorized(ENDED, headers=CHALLENGE)
+        if key is not None and now - self.used.get(key.id, float("-inf")) > NOTE_SECONDS:
+            self.used[key.id] = now
+            self.start(self.note_use(key.id))
         return caller
 
-    async def look_up(self, token: bytes, digest: bytes) -> Looked:
-        """What is known of *token* now; who asks at once shares one look. Raises StoreUnavailable."""
+    def now_ms(self) -> int:
+        return self.process.store.tasks.clock.now_ms()
+
+    async def look_up(self, digest: bytes, read: Callable[[], Awaitable[Looked]]) -> Looked:
+        """What *read* finds now; who asks at once shares one look. Raises StoreUnavailable."""
         looking = self.looking.get(digest)
         if looking is None:
-            looking = self.looking[digest] = asyncio.create_task(self.read(token, digest))
+            looking = self.looking[digest] = asyncio.create_task(self.remember(digest, read))
             looking.add_done_callback(lambda _: self.looking.pop(digest, None))
         found: Looked = await self.process.within(asyncio.shield(looking))
         return found
 
-    async def read(self, token: bytes, digest: bytes) -> Looked:
-        id_ = id_in(token)
-        key = await self.process.require_store().api_keys.read(id_) if id_ else None
+    async def remember(self, digest: bytes, read: Callable[[], Awaitable[Looked]]) -> Looked:
+        looked = await read()
         if len(self.known) >= MOST_KNOWN:
             self.known.clear()
-        at = asyncio.get_running_loop().time()
-        looked = self.known[digest] = judged(id_, key, digest.hex(), at)
+        self.known[digest] = looked
         return looked
+
+    def forget(self, session: bytes) -> None:
+        """It has ended: here it opens nothing from this moment on."""
+        self.known.pop(mark(b"session", session), None)
+
+    async def read_key(self, token: bytes) -> Looked:
+        id_ = id_in(token)
+        key = await self.process.require_store().api_keys.read(id_) if id_ else None
+        return judged(id_, key, digest_of(token), asyncio.get_running_loop().time())
+
+    async def read_session(self, token: bytes) -> Looked:
+        """Whose session *token* is: that of the key for which it stands, while it is the same key."""
+        store, at = self.process.require_store(), asyncio.get_running_loop().time()
+        session = await store.sessions.read(token)
+        if session is None:
+            return Looked(None, at, ENDED)
+        if session.key_id == OPERATOR.id:
+            digest, looked = digest_of(self.key), Looked(OPERATOR if self.key else None, at, ENDED)
+        else:
+            key = await store.api_keys.read(session.key_id)
+            digest = key.digest if key else ""
+            looked = judged(session.key_id, key, digest, at)
+        if looked.caller is None:
+            return looked
+        if not compare_digest(session.proof, proof_of(token, digest)):
+            return Looked(None, at, ENDED)
+        return looked._replace(caller=looked.caller.signed_in(session.expires_ms))
 
     async def has_keys(self) -> bool:
         """Whether there are keys, or ever were; then every request needs one. Raises StoreUnavailable."""
@@ -199,6 +241,11 @@ class Gate:
         task = asyncio.create_task(doing())
         self.background.add(task)
         task.add_done_callback(self.background.discard)
+
+
+def mark(kind: bytes, secret: bytes) -> bytes:
+    """By what a key, or a session, is known here: it does not tell the secret, and one is never taken for the other."""
+    return hashlib.sha256(kind + b" " + secret).digest()
 
 
 def judged(id_: str | None, key: ApiKey | None, digest: str, at: float) -> Looked:

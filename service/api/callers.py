@@ -4,7 +4,7 @@ Who asks: in which namespace, with which key, and what that allows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.apikeys import ADMIN, ALL, ApiKey
 from service.errors import Forbidden
@@ -19,7 +19,8 @@ class Caller:
     name: str
     scopes: frozenset[str]
     key: ApiKey | None = None
-    expires_ms: int | None = None  # when their read token does, by Redis' clock
+    expires_ms: int | None = None  # when their read token or their session does, by Redis' clock
+    is_session: bool = False  # the cookie of a session was brought instead of the key
 
     def require(self, scope: str) -> None:
         """Raises Forbidden without *scope*."""
@@ -32,6 +33,15 @@ class Caller:
     def is_operator(self) -> bool:
         """Whether this is who runs the service: may work for every namespace, and command what all of them share."""
         return self.namespace == DEFAULT_NAMESPACE and ADMIN in self.scopes
+
+    @property
+    def may_be_shut_out(self) -> bool:
+        """Whether what they bring may open nothing any more while they follow a stream."""
+        return self.key is not None or self.is_session
+
+    def signed_in(self, expires_ms: int) -> Caller:
+        """The same by a session, which ends then."""
+        return replace(self, expires_ms=expires_ms, is_session=True)
 
     @property
     def id(self) -> str:

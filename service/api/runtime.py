@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.types import Receive
 
@@ -30,6 +30,9 @@ from service.store import Store
 from service.task import DEFAULT_NAMESPACE, Snapshot
 from service.telemetry import tracer_of
 
+if TYPE_CHECKING:
+    from service.api.auth import Gate
+
 log = logging.getLogger("taskpost.api")
 
 Answer = TypeVar("Answer")
@@ -45,7 +48,8 @@ NOT_IN_TIME = (
 @dataclass(slots=True)
 class Asked:
     """
-    A request that may be answered: what it named in the path, its query, checked, its headers by name, and who asks.
+    A request that may be answered: what it named in the path, its query, checked, its headers by name, who asks, and
+    the gate that let them in.
     *runtime* is the process as the caller's namespace sees it.
     """
 
@@ -55,6 +59,7 @@ class Asked:
     receive: Receive
     headers: Mapping[bytes, bytes]
     caller: Caller
+    gate: Gate
     method: str = "GET"
 
 

@@ -39,6 +39,7 @@ from service.store.queues import Queues
 from service.store.schedules import Schedules
 from service.store.scripts import Scripts
 from service.store.secrets import Secrets
+from service.store.sessions import Sessions
 from service.store.statistics import Statistics
 from service.store.tasks import Tasks
 from service.store.traffic import Traffic
@@ -83,6 +84,7 @@ class Store:
         self.secrets = Secrets(self.scripts, self.tasks.clock)
         self.audit = Audit(self.scripts)
         self.api_keys = ApiKeys(self.scripts, self.tasks.clock)
+        self.sessions = Sessions(self.scripts)
         self.events = Events(connect(settings, wait_seconds=BLOCK_MS / 1000), 1)
         self.wakes = WakeReader(connect(settings, wait_seconds=BLOCK_SECONDS), self.scripts)
         self.pages = Pages(self.tasks, self.queues)

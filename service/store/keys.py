@@ -70,6 +70,7 @@ names that depend on a task or a queue from that prefix; their headers list whic
     keys  used                hash    id of an API key -> what is kept of it, see apikeys.py; # -> changes; id -> when
                                       it was last used, to the minute (shard 0)
     audit:<namespace>         stream  who changed what, the last 10,000 calls about (shard 0)
+    session:<SHA-256>         string  for which key the session of this token stands, see sessions.py (shard 0)
     rate:<id>                 string  until when a key with a rate limit has used it up, microseconds (shard 0)
 
 An *entry* of a list is a type byte (`T`, a task), the generation and the id; an entry of `due` has priority and
@@ -257,6 +258,10 @@ def application(namespace: str, name: str) -> str:
 
 def audit(namespace: str) -> str:
     return f"{prefix(0)}audit:{namespace}"
+
+
+def session(token_hash: str) -> str:
+    return f"{prefix(0)}session:{token_hash}"
 
 
 def schedule(shard: int, member: str) -> str:

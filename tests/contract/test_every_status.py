@@ -76,7 +76,9 @@ async def small(redis_url: str) -> AsyncIterator[Serving]:
 async def test_without_a_key_nothing_is_answered(locked: Serving) -> None:
     """401, wherever the contract says so."""
     for one in values(those_with(401)):
-        given = {"params": {"handlers": "live"}} if one[0] == "/openapi.json" else {}
+        given: dict[str, Any] = {"params": {"handlers": "live"}} if one[0] == "/openapi.json" else {}
+        if one[:2] == ("/v1/session", "POST"):
+            given = body_of(one[2])
         assert 401 == (await ask(locked, one, **given)).status_code, one[:2]
 
 
@@ -129,6 +131,8 @@ async def test_redis_that_is_away_is_told_everywhere(away: Serving) -> None:
         given = body_of(one[2])
         if one[0] == "/openapi.json":
             given = {"params": {"handlers": "live"}}
+        if one[0] == "/v1/session":
+            given["headers"] = {"cookie": "taskpost_session=tps_none", "sec-fetch-site": "same-origin"}
         answer = await ask(away, one, **given)
         assert answer.status_code in (503, 404), (one[:2], answer.text)
         if answer.status_code == 503:
