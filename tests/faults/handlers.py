@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -179,6 +180,23 @@ async def until(go: str, path: str = "") -> str:
         await asyncio.sleep(0.01)
     note(path, "done")
     return "gone"
+
+
+@task("faults.place")
+async def place(folder: str, most: int, seconds: float) -> str:
+    """Hold one of *most* locks, which the kernel opens when its holder dies; note when none was free."""
+    note(f"{folder}/started")
+    for n in range(most):
+        with Path(folder, f"place-{n}").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            await asyncio.sleep(seconds)
+            fcntl.flock(file, fcntl.LOCK_UN)  # also for a child that was forked meanwhile
+            return "had a place"
+    note(f"{folder}/over", "over")
+    return "had none"
 
 
 @task("faults.thread_fails", pool="thread")
