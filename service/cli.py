@@ -59,6 +59,7 @@ COMMANDS = {
     "handlers": Command("service.cli_tasks", "_handlers", "list handlers, with their arguments"),
     "secrets": Command("service.cli_secrets", "_secrets", "show or rotate the secrets that sign calls of URLs"),
     "keys": Command("service.cli_keys", "", "list API keys; create or revoke one"),
+    "audit": Command("service.cli_audit", "", "tell which key changed what, when, and how that went"),
     "listen": Command("service.cli_listen", "", "show calls of URLs as they arrive, on this machine"),
     "endpoints": Command("service.cli_endpoints", "", "list endpoints; show, set, disable, enable or test one"),
     "credentials": Command("service.cli_credentials", "", "show, set or remove the credentials of an endpoint"),

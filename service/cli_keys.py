@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from service import cli_values as values
-from service.apikeys import made
+from service.apikeys import ROLES, made
 from service.cli_screen import Column, Screen, one_line, relative
 from service.cli_tasks import add_api, client, for_each, print_list
 from service.client.keys import ApiKey, NewApiKey
@@ -27,19 +27,20 @@ from service.task import DEFAULT_NAMESPACE
 
 T = TypeVar("T")
 USAGE = """taskpost keys [list]
-       taskpost keys create NAME --scope SCOPE … [options]
+       taskpost keys create NAME --role ROLE --scope SCOPE … [options]
        taskpost keys revoke ID …"""
 EPILOG = """\
-Scopes: reader, operator, admin; or tasks, schedules, queues, endpoints, workers, secrets, keys, each with :read,
-:write or :*; audit:read. From the first key on every request needs one: make one for yourself first. With --redis the
-deployment's other settings, such as TASKPOST_SHARDS, need to be set as they are elsewhere.
+Roles: reader, operator, admin. Scopes: tasks, schedules, queues, endpoints, workers, secrets, keys, each with :read,
+:write or :*; audit:read. A role, scopes or both are needed. From the first key on every request needs one: make one
+for yourself first. With --redis the deployment's other settings, such as TASKPOST_SHARDS, need to be set as they are
+elsewhere.
 
 examples:
-  export TASKPOST_API_KEY=$(taskpost keys create me --scope admin --redis redis://127.0.0.1:6379/0)
+  export TASKPOST_API_KEY=$(taskpost keys create me --role admin --redis redis://127.0.0.1:6379/0)
   taskpost keys create importer --scope tasks:write --namespace acme --rate 100/1m --expires 90d
   taskpost keys                         who has keys, and when each was last used
   taskpost keys revoke 7Hq2mZk3vJ       it opens nothing within five seconds"""
-NOTHING = "there are no API keys; `taskpost keys create NAME --scope admin` makes one"
+NOTHING = "there are no API keys; `taskpost keys create NAME --role admin` makes one"
 PATIENCE_SECONDS = 5.0
 
 
@@ -51,6 +52,7 @@ def define(parser: ArgumentParser) -> None:
     )
     parser.add_argument("ids", nargs="*", help=SUPPRESS)
     how = parser.add_argument_group("create")
+    how.add_argument("--role", choices=sorted(ROLES), help="what it may do, as a set of scopes")
     how.add_argument("--scope", action="append", default=[], help="what it may do; repeatable")
     how.add_argument("--namespace", metavar="NAME", help="what it works on (that of your own key)")
     how.add_argument("--expires", metavar="TIME", type=values.duration, help="in how long it ends (never)")
@@ -80,14 +82,17 @@ def run(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
 def check_options(options: Namespace) -> None:
     """Raises ArgumentTypeError for what is missing, or belongs to another action."""
     action = options.action
-    if action == "create" and (len(options.ids) != 1 or not options.scope):
-        raise ArgumentTypeError("a name and a scope are needed: taskpost keys create importer --scope tasks:write")
+    if action == "create" and (len(options.ids) != 1 or not (options.scope or options.role)):
+        raise ArgumentTypeError(
+            "a name and a role or a scope are needed: taskpost keys create importer --scope tasks:write"
+        )
     if action == "revoke" and not options.ids:
         raise ArgumentTypeError("which key? taskpost keys revoke ID; `taskpost keys` lists them")
     if action == "list" and options.ids:
         raise ArgumentTypeError(f"{one_line(options.ids[0])!r} is too much; `taskpost keys --help` shows how")
-    given = {"--scope": options.scope or None, "--namespace": options.namespace, "--expires": options.expires}
-    for name in [name for name, value in {**given, "--rate": options.rate}.items() if value is not None]:
+    given = {"--role": options.role, "--scope": options.scope or None, "--namespace": options.namespace}
+    given |= {"--expires": options.expires, "--rate": options.rate}
+    for name in [name for name, value in given.items() if value is not None]:
         if action != "create":
             raise ArgumentTypeError(f"{name} goes with create")
 
@@ -98,7 +103,8 @@ def check_options(options: Namespace) -> None:
 def asked(options: Namespace) -> dict[str, Any]:
     """What is asked for beside name and scopes."""
     given = {
-        "namespace": options.namespace, "expires_in_seconds": options.expires, "rate_limit": options.rate,
+        "role": options.role, "namespace": options.namespace, "expires_in_seconds": options.expires,
+        "rate_limit": options.rate,
     }  # fmt: skip
     return {name: value for name, value in given.items() if value is not None}
 
@@ -108,7 +114,7 @@ def create(options: Namespace, env: Mapping[str, str]) -> NewApiKey:
     if not options.redis:
         with client(options, env) as api:
             return api.create_key(name, options.scope, **asked(options))
-    given = {"name": name, "scopes": options.scope, **asked(options)}
+    given = {"name": name, **({"scopes": options.scope} if options.scope else {}), **asked(options)}
     errors = validator_of("ApiKeyRequest").iter_errors(given)
     if faults := [fault for error in errors for fault in faults_of_error(error, "")]:
         raise ArgumentTypeError("; ".join(f"{fault['pointer']}: {fault['detail']}" for fault in faults))

@@ -40,7 +40,7 @@ from service.client.errors import (
     WaitTimedOut,
 )
 from service.client.flows import Flow, Group
-from service.client.keys import ApiKey, NewApiKey, RateLimit
+from service.client.keys import ApiKey, AuditEntry, NewApiKey, RateLimit
 from service.client.live import Event, EventFilters, ReadToken
 from service.client.options import Options, Submission
 from service.client.queues import Queue, QueueScale, QueueSettings, Route
@@ -71,6 +71,7 @@ __all__ = [
     "AsyncCompletion",
     "AsyncTaskpost",
     "Attempt",
+    "AuditEntry",
     "Backfill",
     "BackfillCount",
     "Bulk",

@@ -1,5 +1,5 @@
 """
-API keys, as the client asks for them and reads them; what is said, without a network.
+API keys and what was done with them, as the client asks for it and reads it; what is said, without a network.
 
 The fact to know: what makes a key is sent once, since a repetition would make another that nobody knows of.
 """
@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 from urllib.parse import quote
 
 import msgspec
 
 from service.client.calls import JSON, Calls, Request, Steps, parsed
+from service.client.many import Listing
 from service.client.submission import document, encode
 from service.client.types import View, view
 
 PATH = "/v1/keys"
+AUDIT_PATH = "/v1/audit"
+
+
+Role = Literal["reader", "operator", "admin"]
 
 
 class RateLimit(TypedDict):
@@ -28,12 +33,16 @@ class RateLimit(TypedDict):
 
 
 class ApiKey(View, frozen=True, kw_only=True):
-    """An API key, without what is secret of it. *state*: active, expired or revoked."""
+    """
+    An API key, without what is secret of it. *state*: active, expired or revoked; *role*: that which its scopes are, if
+    they are one.
+    """
 
     id: str
     name: str
     namespace: str
     scopes: list[str]
+    role: str | None = None
     state: str
     rate_limit: dict[str, float] | None = None
     created_at: datetime | None = None
@@ -54,6 +63,20 @@ class NewApiKey(ApiKey, frozen=True, kw_only=True):
     __repr__ = ApiKey.__repr__
 
 
+class AuditEntry(View, frozen=True, kw_only=True):
+    """A call that changed something, or tried to: who, what, when, from where, and how it was answered."""
+
+    at: datetime
+    operation: str
+    method: str
+    path: str
+    status: int
+    key_id: str
+    key_name: str
+    address: str
+    forwarded_for: str | None = None
+
+
 class KeyCalls:
     """The operations on API keys of one API."""
 
@@ -61,7 +84,8 @@ class KeyCalls:
         self._calls = calls
 
     def create(self, name: str, scopes: Sequence[str], given: Mapping[str, Any]) -> Steps[NewApiKey]:
-        body = {"name": name, "scopes": list(scopes), **document(given)}
+        wanted = {"scopes": list(scopes)} if scopes else {}
+        body = {"name": name, **wanted, **document(given)}
         answer = yield from self._calls.ask(Request("POST", PATH, encode(body), JSON), is_repeatable=False)
         return view(NewApiKey, parsed(answer))
 
@@ -70,6 +94,9 @@ class KeyCalls:
 
     def revoke(self, id_: str) -> Steps[ApiKey]:
         return (yield from self._calls.read(ApiKey, Request("DELETE", key_path(id_))))
+
+    def audit(self, limit: int | None) -> Listing[AuditEntry]:
+        return Listing(self._calls, AuditEntry, AUDIT_PATH, {}, limit)
 
     def everything(self) -> Steps[list[ApiKey]]:
         return (yield from self._calls.everything(ApiKey, PATH))

@@ -54,11 +54,14 @@ def test_a_program_makes_and_revokes_keys(url: str) -> None:
 async def test_so_does_an_asynchronous_one(url: str) -> None:
     """The same words, awaited."""
     async with AsyncTaskpost(url, "s3cret") as client:
-        made = await client.create_key("short", ["reader"], expires_in_seconds=60)
+        made = await client.create_key("short", role="reader", expires_in_seconds=60)
+        assert ("reader", ["reader"]) == (made.role, made.scopes)
         assert made.expires_at is not None
         assert made.id in [key.id for key in await client.api_keys()]
         assert "active" == (await client.api_key(made.id)).state
         assert "revoked" == (await client.revoke_key(made.id)).state
+        [revoked, created] = [one async for one in client.audit(limit=2)]
+        assert ("revokeKey", "createKey") == (revoked.operation, created.operation)
 
 
 def test_the_shell_makes_lists_and_revokes_keys(run: Run) -> None:
@@ -80,8 +83,8 @@ def test_the_shell_makes_lists_and_revokes_keys(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("create",), "a name and a scope are needed"),
-        (("create", "ci"), "a name and a scope are needed"),
+        (("create",), "a name and a role or a scope are needed"),
+        (("create", "ci"), "a name and a role or a scope are needed"),
         (("create", "ci", "--scope", "everything"), "/scopes/0"),
         (("create", "ci", "--scope", "reader", "--redis", "redis://h:1/0", "--namespace", "No/one"), "/namespace"),
         (("revoke",), "which key?"),
@@ -99,8 +102,39 @@ def test_what_is_wrong_is_said(run: Run, arguments: tuple[str, ...], told: str) 
 def test_the_first_key_needs_no_api(run: Run, redis_url: str) -> None:
     """It is written where keys are kept, listed and revoked there."""
     straight = ("--redis", redis_url)
-    status, key, _ = run("keys", "create", "me", "--scope", "admin", *straight)
+    status, key, _ = run("keys", "create", "me", "--role", "admin", *straight)
     assert (0, "tp_") == (status, key[:3])
     assert "me" in run("keys", *straight)[1]
     assert 0 == run("keys", "revoke", key[3:13], *straight)[0]
     assert "revoked" in run("keys", *straight)[1]
+
+
+def test_it_is_told_who_changed_what(run: Run, url: str) -> None:
+    """The newest first, as a table and as JSON, and that there is more; also of calls that were refused."""
+    with Taskpost(url, "s3cret") as client:
+        made = client.create_key("auditor", role="operator")
+        with pytest.raises(NotFound):
+            client.revoke_key("0000000000")
+        found = [*client.audit()]
+        assert len(found) > 2
+        assert [("revokeKey", 404, "operator"), ("createKey", 201, "operator")] == [
+            (one.operation, one.status, one.key_name) for one in found[:2]
+        ]
+        assert found[:1] == [*client.audit(limit=1)]
+    status, listed, _ = run("audit", "--limit", "2", "--json")
+    assert (0, ["revokeKey", "createKey"]) == (status, [json.loads(one)["operation"] for one in listed.splitlines()])
+    status, table, note = run("audit", "--limit", "2")
+    assert 0 == status
+    assert all(one in table for one in ("revokeKey", "/v1/keys/0000000000", "404", "operator", "127.0.0.1"))
+    assert "There are more" in note
+    assert "There are more" not in run("audit", "--all")[2]
+    with Taskpost(url, made.key) as client:  # an operator's own namespace: the default one
+        assert found[0].raw in [one.raw for one in client.audit()]
+
+
+def test_where_nothing_was_changed_that_is_said(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a sentence, with exit status 0."""
+    with Taskpost(url, "s3cret") as client:
+        key = client.create_key("new", role="operator", namespace="fresh").key
+    monkeypatch.setenv("TASKPOST_API_KEY", key)
+    assert (0, "", "nobody has changed anything yet\n") == run("audit")
