@@ -27,6 +27,7 @@ export function usePolled(path, seconds = 3, read = get) {
     const pauseOf = () => (typeof pace.current === "function" ? pace.current(latest) : pace.current);
     const plan = (ms) => { clearTimeout(timer); if (!isOver) timer = setTimeout(look, ms); };
     async function look() {
+      if (isOver) return undefined;
       if (document.hidden || isLocked.peek()) return plan(1000);
       asking?.abort();
       const mine = (asking = new AbortController());

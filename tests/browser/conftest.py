@@ -19,7 +19,7 @@ from tests.browser.chromium import browser_at_work
 from tests.parts import System, system
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 HERE = Path(__file__).parent
 
@@ -60,15 +60,28 @@ def active(running: System, queue: str) -> int:
 
 
 @pytest.fixture
-def page(browser: Browser, running: System) -> Iterator[Page]:
+def refusals() -> set[int]:
+    """The statuses from 400 on with which the service may answer the page; a test adds what it provokes."""
+    return set()
+
+
+@pytest.fixture
+def page(browser: Browser, running: System, refusals: set[int]) -> Iterator[Page]:
     """A new, empty browser window on the system; what it complains of fails the test."""
     context = browser.new_context(base_url=running.url, viewport={"width": 1360, "height": 860}, locale="en-GB")
     context.set_default_timeout(20_000)
     opened = context.new_page()
     complaints: list[str] = []
-    opened.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    refused: list[tuple[int, str]] = []
+    opened.on("console", lambda said: complaints.append(said.text) if is_complaint(said) else None)
     opened.on("pageerror", lambda error: complaints.append(str(error.stack or error)))
+    opened.on("response", lambda one: refused.append((one.status, one.url)) if one.status >= 400 else None)
     yield opened
     context.close()
-    # What a test asks for that is not there is a 404 of its own making; Chromium logs it without saying of what.
-    assert [] == [one for one in complaints if "status of 404" not in one and "status of 4" not in one]
+    assert [] == complaints
+    assert [] == [one for one in refused if one[0] not in refusals]
+
+
+def is_complaint(said: ConsoleMessage) -> bool:
+    """Refusals are looked at as answers: Chromium logs them without saying of what."""
+    return said.type in ("error", "warning") and "the server responded with a status of 4" not in said.text

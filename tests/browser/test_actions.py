@@ -15,7 +15,7 @@ from tests.parts import System, system
 from tests.servers import until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 
 def submit(running: System, **submission: Any) -> dict[str, Any]:
@@ -73,8 +73,9 @@ def test_a_task_is_replayed_by_the_keyboard(running: System, page: Page) -> None
     assert [page.url.rsplit("/", 1)[1]] == [one["id"] for one in by_replay(running, task["id"])]
 
 
-def test_a_task_is_replayed_with_edits(running: System, page: Page) -> None:
+def test_a_task_is_replayed_with_edits(running: System, page: Page, refusals: set[int]) -> None:
     """Other arguments; a fault of theirs is told in the dialog, which stays."""
+    refusals.add(422)
     task = ended(running)
     open_page(page, f"/tasks/{task['id']}")
     menu(page, "Replay with edits")
@@ -141,6 +142,39 @@ def test_a_running_task_shows_its_progress_and_log_live(running: System, page: P
     page.locator(".head .state-cancelled").wait_for()
 
 
+def test_a_log_comes_by_the_stream_of_the_task(running: System, page: Page) -> None:
+    """Also when its attempts are never read again: here the first answer is given over and over."""
+    first: list[str] = []
+
+    def answer(route: Route) -> None:
+        first[:] = first or [route.fetch().text()]
+        route.fulfill(body=first[0], content_type="application/json")
+
+    page.route("**/attempts", answer)
+    task = submit(running, name="report:daily", args={"steps": 3000})
+    until(lambda: "running" == read(running, task["id"])["state"], "the task runs")
+    open_page(page, f"/tasks/{task['id']}")
+    page.locator(".log").get_by_text(re.compile("shard 12 of 3000")).wait_for()
+    page.get_by_label("Events, list").get_by_text("12 of 3000").wait_for()
+    assert "shard 12 of 3000" not in first[0]
+    running.api.post(f"/v1/tasks/{task['id']}/cancel")
+    page.locator(".head .state-cancelled").wait_for()
+
+
+def test_an_ended_task_is_asked_for_once(running: System, page: Page) -> None:
+    """An hour later the open page has sent nothing more about it."""
+    task = ended(running)
+    page.clock.install()
+    open_page(page, f"/tasks/{task['id']}")
+    page.get_by_label("result", exact=True).get_by_text("5").wait_for()
+    page.wait_for_load_state("networkidle")
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url))
+    page.clock.run_for(3_600_000)
+    page.keyboard.press("Escape")
+    assert [] == asked
+
+
 def test_a_failed_call_is_shown_with_request_answer_and_curl(running: System, page: Page) -> None:
     """What was sent, what came back, how long each step took."""
     given = {"url": f"{running.url}/echo/x?status=500", "body": {"n": 1}, "retries": 0}
@@ -176,8 +210,9 @@ def test_the_query_is_in_the_address(running: System, page: Page, tagged: list[s
     assert 5 == page.locator(".virtual tbody tr").count()
 
 
-def test_a_fault_of_the_query_is_told(page: Page) -> None:
+def test_a_fault_of_the_query_is_told(page: Page, refusals: set[int]) -> None:
     """A word that is no qualifier, and a state that there is not."""
+    refusals.add(422)
     open_page(page, "/tasks?q=colour%3Ared%20state%3Agone")
     page.get_by_text("colour: is no qualifier").wait_for()
     page.get_by_text("state:gone is no state").wait_for()
@@ -288,8 +323,9 @@ def test_a_flow_key_is_paused_and_limited(running: System, page: Page) -> None:
     until(lambda: 9 == running.api.get("/v1/flows/acme").json()["concurrency"], "it is limited")
 
 
-def test_a_queue_shows_its_groups_and_their_weights(running: System, page: Page) -> None:
+def test_a_queue_shows_its_groups_and_their_weights(running: System, page: Page, refusals: set[int]) -> None:
     """Whose tasks take turns; the share of each follows its weight, and one may have a weight before its first task."""
+    refusals.add(422)
     for group in ("tenant-1", "tenant-1", "tenant-2"):
         submit(running, queue="shared", group=group, **LATER)
     open_page(page, "/queues/shared")
@@ -345,8 +381,9 @@ def test_the_audit_log_says_who_changed_what(running: System, page: Page) -> Non
     page.get_by_text("No entry says that.").wait_for()
 
 
-def test_a_worker_is_quieted_resumed_resized_and_stopped(running: System, page: Page) -> None:
+def test_a_worker_is_quieted_resumed_resized_and_stopped(running: System, page: Page, refusals: set[int]) -> None:
     """Each is told by the page and obeyed by the worker."""
+    refusals.add(404)
     started = running.start_worker()
     worker = next(one["id"] for one in running.workers() if one["pid"] == started.process.pid)
     open_page(page, f"/workers/{worker}")
@@ -364,8 +401,9 @@ def test_a_worker_is_quieted_resumed_resized_and_stopped(running: System, page: 
     page.get_by_text("This worker is gone").wait_for(timeout=60_000)
 
 
-def test_a_schedule_is_made_run_paused_edited_and_deleted(running: System, page: Page) -> None:
+def test_a_schedule_is_made_run_paused_edited_and_deleted(running: System, page: Page, refusals: set[int]) -> None:
     """With its next times shown as it is typed."""
+    refusals.add(404)  # its page may ask once more before it is left
     open_page(page, "/schedules")
     page.get_by_role("button", name="New schedule").click()
     page.get_by_label("Name").fill("walk")
@@ -390,6 +428,26 @@ def test_a_schedule_is_made_run_paused_edited_and_deleted(running: System, page:
     assert 404 == running.api.get("/v1/schedules/walk").status_code
 
 
+def test_a_past_range_is_backfilled_and_aborted(running: System, page: Page) -> None:
+    """Counted as it is chosen, watched, and stopped: tasks that it has made stay."""
+    daily = {"cron": "0 4 * * *", "timezone": "UTC", "task": {"name": "demo.add", "args": {"a": 1, "b": 1}}}
+    running.api.put("/v1/schedules/past", json=daily).raise_for_status()
+    open_page(page, "/schedules/past")
+    page.get_by_role("button", name="Backfill…").click()
+    page.get_by_label("From").fill("2026-03-01T00:00")
+    page.get_by_label("To", exact=True).fill("2026-03-10T12:00")
+    page.locator("dialog").get_by_text("10 occurrences").wait_for()
+    page.get_by_label("Tasks a second, at most").fill("0.1")
+    page.locator("dialog button[type=submit]").click()
+    row = page.locator(".bulk")
+    row.get_by_text("of 10 occurrences fired").wait_for()
+    row.get_by_role("button", name="Abort").click()
+    row.get_by_text("aborted").wait_for()
+    (kept,) = running.api.get("/v1/schedules/past/backfills").json()["items"]
+    assert ("aborted", 10, True) == (kept["state"], kept["total"], kept["done"] < 10)
+    running.api.delete("/v1/schedules/past")
+
+
 def test_an_endpoint_is_tested_disabled_and_enabled(running: System, page: Page) -> None:
     """The test is a task whose page opens."""
     made = running.api.post("/v1/tasks", json={"url": f"{running.url}/echo/x"}).json()
@@ -409,8 +467,9 @@ def test_an_endpoint_is_tested_disabled_and_enabled(running: System, page: Page)
     assert read(running, page.url.rsplit("/", 1)[1])["url"].endswith("/echo/walk")
 
 
-def test_the_playground_submits_what_its_form_says(running: System, page: Page) -> None:
+def test_the_playground_submits_what_its_form_says(running: System, page: Page, refusals: set[int]) -> None:
     """Typed fields from the handler's schema; every fault of a wrong one is told."""
+    refusals.add(422)
     open_page(page, "/playground?name=image%3Aresize")
     page.get_by_label("width").fill("0")
     page.get_by_role("button", name="Submit").click()

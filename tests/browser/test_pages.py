@@ -84,8 +84,9 @@ def test_every_page_fits_a_narrow_screen(filled: System, page: Page, path: str) 
     page.wait_for_url("**/ui/workers")
 
 
-def test_a_page_that_is_not_there_says_so(running: System, page: Page) -> None:
+def test_a_page_that_is_not_there_says_so(running: System, page: Page, refusals: set[int]) -> None:
     """A wrong address, a task and a queue that are gone."""
+    refusals.add(404)
     for path, said in [
         ("/nowhere", "There is no such page"),
         ("/tasks/01M819EKHX02FJFH0TDFHXG001", "There is no such task"),

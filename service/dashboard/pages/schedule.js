@@ -4,6 +4,7 @@ import { localTime } from "../format.js";
 import { to } from "../route.js";
 import { usePolled, useTitle } from "../use.js";
 import { edit, pause, resume, runNow, scheduleMenu } from "../scheduleactions.js";
+import { Backfills } from "../parts/backfills.js";
 import { Icon } from "../parts/icons.js";
 import { Json } from "../parts/json.js";
 import { Menu } from "../parts/menu.js";
@@ -38,6 +39,7 @@ function Whole({ one, refresh }) {
     <div class="split"><div class="column">
       <${Section} title="History" id="runs"><${Answer} polled=${runs} rows=${3}>
         ${({ items }) => (items.length ? html`<${Table} rows=${items} columns=${RUNS} keyOf=${(run) => `${run.fire_time} ${run.outcome} ${run.at}`} label="History" />` : html`<p class="muted">It has not fired yet.</p>`)}</${Answer}></${Section}>
+      <${Backfills} schedule=${one} />
       <${Section} title="Task" id="task"><${Json} value=${one.task} label="task" /></${Section}>
     </div><aside class="column narrow" aria-label="About this schedule">
       <${Section} title="Next five" id="next">

@@ -1,9 +1,9 @@
 // One task: where it stands and why, its attempts, what went in and came out, what it is tied to.
-import { html, useEffect } from "../html.js";
+import { html } from "../html.js";
 import { queryOf } from "../api.js";
 import { bytes, nameOf, number, span } from "../format.js";
 import { to } from "../route.js";
-import { listen, streamState } from "../live.js";
+import { useTaskStream } from "../taskstream.js";
 import { useKeys } from "../keys.js";
 import { now, usePolled, useThrottled, useTitle } from "../use.js";
 import { cancel, isEnded, menuOf, replay, replayWithEdits, runNow } from "../actions.js";
@@ -19,12 +19,13 @@ const SOON_SECONDS = 2, LATER_SECONDS = 20;
 
 export function TaskPage({ id }) {
   const path = `/v1/tasks/${id}`;
-  const task = usePolled(path, SOON_SECONDS);
+  // What has ended is as it is; of what is followed everything is told, and asking is for what that may have missed.
+  const pace = (isOver) => (isOver ? null : stream.isLive ? LATER_SECONDS : SOON_SECONDS);
+  const task = usePolled(path, (one) => pace(one !== null && isEnded(one)));
   const isOver = task.data !== null && isEnded(task.data);
-  const attempts = usePolled(`${path}/attempts`, isOver ? LATER_SECONDS : SOON_SECONDS);
+  const attempts = usePolled(`${path}/attempts`, () => pace(isOver));
   const refresh = () => { task.refresh(); attempts.refresh(); };
-  const soon = useThrottled(refresh, 250);
-  useEffect(() => listen((events) => { if (events.some((one) => one.id === id)) soon(); }), [id]);
+  const stream = useTaskStream(id, task.data !== null && !isOver, useThrottled(refresh, 250));
   useTitle(task.data ? nameOf(task.data) : id);
   const act = (does) => () => task.data && Promise.resolve(does(task.data)).then(refresh);
   useKeys({ r: act((one) => isEnded(one) && replay(one)), e: act((one) => isEnded(one) && replayWithEdits(one)) });
@@ -32,34 +33,35 @@ export function TaskPage({ id }) {
     return html`<${Empty} icon="search" title="There is no such task">Ended tasks are kept for as long as their <code>result_ttl_seconds</code> says; this one may be gone. <a class="link" href=${to("/tasks")}>All tasks</a></${Empty}>`;
   }
   if (!task.data) return task.problem ? html`<${ProblemBox} problem=${task.problem} retry=${task.refresh} />` : html`<${Loading} rows=${6} />`;
-  return html`<${Whole} task=${task.data} attempts=${attempts} refresh=${refresh} />`;
+  return html`<${Whole} task=${task.data} attempts=${attempts} refresh=${refresh} stream=${stream} />`;
 }
 
-function Whole({ task, attempts, refresh }) {
+function Whole({ task, attempts, refresh, stream }) {
   const does = (doing) => () => Promise.resolve(doing(task)).then(refresh);
+  const progress = stream.progress ?? task.progress;
   return html`
     <${Head} crumb=${html`<a href=${to("/tasks")}>Tasks</a> / <a href=${to("/tasks", { q: `queue:${task.queue}` })}>
       ${task.queue}</a>`} title=${nameOf(task)}
       lead=${html`<span class="idline"><${State} state=${task.state} /><${Mono}>${task.id}</${Mono}>
         <${Copy} text=${task.id} small label="Copy the id" />
-        ${streamState.value === "live" && !isEnded(task) && html`<${Badge} tone="good">live</${Badge}>`}</span>`}>
+        ${stream.isLive && !isEnded(task) && html`<${Badge} tone="good">live</${Badge}>`}</span>`}>
       ${isEnded(task) && html`<button type="button" onClick=${does(replay)}><${Icon} name="replay" size=${14} />Replay</button>`}
       ${task.state === "scheduled" && html`<button type="button" onClick=${does(runNow)}>
         <${Icon} name="bolt" size=${14} />Run now</button>`}
       ${!isEnded(task) && html`<button type="button" disabled=${task.state === "cancelling"} onClick=${does(cancel)}>
         <${Icon} name="cancel" size=${14} />Cancel</button>`}
       <${Menu} items=${menuOf(task, refresh)} isMain /></${Head}>
-    ${!isEnded(task) && html`<${Explained} id=${task.id} />`}
-    ${task.progress && !isEnded(task) && html`<${Progress} progress=${task.progress} />`}
+    ${!isEnded(task) && html`<${Explained} task=${task} />`}
+    ${progress && !isEnded(task) && html`<${Progress} progress=${progress} />`}
     ${task.error && html`<${Failure} error=${task.error} isOver=${isEnded(task)} />`}
     <${Timeline} task=${task} attempts=${attempts.data?.items ?? []} />
     <div class="split"><div class="column">
       <${Section} title="Attempts" id="attempts" aside=${attempts.data && html`<span class="faint">
         ${task.attempt} of ${task.retries + 1}</span>`}><${Answer} polled=${attempts} rows=${2}>
-        ${(answer) => html`<${Attempts} attempts=${answer.items} task=${task} />`}</${Answer}></${Section}>
+        ${(answer) => html`<${Attempts} attempts=${answer.items} task=${task} lines=${stream.lines} />`}</${Answer}></${Section}>
       <${Result} task=${task} />
       <${Given} task=${task} />
-      <${TaskEvents} id=${task.id} isOver=${isEnded(task)} />
+      <${TaskEvents} events=${stream.events} isLive=${stream.isLive} />
     </div>
     <aside class="column narrow" aria-label="About this task">
       <${Section} title="About it" id="about"><div class="panel padded"><${About} task=${task} /></div></${Section}>
@@ -67,8 +69,8 @@ function Whole({ task, attempts, refresh }) {
     </aside></div>`;
 }
 
-function Explained({ id }) {
-  const polled = usePolled(`/v1/tasks/${id}/explain`, SOON_SECONDS);
+function Explained({ task }) {
+  const polled = usePolled(`/v1/tasks/${task.id}/explain`, task.state === "running" ? LATER_SECONDS : SOON_SECONDS);
   if (!polled.data) return null;
   const { summary, reasons, ahead } = polled.data;
   return html`<div class="explained"><${Icon} name="clock" /><div><strong>${summary}</strong>
@@ -135,7 +137,7 @@ const About = ({ task }) => html`<${Facts} rows=${[
 const link = (id) => html`<a class="link mono" href=${to(`/tasks/${id}`)}>${id}</a>`;
 
 function Linked({ task }) {
-  const parts = usePolled(`/v1/tasks${queryOf({ parent: task.id, limit: 20 })}`, LATER_SECONDS);
+  const parts = usePolled(`/v1/tasks${queryOf({ parent: task.id, limit: 20 })}`, (found) => (isEnded(task) && found?.items.every(isEnded) ? null : LATER_SECONDS));
   const rows = [
     task.replay_of && ["Does once more", link(task.replay_of)],
     task.callback_of && ["Tells of the end of", link(task.callback_of)],

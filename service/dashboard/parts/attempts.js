@@ -9,17 +9,18 @@ import { Json } from "./json.js";
 
 const OUTCOME_ICONS = { released: "deferred", undelivered: "deferred" };
 
-export function Attempts({ attempts, task }) {
+// *lines*: by attempt, what was told of their logs since the page was opened.
+export function Attempts({ attempts, task, lines }) {
   if (!attempts.length) return html`<p class="muted">${task.attempt ? "They are no longer kept." : "None yet."}</p>`;
   const longest = Math.max(...attempts.map(lasted), 0.001);
   return html`<ol class="attempts">
-    ${attempts.toReversed().map((one, n) => html`<${Attempt} key=${`${one.attempt} ${one.started_at}`} one=${one} longest=${longest} isFirst=${n === 0} isTold=${n === 0 && task.error?.traceback === one.error?.traceback} />`)}</ol>`;
+    ${attempts.toReversed().map((one, n) => html`<${Attempt} key=${`${one.attempt} ${one.started_at}`} one=${one} longest=${longest} lines=${lines.get(one.attempt)} isFirst=${n === 0} isTold=${n === 0 && task.error?.traceback === one.error?.traceback} />`)}</ol>`;
 }
 
 const lasted = (one) => ((one.finished_at ? Date.parse(one.finished_at) : now.value) - Date.parse(one.started_at)) / 1000;
 
 // *isTold*: its traceback stands at the top of the page already.
-function Attempt({ one, longest, isFirst, isTold }) {
+function Attempt({ one, longest, lines, isFirst, isTold }) {
   const [isOpen, setOpen] = useState(isFirst);
   const outcome = one.outcome ?? "running";
   const icon = OUTCOME_ICONS[outcome] ?? outcome;
@@ -30,18 +31,21 @@ function Attempt({ one, longest, isFirst, isTold }) {
       <span class="attempt-bar">
         <i class=${`stretch-${outcome}`} style=${{ width: `${Math.max(1, (lasted(one) / longest) * 100)}%` }}></i></span>
       <span class="number">${span(lasted(one))}</span><span class="faint"><${Time} at=${one.started_at} /></span></button>
-    ${isOpen && html`<div class="attempt-body"><${Inside} one=${one} isTold=${isTold} /></div>`}
+    ${isOpen && html`<div class="attempt-body"><${Inside} one=${one} lines=${lines} isTold=${isTold} /></div>`}
   </li>`;
 }
 
-const Inside = ({ one, isTold }) => html`
+// The stream tells the whole log of the attempt that runs, sooner than it is read; of one that is over what was kept counts.
+const logOf = (one, lines) => (!one.outcome && lines?.length > one.log.length ? lines : one.log);
+
+const Inside = ({ one, lines, isTold }) => html`
   <p class="muted">On <a class="link" href=${to(`/workers/${encodeURIComponent(one.worker)}`)}>
     ${one.worker}</a>, began <${Time} at=${one.started_at} always />
     ${one.reason && html`; ${one.reason}`}${one.retry_at && html`; next <${Time} at=${one.retry_at} always />`}</p>
   ${one.error && html`<div><p class="grave"><strong>${one.error.type}</strong> ${one.error.message}</p>
     ${one.error.traceback && !isTold && html`<${Code} text=${one.error.traceback} label="traceback" lines=${12} />`}</div>`}
   ${one.http && html`<${Call} http=${one.http} />`}
-  ${one.log.length > 0 && html`<${Log} lines=${one.log} />`}`;
+  ${logOf(one, lines).length > 0 && html`<${Log} lines=${logOf(one, lines)} />`}`;
 
 // ---------------------------------------------------------------- calls of URLs
 

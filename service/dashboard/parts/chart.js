@@ -53,7 +53,10 @@ function optionsOf(lines, format, width, point) {
 }
 
 // *at* in seconds since the epoch; *lines*: {name, values, tone, isFilled}.
-export function Chart({ at, lines, label, format = compact }) {
+export const Chart = (given) => (given.lines.some(hasValues) ? html`<${Plot} ...${given} />` : html`<figure class="chart nothing" aria-label=${given.label}>Nothing yet</figure>`);
+const hasValues = (line) => line.values.some((value) => value !== null);
+
+function Plot({ at, lines, label, format = compact }) {
   const box = useRef(null), plot = useRef(null);
   const [index, setIndex] = useState(null);
   const few = lines.map((one) => one.values.filter((value) => value !== null).length <= FEW_POINTS);

@@ -1,20 +1,9 @@
 // What happened to one task while the page is open, as the service tells it.
-import { html, useEffect, useState } from "../html.js";
-import { listen, streamState } from "../live.js";
+import { html } from "../html.js";
 import { Section, State, Time } from "./shown.js";
 
-const MOST = 100;
-
-export function TaskEvents({ id, isOver }) {
-  const [events, setEvents] = useState([]);
-  useEffect(() => {
-    setEvents([]);
-    return listen((heard) => {
-      const own = heard.filter((one) => one.id === id);
-      if (own.length) setEvents((last) => [...own.reverse(), ...last].slice(0, MOST));
-    });
-  }, [id]);
-  if (!events.length && (isOver || streamState.value !== "live")) return null;
+export function TaskEvents({ events, isLive }) {
+  if (!events.length && !isLive) return null;
   return html`<${Section} title="Events" id="events" aside=${html`<span class="faint">since this page was opened</span>`}>
     ${events.length ? html`<div class="events panel" tabindex="0" role="region" aria-label="Events, list"><ol>${events.map((one) => html`<li><${Time} at=${one.at} always />
       <${State} state=${one.state} />${one.progress && html`<span class="muted">
