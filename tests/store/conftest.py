@@ -1,6 +1,6 @@
 """
-Every test of the store runs on one server with 1 shard, with 16, and on a cluster; and leaves a keyspace in which
-everything agrees (`invariants.py`), unless a test says what it breaks.
+Every test of the store runs on one server with 1 shard, with 16, and, in the full tier, on a cluster and on the oldest
+Redis; and leaves a keyspace in which everything agrees (`invariants.py`), unless a test says what it breaks.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ CLUSTER, FULL = pytest.mark.cluster, pytest.mark.full
 NAMES = [
     "valkey-1",
     "valkey-16",
-    pytest.param("valkey-cluster", marks=CLUSTER),
+    pytest.param("valkey-cluster", marks=[CLUSTER, FULL]),
     pytest.param("redis-1", marks=FULL),
-    pytest.param("redis-16", marks=FULL),
     pytest.param("redis-cluster", marks=[CLUSTER, FULL]),
 ]
 

@@ -16,7 +16,7 @@ from tests.store.acting import Worker, new, submit, submit_everywhere
 from tests.store.deployments import Deployment
 
 SINGLE = pytest.mark.deployments("valkey-1", "redis-1")
-SEVERAL = pytest.mark.deployments("valkey-16", "redis-16", "valkey-cluster")
+SEVERAL = pytest.mark.deployments("valkey-16", "valkey-cluster")
 
 
 async def limited(store: Store, **settings: Any) -> None:

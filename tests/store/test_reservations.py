@@ -16,7 +16,7 @@ from tests.store.acting import Worker, state
 from tests.store.deployments import Deployment
 from tests.store.test_unique import unique
 
-pytestmark = pytest.mark.deployments("valkey-16", "valkey-cluster", "redis-16", "redis-cluster")
+pytestmark = pytest.mark.deployments("valkey-16", "valkey-cluster", "redis-cluster")
 ONCE = {"unique": {"key": "k"}}
 
 

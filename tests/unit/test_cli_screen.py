@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.cli_attempts import show_attempts
+from service.cli_queues import show_queues
 from service.cli_screen import Column, Screen, clean, relative, shown_width, span
-from service.cli_show import show_handlers, show_queues, show_task, show_tasks, show_workers
-from service.client.types import Attempt, Handler, Queue, Task, TaskError, Worker, view
+from service.cli_show import show_handlers, show_task, show_tasks, show_workers
+from service.client.queues import Queue
+from service.client.types import Attempt, Handler, Task, TaskError, Worker, view
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 ID = "01M819EKHX02FJFH0TDFHXG001"
@@ -144,13 +146,15 @@ def test_lists_read_as_tables() -> None:
     """Titles, aligned numbers, times in words."""
     out = io.StringIO()
     one = screen(out)
-    show_queues(one, [Queue(name="mail", queued=1200, scheduled=3, running=0, oldest_seconds=65)])
+    held = {"concurrency": 5, "rate": 100, "period_seconds": 60}
+    full = Queue(name="mail", queued=1200, scheduled=3, running=0, oldest_seconds=65, paused=True, settings=held)
+    show_queues(one, [full])
     show_workers(one, [Worker(id="w", queues=[], slots={"url": 100}, started_at=NOW, seen_at=NOW)], NOW)
     schema = {"properties": {"a": {"type": "integer"}}, "required": ["a"]}
     show_handlers(one, [view(Handler, {"name": "add", "args_schema": schema, "workers": 0, "lane": "async"})])
     assert out.getvalue().splitlines() == [
-        "QUEUE  QUEUED  SCHEDULED  RUNNING     OLDEST",
-        "mail    1,200          3        0  1 min 5 s",
+        "QUEUE  QUEUED  SCHEDULED  RUNNING     OLDEST  STATE   LIMITS",
+        "mail    1,200          3        0  1 min 5 s  paused  5 at once, 100 in 1 min",
         "WORKER  STATE    RUNNING  PROCESSES  SLOTS    QUEUES  STARTED  SEEN",
         "w       running        0          1  url 100  all     now      now",
         "HANDLER      RUNS AS  QUEUE    WORKERS  WHAT IT DOES",
