@@ -1,5 +1,5 @@
 """
-The command: `python -m benchmarks [names …] [--json FILE] [--quick] [--server valkey|redis|both]`.
+The command: `python -m benchmarks [names …] [--json FILE] [--quick] [--server valkey|redis|both] [--against DIR]`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import time
 import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -20,6 +21,7 @@ from benchmarks.celery import celery
 from benchmarks.dashboard import dashboard
 from benchmarks.drain import drain
 from benchmarks.figures import Figure, table
+from benchmarks.flow import flow
 from benchmarks.latency import latency
 from benchmarks.live import live
 from benchmarks.memory import memory
@@ -31,7 +33,8 @@ from benchmarks.urls import url
 
 Benchmark = Callable[[Scale, str], Iterator[Figure]]
 BENCHMARKS: dict[str, Benchmark] = {
-    one.__name__: one for one in (submit, batch, stream, drain, latency, memory, sleep, url, schedules, bulk, live)
+    one.__name__: one
+    for one in (submit, batch, stream, drain, latency, memory, sleep, url, schedules, bulk, live, flow)
 }
 # One installs a package, the other needs a browser: nobody gets them unasked.
 BY_NAME_ONLY: dict[str, Benchmark] = {"celery": celery, "dashboard": dashboard}
@@ -47,7 +50,12 @@ def options_of(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--quick", action="store_const", const=QUICK, default=FULL, dest="scale", help="fewer of all")
     parser.add_argument("--tiny", action="store_const", const=TINY, dest="scale", help="only to see that it works")
     parser.add_argument("--server", choices=["valkey", "redis", "both"], default="both", help="which server (both)")
+    parser.add_argument("--against", metavar="DIR", type=Path, help="flow: another checkout, to be measured in turn")
     options = parser.parse_args(arguments)
+    if options.against:
+        if not (options.against / "service" / "store").is_dir():
+            parser.error(f"--against {options.against}: is no checkout of Taskpost")
+        options.scale = replace(options.scale, against=options.against.resolve())
     if unknown := [name for name in options.names if name not in BENCHMARKS | BY_NAME_ONLY]:
         parser.error(f"there is no {', '.join(unknown)}; choose from {', '.join(BENCHMARKS | BY_NAME_ONLY)}")
     return options

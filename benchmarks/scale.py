@@ -5,6 +5,7 @@ How much is measured: enough to trust, enough to look, and just enough to see th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +28,23 @@ class Scale:
     schedules: int
     following: int  # clients of events
     fire_seconds: int  # while they fire, a hundredth of them a second
+    crowd: int  # tasks that wait behind a full key, and of one tenant
+    groups: int
+    against: Path | None = None  # another checkout, whose figures are taken in turn
 
 
 FULL = Scale(
     rounds=5, seconds=3, drained=60_000, drained_otherwise=20_000, exchanges=500, lines=300_000, stored=500_000,
     stored_ended=200_000, waiting=1_000_000, called=20_000, called_slowly=10_000, slept=100, peers=6_000,
-    schedules=100_000, following=2000, fire_seconds=30,
+    schedules=100_000, following=2000, fire_seconds=30, crowd=1_000_000, groups=1000,
 )  # fmt: skip
 QUICK = Scale(
     rounds=3, seconds=1, drained=15_000, drained_otherwise=5_000, exchanges=150, lines=200_000, stored=100_000,
     stored_ended=30_000, waiting=300_000, called=5_000, called_slowly=5_000, slept=40, peers=5_000,
-    schedules=100_000, following=2000, fire_seconds=10,
+    schedules=100_000, following=2000, fire_seconds=10, crowd=50_000, groups=100,
 )  # fmt: skip
 TINY = Scale(
     rounds=1, seconds=0.1, drained=300, drained_otherwise=100, exchanges=5, lines=300, stored=500, stored_ended=200,
     waiting=500, called=100, called_slowly=100, slept=2, peers=20,
-    schedules=300, following=20, fire_seconds=2,
+    schedules=300, following=20, fire_seconds=2, crowd=500, groups=10,
 )  # fmt: skip
