@@ -38,6 +38,17 @@ async def test_a_single_task_waits_for_one_round_at_most(store: Store, worker: W
     assert "late" in await groups_of(store, worker, 3)
 
 
+async def test_a_group_that_joins_goes_before_any_second_round(store: Store, worker: Worker) -> None:
+    """Whatever it is called, and wherever in their round the others are."""
+    others = "abcde"
+    await put(store, *[new(group=group) for group in others for _ in range(40)])
+    for joined in range(20):
+        await groups_of(store, worker, joined % 4 + 1)
+        await put(store, new(group=f"z{joined}"))
+        taken = Counter(await groups_of(store, worker, len(others) + 1))
+        assert 1 == taken[f"z{joined}"], taken
+
+
 async def test_groups_take_turns(store: Store, worker: Worker) -> None:
     """Each has the same part, while it has something to do."""
     await put(store, *[new(group=group) for group in "abc" for _ in range(40)])

@@ -133,7 +133,8 @@ local function with_lines()
     redis.call('ZADD', prefix .. 'lines:' .. home .. ':' .. group, read48(entry, 3), flow)
     local time = time_of(home)
     if group ~= '' then
-      tag = tag and math.max(tag, time) or time + step_of(home, group)
+      -- A little less than a step, so that it goes before others that would have their second round just then.
+      tag = tag and math.max(tag, time) or time + 0.999 * step_of(home, group)
       redis.call('ZADD', prefix .. 'turn:' .. home, 'NX', tag, group)
     end
     mark(home)
