@@ -69,19 +69,14 @@ def start_server() -> Iterator[Callable[..., Server]]:
 
 
 def is_whole(config: pytest.Config) -> bool:
-    """Whether this run is of all tests, so that what no test produced is a fault."""
+    """Whether this run is of all tests, so that what no test produced is worth telling."""
     return config.option.markexpr == "" and not config.option.keyword and not config.option.file_or_dir
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """
-    A process of xdist hands on which statuses it has seen; the whole run fails when one that the contract documents
-    was answered in no test.
-    """
+    """A process of xdist hands on which statuses it has seen."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output["seen"] = [list(one) for one in recording.seen]
-    elif is_whole(session.config) and session.exitstatus == 0 and recording.missing(recording.seen):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -91,6 +86,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Lists what the contract documents and no test produced; not a fault, since APIs in other processes are unseen."""
     if is_whole(config) and (unseen := recording.missing(recording.seen)):
         terminalreporter.section("documented, but produced by no test")
         terminalreporter.write_line("\n".join(unseen))

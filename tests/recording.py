@@ -1,6 +1,6 @@
 """
-Which statuses the API under test answers, by operation of the contract: each must be documented, and each that is
-documented must have been seen when the whole suite has run.
+Which statuses the API under test answers, by operation of the contract: each must be documented, and the end of a whole
+run lists those that are documented and were not seen.
 
 Records what in-process APIs answer, and what tests note of others. Under xdist each process keeps its own list, which
 `tests/conftest.py` puts together in the end.
