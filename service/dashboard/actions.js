@@ -79,12 +79,12 @@ export const duplicate = (task) => go(to("/playground", { from: task.id }));
 export const menuOf = (task, changed) => {
   const then = (doing) => () => Promise.resolve(doing(task)).then(changed);
   return [
-    isEnded(task) && { label: "Replay", icon: "replay", key: "r", does: then(replay) },
-    isEnded(task) && { label: "Replay with edits…", icon: "edit", key: "e", does: then(replayWithEdits) },
-    task.state === "scheduled" && { label: "Run now", icon: "bolt", does: then(runNow) },
-    isWaiting(task) && { label: "Reschedule…", icon: "clock", does: then(reschedule) },
+    isEnded(task) && { label: "Replay", icon: "replay", key: "r", needs: "tasks:write", does: then(replay) },
+    isEnded(task) && { label: "Replay with edits…", icon: "edit", key: "e", needs: "tasks:write", does: then(replayWithEdits) },
+    task.state === "scheduled" && { label: "Run now", icon: "bolt", needs: "tasks:write", does: then(runNow) },
+    isWaiting(task) && { label: "Reschedule…", icon: "clock", needs: "tasks:write", does: then(reschedule) },
     { label: "Duplicate in the playground", icon: "duplicate", does: () => duplicate(task) },
-    !isEnded(task) && { label: "Cancel", icon: "cancel", isGrave: true, does: then(cancel) },
-    isEnded(task) && { label: "Delete…", icon: "trash", isGrave: true, does: then(remove) },
+    !isEnded(task) && { label: "Cancel", icon: "cancel", isGrave: true, needs: "tasks:write", does: then(cancel) },
+    isEnded(task) && { label: "Delete…", icon: "trash", isGrave: true, needs: "tasks:write", does: then(remove) },
   ];
 };

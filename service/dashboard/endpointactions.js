@@ -39,9 +39,9 @@ export const change = (one) => askFor({
 export const endpointMenu = (one, changed) => {
   const then = (doing) => () => Promise.resolve(doing(one)).then(changed);
   return [
-    { label: "Send a test…", icon: "bolt", does: then(sendTest) },
-    { label: "Limits…", icon: "settings", does: then(change) },
-    one.disabled || one.disabled_urls.length || one.circuit !== "closed" ? { label: one.disabled ? "Enable" : "Close the circuit", icon: "play", does: then(enable) } : null,
-    !one.disabled && { label: "Disable…", icon: "stop", isGrave: true, does: then(disable) },
+    { label: "Send a test…", icon: "bolt", needs: "endpoints:write", does: then(sendTest) },
+    { label: "Limits…", icon: "settings", needs: "endpoints:write", does: then(change) },
+    one.disabled || one.disabled_urls.length || one.circuit !== "closed" ? { label: one.disabled ? "Enable" : "Close the circuit", icon: "play", needs: "endpoints:write", does: then(enable) } : null,
+    !one.disabled && { label: "Disable…", icon: "stop", isGrave: true, needs: "endpoints:write", does: then(disable) },
   ];
 };

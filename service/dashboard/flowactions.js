@@ -25,8 +25,8 @@ const change = (flow) => askFor({
 export const flowMenu = (flow, changed) => {
   const then = (doing) => () => Promise.resolve(doing(flow)).then(changed);
   return [
-    { label: flow.paused ? "Resume" : "Pause", icon: flow.paused ? "play" : "pause", does: then(pause) },
-    { label: "Limits…", icon: "settings", does: then(change) },
-    flow.rate && { label: "Reset the rate", icon: "replay", does: then(reset) },
+    { label: flow.paused ? "Resume" : "Pause", icon: flow.paused ? "play" : "pause", needs: "queues:write", does: then(pause) },
+    { label: "Limits…", icon: "settings", needs: "queues:write", does: then(change) },
+    flow.rate && { label: "Reset the rate", icon: "replay", needs: "queues:write", does: then(reset) },
   ];
 };

@@ -1,7 +1,7 @@
-// Event streams, read with fetch so that they can carry a key: one for the whole page, and one of a task that is looked
+// Event streams, read with fetch so that a refusal can be told from silence: one for the whole page, and one of a task that is looked
 // at. Nobody listening: no stream.
 import { signal } from "./html.js";
-import { authorization, isLocked, part } from "./api.js";
+import { lock, part } from "./api.js";
 
 // More than a screen can show and a reader can follow; the service sums up what is beyond.
 const MOST_A_SECOND = 100;
@@ -34,10 +34,10 @@ function streamOf(path, kinds) {
 
   // Reads until the stream ends. Why none will come again, else null.
   async function follow(until, began) {
-    const headers = { accept: "text/event-stream", ...authorization(), ...(lastId ? { "last-event-id": lastId } : {}) };
+    const headers = { accept: "text/event-stream", ...(lastId ? { "last-event-id": lastId } : {}) };
     const response = await fetch(path, { headers, signal: until, credentials: "same-origin" });
     if (ENDS[response.status]) return ENDS[response.status];
-    if (response.status === 401) isLocked.value = true;
+    if (response.status === 401) lock((await response.json().catch(() => null))?.detail);
     if (!response.ok) throw new Error(`the stream was refused: ${response.status}`);
     state.value = "live";
     began();

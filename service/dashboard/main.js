@@ -1,6 +1,6 @@
 // The dashboard begins here: which address shows which page, and what to show until there is a key.
 import { html, render, useEffect } from "./html.js";
-import { isLocked } from "./api.js";
+import { isLocked, learn } from "./api.js";
 import { match, place } from "./route.js";
 import { Frame } from "./parts/frame.js";
 import { Dialogs } from "./parts/dialog.js";
@@ -52,4 +52,5 @@ function App() {
   return html`<${Frame}><${found.page} key=${place.value.path} ...${found.given} /></${Frame}><${Dialogs} /><${Toasts} />`;
 }
 
-render(html`<${App} />`, document.body);
+// Who asks is known first: pages then ask for nothing that is refused.
+learn().then(() => render(html`<${App} />`, document.body));

@@ -56,11 +56,11 @@ export const editSettings = async (queue) => {
 export const queueMenu = (queue, changed) => {
   const then = (doing) => () => Promise.resolve(doing(queue)).then(changed);
   return [
-    !queue.paused && { label: "Pause, with a reason…", icon: "pause", does: then(pauseBecause) },
-    !queue.draining && { label: "Drain…", icon: "stop", does: then(drain) },
-    (queue.paused || queue.draining) && { label: "Resume", icon: "play", does: then(resume) },
-    { label: "Limits and settings…", icon: "settings", does: then(editSettings) },
+    !queue.paused && { label: "Pause, with a reason…", icon: "pause", needs: "queues:write", does: then(pauseBecause) },
+    !queue.draining && { label: "Drain…", icon: "stop", needs: "queues:write", does: then(drain) },
+    (queue.paused || queue.draining) && { label: "Resume", icon: "play", needs: "queues:write", does: then(resume) },
+    { label: "Limits and settings…", icon: "settings", needs: "queues:write", does: then(editSettings) },
     { label: "Tasks", icon: "tasks", does: () => go(to("/tasks", { q: `queue:${queue.name}` })) },
-    { label: "Cancel all that wait…", icon: "cancel", isGrave: true, does: () => begin("cancel", { queue: queue.name, state: "scheduled,queued" }, changed) },
+    { label: "Cancel all that wait…", icon: "cancel", isGrave: true, needs: "tasks:write", does: () => begin("cancel", { queue: queue.name, state: "scheduled,queued" }, changed) },
   ];
 };

@@ -77,10 +77,10 @@ export async function edit(one) {
 export const scheduleMenu = (one, changed) => {
   const then = (doing) => () => Promise.resolve(doing(one)).then(changed);
   return [
-    { label: "Run now", icon: "bolt", does: then(runNow) },
-    one.paused ? { label: "Resume", icon: "play", does: then(resume) } : { label: "Pause", icon: "pause", isOff: one.state === "ended", does: then(pause) },
-    { label: "Edit…", icon: "edit", does: then(edit) },
+    { label: "Run now", icon: "bolt", needs: "schedules:write", does: then(runNow) },
+    one.paused ? { label: "Resume", icon: "play", needs: "schedules:write", does: then(resume) } : { label: "Pause", icon: "pause", isOff: one.state === "ended", needs: "schedules:write", does: then(pause) },
+    { label: "Edit…", icon: "edit", needs: "schedules:write", does: then(edit) },
     { label: "Its tasks", icon: "tasks", does: () => go(to("/tasks", { q: `schedule:${one.name}` })) },
-    { label: "Delete…", icon: "trash", isGrave: true, does: then(remove) },
+    { label: "Delete…", icon: "trash", isGrave: true, needs: "schedules:write", does: then(remove) },
   ];
 };

@@ -25,9 +25,9 @@ const resize = (worker) => askFor({
 export const workerMenu = (worker, changed) => {
   const then = (doing) => () => Promise.resolve(doing(worker)).then(changed);
   return [
-    worker.state === "quiet" ? { label: "Resume", icon: "play", does: then(resume) } : { label: "Quiet", icon: "pause", isOff: worker.state === "stopping", does: then(quiet) },
-    { label: "Resize…", icon: "settings", isOff: worker.state === "stopping", does: then(resize) },
+    worker.state === "quiet" ? { label: "Resume", icon: "play", needs: "workers:write", does: then(resume) } : { label: "Quiet", icon: "pause", isOff: worker.state === "stopping", needs: "workers:write", does: then(quiet) },
+    { label: "Resize…", icon: "settings", isOff: worker.state === "stopping", needs: "workers:write", does: then(resize) },
     { label: "Look inside", icon: "workers", does: () => go(to(`/workers/${part(worker.id)}`)) },
-    { label: "Stop…", icon: "stop", isGrave: true, isOff: worker.state === "stopping", does: then(stop) },
+    { label: "Stop…", icon: "stop", isGrave: true, isOff: worker.state === "stopping", needs: "workers:write", does: then(stop) },
   ];
 };

@@ -1,6 +1,6 @@
 // Work on many tasks at once: how far it is, what it did, and a way to abort it.
 import { html } from "../html.js";
-import { call } from "../api.js";
+import { call, needing } from "../api.js";
 import { number, plural, span } from "../format.js";
 import { query, to } from "../route.js";
 import { now, usePolled, useTitle } from "../use.js";
@@ -30,7 +30,7 @@ function Row({ one, isNamed, refresh }) {
       <${Badge} tone=${TONES[one.state]} icon=${ICONS[one.state]}>${one.state}</${Badge}>
       <code class="mono muted">${Object.entries(one.filter).map(([name, value]) => `${name}=${value}`).join("  ")}</code>
       <span class="faint"><${Time} at=${one.created_at} /></span>
-      ${isRunning && html`<button type="button" class="small" onClick=${abort}><${Icon} name="stop" size=${14} />Abort</button>`}</header>
+      ${isRunning && html`<button type="button" class="small" onClick=${abort} ...${needing("tasks:write")}><${Icon} name="stop" size=${14} />Abort</button>`}</header>
     <${Meter} tone="wide" value=${one.state === "done" ? 1 : one.examined} most=${one.state === "done" ? 1 : Math.max(one.to_examine, 1)} label="Progress" />
     <p><strong class="number">${number(one.done)}</strong> done${one.skipped > 0 && html`, <span class="number">
       ${number(one.skipped)}</span> left as they were`}, ${plural(one.examined, "task")} looked at ${isRunning && html`of about ${number(one.to_examine)}`} in ${span(Math.max(0, seconds))}

@@ -1,6 +1,6 @@
 // One endpoint: its circuit and why, its calls and how long they take, what is set for it.
 import { html } from "../html.js";
-import { queryOf } from "../api.js";
+import { needing, queryOf } from "../api.js";
 import { compact, percent, span } from "../format.js";
 import { to } from "../route.js";
 import { usePolled, useTitle } from "../use.js";
@@ -27,8 +27,8 @@ function Whole({ one, refresh }) {
     <${Head} crumb=${html`<a href=${to("/endpoints")}>Endpoints</a>`} title=${one.name.replace(":", "://")} lead=${html`<span class="idline">
       <${Circuit} one=${one} />${held && html`<span>
       ${held}</span>`}${one.next_probe_at && html`<span class="muted">next probe <${Time} at=${one.next_probe_at} /></span>`}</span>`}>
-      <button type="button" onClick=${does(sendTest)}><${Icon} name="bolt" size=${14} />Send test</button>
-      ${(one.disabled || one.circuit !== "closed") && html`<button type="button" onClick=${does(enable)}><${Icon} name="play" size=${14} />
+      <button type="button" onClick=${does(sendTest)} ...${needing("endpoints:write")}><${Icon} name="bolt" size=${14} />Send test</button>
+      ${(one.disabled || one.circuit !== "closed") && html`<button type="button" onClick=${does(enable)} ...${needing("endpoints:write")}><${Icon} name="play" size=${14} />
         ${one.disabled ? "Enable" : "Close the circuit"}</button>`}
       <${Menu} items=${endpointMenu(one, refresh)} isMain /></${Head}>
     <div class="figures">

@@ -1,6 +1,6 @@
 // Playground: submit a task with a form made from its handler's schema, see the curl that does the same, watch the end.
 import { html, useEffect, useMemo, useState } from "../html.js";
-import { get, post, Problem } from "../api.js";
+import { get, needing, post, Problem } from "../api.js";
 import { curlOf } from "../curl.js";
 import { readJson } from "../actions.js";
 import { query, setQuery, to } from "../route.js";
@@ -97,7 +97,7 @@ function Send({ made }) {
   const shown = task.data ?? sent;
   return html`<${Section} title="What is sent" id="sent" aside=${made.submission && html`<${Copy} text=${curlOf(made.submission)} label="Copy curl" />`}>
       ${made.submission ? html`<${Code} text=${curlOf(made.submission)} label="command" />` : html`<${ProblemBox} problem=${made.problem} />`}
-      <div class="buttons"><button type="submit" form="playground" class="primary" disabled=${isBusy || !made.submission} onClick=${send}>
+      <div class="buttons"><button type="submit" form="playground" class="primary" disabled=${isBusy || !made.submission} onClick=${send} ...${needing("tasks:write")}>
         <${Icon} name="play" size=${14} />Submit</button></div></${Section}>
     <${ProblemBox} problem=${problem} />
     ${shown ? html`<${Section} title="What came of it" id="came" aside=${html`<a class="link" href=${to(`/tasks/${shown.id}`)}>Open the task</a>`}>

@@ -1,6 +1,6 @@
 // One queue: what waits and runs, who holds it, how it went lately, what is set for it.
 import { html } from "../html.js";
-import { queryOf } from "../api.js";
+import { needing, queryOf } from "../api.js";
 import { compact, percent, span } from "../format.js";
 import { to } from "../route.js";
 import { usePolled, useTitle } from "../use.js";
@@ -28,8 +28,8 @@ function Whole({ queue, refresh }) {
   const waits = `queue:${queue.name}`;
   return html`
     <${Head} crumb=${html`<a href=${to("/queues")}>Queues</a>`} title=${queue.name} lead=${html`<${Held} queue=${queue} />`}>
-      ${queue.paused || queue.draining ? html`<button type="button" onClick=${does(resume)}>
-        <${Icon} name="play" size=${14} />Resume</button>` : html`<button type="button" onClick=${does(pause)}>
+      ${queue.paused || queue.draining ? html`<button type="button" onClick=${does(resume)} ...${needing("queues:write")}>
+        <${Icon} name="play" size=${14} />Resume</button>` : html`<button type="button" onClick=${does(pause)} ...${needing("queues:write")}>
         <${Icon} name="pause" size=${14} />Pause</button>`}
       <${Menu} items=${queueMenu(queue, refresh)} /></${Head}>
     <div class="figures">
@@ -41,7 +41,7 @@ function Whole({ queue, refresh }) {
     <${History} name=${queue.name} />
     <${Groups} queue=${queue.name} />
     <${QueueFlows} queue=${queue.name} />
-    <${Section} title="Settings" id="settings" aside=${html`<button type="button" class="small" onClick=${does(editSettings)}>
+    <${Section} title="Settings" id="settings" aside=${html`<button type="button" class="small" onClick=${does(editSettings)} ...${needing("queues:write")}>
       <${Icon} name="edit" size=${14} />Edit</button>`}>
       ${Object.keys(queue.settings).length ? html`<${Json} value=${queue.settings} label="settings" />` : html`<p class="muted">Nothing is set: its tasks have the defaults of their handlers and of the service.</p>`}</${Section}>
     <${Tasks} fixed=${waits} isPart />`;

@@ -1,5 +1,6 @@
 // One schedule: when in plain English, its next five times, what became of the last ones.
 import { html } from "../html.js";
+import { needing } from "../api.js";
 import { localTime } from "../format.js";
 import { to } from "../route.js";
 import { usePolled, useTitle } from "../use.js";
@@ -30,11 +31,11 @@ function Whole({ one, refresh }) {
     <${Head} crumb=${html`<a href=${to("/schedules")}>Schedules</a>`} title=${one.name} lead=${html`<span class="idline">
       <${ScheduleState} state=${one.state} /><strong>${one.explanation}</strong></span>${one.description && html`<br />
       ${one.description}`}`}>
-      <button type="button" onClick=${does(runNow)}><${Icon} name="bolt" size=${14} />Run now</button>
-      ${one.paused ? html`<button type="button" onClick=${does(resume)}>
-        <${Icon} name="play" size=${14} />Resume</button>` : html`<button type="button" disabled=${one.state === "ended"} onClick=${does(pause)}>
+      <button type="button" onClick=${does(runNow)} ...${needing("schedules:write")}><${Icon} name="bolt" size=${14} />Run now</button>
+      ${one.paused ? html`<button type="button" onClick=${does(resume)} ...${needing("schedules:write")}>
+        <${Icon} name="play" size=${14} />Resume</button>` : html`<button type="button" disabled=${one.state === "ended"} onClick=${does(pause)} ...${needing("schedules:write")}>
         <${Icon} name="pause" size=${14} />Pause</button>`}
-      <button type="button" onClick=${does(edit)}><${Icon} name="edit" size=${14} />Edit</button>
+      <button type="button" onClick=${does(edit)} ...${needing("schedules:write")}><${Icon} name="edit" size=${14} />Edit</button>
       <${Menu} items=${scheduleMenu(one, refresh)} isMain /></${Head}>
     <div class="split"><div class="column">
       <${Section} title="History" id="runs"><${Answer} polled=${runs} rows=${3}>

@@ -1,5 +1,6 @@
 // Schedules: what recurs, when in plain English, how it went last.
 import { html, useEffect, useState } from "../html.js";
+import { needing } from "../api.js";
 import { query, setQuery, to } from "../route.js";
 import { useKeys } from "../keys.js";
 import { usePolled, useTitle } from "../use.js";
@@ -21,7 +22,7 @@ export function Schedules() {
   useEffect(() => { if (query.value.new) { setQuery({ new: "" }); create(); } }, [query.value.new]);
   useKeys({ n: () => create() });
   return html`<${Head} title="Schedules" lead="Each occurrence makes one task, whatever number of schedulers runs.">
-    <button type="button" class="primary" onClick=${() => create()}><${Icon} name="plus" size=${14} />New schedule</button></${Head}>
+    <button type="button" class="primary" onClick=${() => create()} ...${needing("schedules:write")}><${Icon} name="plus" size=${14} />New schedule</button></${Head}>
     <${Answer} polled=${polled}>
       ${({ items, next_cursor }) => (items.length || after.length ? html`<${Table} rows=${items} columns=${columnsOf(polled.refresh)} label="Schedules" />
         <p class="more"><span>${items.length} on this page</span><span class="buttons">

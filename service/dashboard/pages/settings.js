@@ -1,12 +1,13 @@
 // Settings of this browser, what the service is, its keys and signing secrets, and who changed what.
 import { html } from "../html.js";
-import { call, isLocked, key, setKey } from "../api.js";
+import { call, me, needing, signOut, whyNot } from "../api.js";
 import { theme, THEMES, times, ownZone } from "../preferences.js";
 import { usePolled, useTitle } from "../use.js";
 import { askFor } from "../parts/dialog.js";
 import { Badge, Facts, Head, Section, Time } from "../parts/shown.js";
 import { ApiKeys } from "../parts/apikeys.js";
 import { Audit } from "../parts/audit.js";
+import { act } from "../parts/toasts.js";
 import { bytes } from "../format.js";
 
 const ZONES = ["age", "local", "UTC", ...(Intl.supportedValuesOf?.("timeZone") ?? [])];
@@ -14,8 +15,8 @@ const ZONE_WORDS = { age: "Ages, such as “3m ago”", local: `Local time (${ow
 
 export function Settings() {
   useTitle("Settings and audit");
-  return html`<${Head} title="Settings and audit">
-    ${key() && html`<button type="button" onClick=${() => { setKey(""); isLocked.value = true; }}>Sign out</button>`}</${Head}>
+  return html`<${Head} title="Settings and audit" lead=${me.value?.is_signed_in && html`<${Who} one=${me.value} />`}>
+    ${me.value?.is_signed_in && html`<button type="button" onClick=${() => act(signOut)}>Sign out</button>`}</${Head}>
     <${Section} title="This browser" id="browser"><div class="panel padded fields two">
       <div class="field"><label for="theme">Theme</label>
         <select id="theme" value=${theme.value} onChange=${(event) => { theme.value = event.target.value; }}>
@@ -26,6 +27,9 @@ export function Settings() {
         ${ZONE_WORDS[one] ?? one}</option>`)}</select></div></div></${Section}>
     <${Service} /><${ApiKeys} /><${Secrets} /><${Audit} />`;
 }
+
+const Who = ({ one }) => html`Signed in with the key <strong>${one.key_name}</strong> (${one.role ?? one.scopes.join(", ")}) of the namespace
+  <strong>${one.namespace}</strong>, until <${Time} at=${one.expires_at} always />.`;
 
 function Service() {
   const { data } = usePolled("/v1/overview", 10);
@@ -49,9 +53,9 @@ const rotate = (refresh) => askFor({
 }).then(refresh);
 
 function Secrets() {
-  const { data, refresh, problem } = usePolled("/v1/secrets", 10);
-  if (!data) return problem && problem.status !== 403 ? html`<p class="muted">${problem.message}</p>` : null;
-  return html`<${Section} title="Signing secrets" id="secrets" aside=${html`<button type="button" class="small" onClick=${() => rotate(refresh)}>Rotate…</button>`}>
+  const { data, refresh, problem } = usePolled(whyNot("secrets:read") ? null : "/v1/secrets", 10);
+  if (!data) return problem ? html`<p class="muted">${problem.message}</p>` : null;
+  return html`<${Section} title="Signing secrets" id="secrets" aside=${html`<button type="button" class="small" onClick=${() => rotate(refresh)} ...${needing("secrets:write")}>Rotate…</button>`}>
     ${data.items.length ? html`<div class="table"><table><thead><tr><th>Secret</th><th>Signs</th><th class="right">Since</th>
       <th class="right">Until</th></tr></thead><tbody>${data.items.map((one) => html`<tr><td><code>${one.secret}</code></td><td>
       ${one.expires_at ? html`<${Badge} tone="warn">being replaced</${Badge}>` : html`<${Badge} tone="good">now</${Badge}>`}</td>

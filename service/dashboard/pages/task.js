@@ -1,6 +1,6 @@
 // One task: where it stands and why, its attempts, what went in and came out, what it is tied to.
 import { html } from "../html.js";
-import { queryOf } from "../api.js";
+import { needing, queryOf } from "../api.js";
 import { bytes, nameOf, number, span } from "../format.js";
 import { to } from "../route.js";
 import { useTaskStream } from "../taskstream.js";
@@ -45,10 +45,10 @@ function Whole({ task, attempts, refresh, stream }) {
       lead=${html`<span class="idline"><${State} state=${task.state} /><${Mono}>${task.id}</${Mono}>
         <${Copy} text=${task.id} small label="Copy the id" />
         ${stream.isLive && !isEnded(task) && html`<${Badge} tone="good">live</${Badge}>`}</span>`}>
-      ${isEnded(task) && html`<button type="button" onClick=${does(replay)}><${Icon} name="replay" size=${14} />Replay</button>`}
-      ${task.state === "scheduled" && html`<button type="button" onClick=${does(runNow)}>
+      ${isEnded(task) && html`<button type="button" onClick=${does(replay)} ...${needing("tasks:write")}><${Icon} name="replay" size=${14} />Replay</button>`}
+      ${task.state === "scheduled" && html`<button type="button" onClick=${does(runNow)} ...${needing("tasks:write")}>
         <${Icon} name="bolt" size=${14} />Run now</button>`}
-      ${!isEnded(task) && html`<button type="button" disabled=${task.state === "cancelling"} onClick=${does(cancel)}>
+      ${!isEnded(task) && html`<button type="button" disabled=${task.state === "cancelling"} onClick=${does(cancel)} ...${needing("tasks:write")}>
         <${Icon} name="cancel" size=${14} />Cancel</button>`}
       <${Menu} items=${menuOf(task, refresh)} isMain /></${Head}>
     ${!isEnded(task) && html`<${Explained} task=${task} />`}

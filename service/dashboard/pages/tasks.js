@@ -1,5 +1,6 @@
 // Tasks: found by the query bar, all of it in the address; live until somebody reads, selects or looks away.
 import { html, useEffect, useMemo, useState } from "../html.js";
+import { needing } from "../api.js";
 import { nameOf, plural, span } from "../format.js";
 import { go, query, setQuery, to } from "../route.js";
 import { useKeys } from "../keys.js";
@@ -71,7 +72,7 @@ export function Tasks({ fixed = "", title = "Tasks", lead, empty, isPart = false
       <${LiveSwitch} list=${list} isPaused=${isPaused} setPaused=${setPaused} isAway=${isAway} hasChosen=${selected.size > 0} />
       <${Menu} label="All that match" isMain items=${Object.entries(ACTIONS).map(([action, [name, icon, isGrave]]) => {
         const wanted = filterFor(action, filter.filter);
-        return { label: `${name}…`, icon, isGrave, isOff: !wanted || filter.faults.length > 0, hint: wanted ? "" : "not possible in these states", does: () => begin(action, wanted, done) };
+        return { label: `${name}…`, icon, isGrave, isOff: !wanted || filter.faults.length > 0, hint: wanted ? "" : "not possible in these states", needs: "tasks:write", does: () => begin(action, wanted, done) };
       })} /></${Head}>
     <div class="finder"><${QueryBar} label="Search tasks" text=${text} faults=${filter.faults} change=${(q) => setQuery({ q })} />
       ${!fixed && html`<${StateFilter} text=${text} />`}</div>
@@ -111,12 +112,12 @@ function LiveSwitch({ list, isPaused, setPaused, isAway, hasChosen }) {
 function Chosen({ chosen, clear, each, filter, done }) {
   const can = { replay: chosen.some(isEnded), cancel: chosen.some((one) => !isEnded(one)) };
   return html`<div class="chosen" role="toolbar" aria-label="Selected tasks"><strong>${plural(chosen.length, "task")} selected</strong>
-    <button type="button" class="small" disabled=${!can.replay} onClick=${() => each(replay, isEnded)}>
+    <button type="button" class="small" disabled=${!can.replay} onClick=${() => each(replay, isEnded)} ...${needing("tasks:write")}>
       <${Icon} name="replay" size=${14} />Replay</button>
-    <button type="button" class="small" disabled=${!can.cancel} onClick=${() => each(cancel, (one) => !isEnded(one))}>
+    <button type="button" class="small" disabled=${!can.cancel} onClick=${() => each(cancel, (one) => !isEnded(one))} ...${needing("tasks:write")}>
       <${Icon} name="cancel" size=${14} />Cancel</button>
     <span class="muted">or take all that match, loaded or not:</span>
-    ${["replay", "cancel", "delete"].map((action) => { const wanted = filterFor(action, filter); return wanted && html`<button type="button" class="small quiet" onClick=${() => begin(action, wanted, done)}>
+    ${["replay", "cancel", "delete"].map((action) => { const wanted = filterFor(action, filter); return wanted && html`<button type="button" class="small quiet" onClick=${() => begin(action, wanted, done)} ...${needing("tasks:write")}>
       ${ACTIONS[action][0]} all…</button>`; })}
     <button type="button" class="small quiet" onClick=${clear}>Select none <kbd>Esc</kbd></button></div>`;
 }

@@ -1,5 +1,6 @@
 // One worker: its processes with their slots and memory, the tasks that it runs, what it was told.
 import { html } from "../html.js";
+import { needing } from "../api.js";
 import { bytes, span } from "../format.js";
 import { to } from "../route.js";
 import { now, usePolled, useTitle } from "../use.js";
@@ -24,8 +25,8 @@ function Whole({ worker, refresh }) {
   const command = worker.last_command;
   return html`
     <${Head} crumb=${html`<a href=${to("/workers")}>Workers</a>`} title=${worker.id} lead=${html`<${WorkerState} state=${worker.state} />`}>
-      ${worker.state === "quiet" ? html`<button type="button" onClick=${does(resume)}><${Icon} name="play" size=${14} />Resume</button>`
-        : html`<button type="button" disabled=${worker.state === "stopping"} onClick=${does(quiet)}>
+      ${worker.state === "quiet" ? html`<button type="button" onClick=${does(resume)} ...${needing("workers:write")}><${Icon} name="play" size=${14} />Resume</button>`
+        : html`<button type="button" disabled=${worker.state === "stopping"} onClick=${does(quiet)} ...${needing("workers:write")}>
           <${Icon} name="pause" size=${14} />Quiet</button>`}
       <${Menu} items=${workerMenu(worker, refresh).filter((one) => one.label !== "Look inside")} isMain /></${Head}>
     <div class="panel padded"><${Facts} rows=${[

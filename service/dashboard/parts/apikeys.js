@@ -1,6 +1,6 @@
 // API keys: who may do what. A key is shown once, when it is made.
 import { html } from "../html.js";
-import { call, part, post } from "../api.js";
+import { call, needing, part, post, whyNot } from "../api.js";
 import { usePolled } from "../use.js";
 import { askFor, DialogHead, show } from "./dialog.js";
 import { Icon } from "./icons.js";
@@ -15,12 +15,13 @@ async function create(changed) {
     title: "New API key", does: "Create", text: "From the first key on, every request needs one: this page will ask for it, too.",
     fields: [
       { name: "name", label: "Name", required: true, placeholder: "importer", autofocus: true },
-      { name: "scopes", label: "What it may do, by comma", value: "tasks:write, tasks:read", hint: "reader, operator, admin; or tasks, schedules, queues, endpoints, workers, secrets, keys with :read, :write or :*" },
+      { name: "role", label: "Role", kind: "select", options: [{ value: "", label: "none" }, "reader", "operator", "admin"] },
+      { name: "scopes", label: "What it may do beside that, by comma", placeholder: "tasks:write, tasks:read", hint: "tasks, schedules, queues, endpoints, workers, secrets, keys with :read, :write or :*; audit:read" },
       { name: "namespace", label: "Namespace", placeholder: "that of the key that makes it" },
       { name: "days", label: "Days until it ends", kind: "number", min: 1, placeholder: "never" },
     ],
-    work: ({ name, scopes, namespace, days }) => post("/v1/keys", {
-      name, scopes: scopes.split(",").map((one) => one.trim()).filter(Boolean), ...(namespace ? { namespace } : {}), ...(days ? { expires_in_seconds: Number(days) * DAY_SECONDS } : {}) }),
+    work: ({ name, role, scopes, namespace, days }) => post("/v1/keys", {
+      name, ...(role ? { role } : {}), ...(scopes.trim() ? { scopes: scopes.split(",").map((one) => one.trim()).filter(Boolean) } : {}), ...(namespace ? { namespace } : {}), ...(days ? { expires_in_seconds: Number(days) * DAY_SECONDS } : {}) }),
   });
   if (made?.key) await show(({ close }) => html`<div><${DialogHead} title=${`The key ${made.name}`} close=${close} />
     <div class="dialog-body"><p>Copy it now: it is not shown again.</p><${Code} text=${made.key} label="key" /></div></div>`);
@@ -33,10 +34,11 @@ async function revoke(one, changed) {
 }
 
 export function ApiKeys() {
-  const { data, problem, refresh } = usePolled("/v1/keys", 10);
-  if (!data) return problem?.status === 403 ? html`<${Section} title="API keys" id="keys">
-    <p class="muted">Your key may not see them.</p></${Section}>` : null;
-  return html`<${Section} title="API keys" id="keys" aside=${html`<button type="button" class="small" onClick=${() => create(refresh)}>
+  const off = whyNot("keys:read");
+  const { data, refresh } = usePolled(off ? null : "/v1/keys", 10);
+  if (!data) return off ? html`<${Section} title="API keys" id="keys">
+    <p class="muted">${off}.</p></${Section}>` : null;
+  return html`<${Section} title="API keys" id="keys" aside=${html`<button type="button" class="small" onClick=${() => create(refresh)} ...${needing("keys:write")}>
     <${Icon} name="plus" size=${14} />New key</button>`}>
     ${data.items.length ? html`<div class="table" tabindex="0" role="region" aria-label="API keys, table"><table><thead><tr><th>Key</th>
       <th>May</th><th>Namespace</th><th>State</th><th class="right">Last used</th><th class="right">Ends</th><th>
@@ -44,6 +46,6 @@ export function ApiKeys() {
       ${data.items.map((one) => html`<tr><td><span class="name">${one.name}</span><span class="sub mono">tp_${one.id}…</span></td><td>
         ${one.scopes.join(", ")}</td><td>${one.namespace}</td><td><${Badge} tone=${TONES[one.state]}>${one.state}</${Badge}></td>
         <td class="right"><${Time} at=${one.last_used_at} /></td><td class="right"><${Time} at=${one.expires_at} /></td>
-        <td class="tight">${one.state === "active" && html`<button type="button" class="small" onClick=${() => revoke(one, refresh)}>Revoke…</button>`}</td></tr>`)}</tbody></table></div>`
+        <td class="tight">${one.state === "active" && html`<button type="button" class="small" onClick=${() => revoke(one, refresh)} ...${needing("keys:write")}>Revoke…</button>`}</td></tr>`)}</tbody></table></div>`
       : html`<p class="panel padded muted">None. Without keys, whoever reaches the service may do everything; it then listens on this machine only.</p>`}</${Section}>`;
 }

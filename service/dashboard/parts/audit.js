@@ -1,6 +1,6 @@
 // Who changed what: the audit log, page by page, found by a part of what it says.
 import { html, useMemo, useState } from "../html.js";
-import { get, part, queryOf } from "../api.js";
+import { get, part, queryOf, whyNot } from "../api.js";
 import { query, setQuery, to } from "../route.js";
 import { usePolled } from "../use.js";
 import { Icon } from "./icons.js";
@@ -30,12 +30,12 @@ export function Audit() {
   const text = (query.value.audit ?? "").trim().toLowerCase(), isRefusedOnly = query.value.refused === "yes";
   const [trail, setTrail] = useState([]);
   const read = useMemo(() => found(text, isRefusedOnly), [text, isRefusedOnly]);
+  const off = whyNot("audit:read");
   const cursor = trail.at(-1) ?? "";
-  const polled = usePolled(`/v1/audit${queryOf({ cursor })}`, cursor ? null : FRESH_SECONDS, read);
+  const polled = usePolled(off ? null : `/v1/audit${queryOf({ cursor })}`, cursor ? null : FRESH_SECONDS, read);
   const narrow = (changes) => { setTrail([]); setQuery(changes); };
-  const isForbidden = polled.problem?.status === 403;
   return html`<${Section} title="Audit" id="audit" aside=${html`<span class="faint">who changed what; about the last 10,000</span>`}>
-    ${isForbidden ? html`<p class="muted">Your key may not see it.</p>` : html`
+    ${off ? html`<p class="muted">${off}.</p>` : html`
     <div class="finder"><div class="querybar"><${Icon} name="search" size=${14} />
       <input type="text" aria-label="Filter the audit log" placeholder="A part of a key's name, an action, a path or an address" value=${query.value.audit ?? ""} onInput=${(event) => narrow({ audit: event.target.value })} /></div>
       <div class="segments" role="group" aria-label="Outcome">${[["all", ""], ["refused", "yes"]].map(([word, value]) => html`<button type="button" aria-pressed=${isRefusedOnly === (value !== "")} onClick=${() => narrow({ refused: value })}>

@@ -1,6 +1,6 @@
 // Backfills of a schedule: past ranges whose occurrences become tasks now. Counted first, watched and aborted here.
 import { html, useEffect, useState } from "../html.js";
-import { call, part, post, Problem } from "../api.js";
+import { call, needing, part, post, Problem } from "../api.js";
 import { number, plural } from "../format.js";
 import { to } from "../route.js";
 import { usePolled } from "../use.js";
@@ -51,7 +51,7 @@ export function Backfills({ schedule }) {
   const polled = usePolled(`${path}/backfills`, (found) => (found?.items.some((one) => one.state === "running") ? SOON_SECONDS : LATER_SECONDS));
   const items = polled.data?.items ?? [];
   const abort = (one) => act(() => call("DELETE", `${path}/backfills/${one.id}`), "Aborted: tasks that it has made stay").then(polled.refresh);
-  return html`<${Section} title="Backfills" id="backfills" aside=${html`<button type="button" class="small" onClick=${() => begin(schedule, path).then(polled.refresh)}>
+  return html`<${Section} title="Backfills" id="backfills" aside=${html`<button type="button" class="small" onClick=${() => begin(schedule, path).then(polled.refresh)} ...${needing("schedules:write")}>
     <${Icon} name="plus" size=${14} />Backfill…</button>`}>
     <${ProblemBox} problem=${polled.problem} retry=${polled.refresh} />
     ${items.length ? html`<ol class="bulks">${items.map((one) => html`<${Row} key=${one.id} one=${one} abort=${abort} />`)}</ol>`
@@ -62,7 +62,7 @@ const Row = ({ one, abort }) => html`<li class="panel padded bulk">
   <header><${Badge} tone=${TONES[one.state]} icon=${ICONS[one.state]}>${one.state}</${Badge}>
     <span><${Time} at=${one.start_at} always /> to <${Time} at=${one.end_at} always /></span>
     <span class="faint"><${Time} at=${one.created_at} /></span>
-    ${one.state === "running" && html`<button type="button" class="small" onClick=${() => abort(one)}><${Icon} name="stop" size=${14} />Abort</button>`}</header>
+    ${one.state === "running" && html`<button type="button" class="small" onClick=${() => abort(one)} ...${needing("schedules:write")}><${Icon} name="stop" size=${14} />Abort</button>`}</header>
   <${Meter} tone="wide" value=${one.total ? one.done : 1} most=${Math.max(one.total, 1)} label="Progress" />
   <p><strong class="number">${number(one.done)}</strong> of ${plural(one.total, "occurrence")} fired, ${one.overlap === "allow" ? `at most ${number(one.rate_per_second)} a second` : "one by one"}
     ${one.last_task_id && html`; <a class="link" href=${to(`/tasks/${one.last_task_id}`)}>the last task</a>`}</p></li>`;

@@ -1,6 +1,6 @@
 // The groups of a queue: whose tasks take turns in it, and how much of it each gets.
 import { html } from "../html.js";
-import { call, part } from "../api.js";
+import { call, needing, part } from "../api.js";
 import { compact, number, percent } from "../format.js";
 import { to } from "../route.js";
 import { usePolled } from "../use.js";
@@ -27,7 +27,7 @@ export function Groups({ queue }) {
   const ask = (group) => weigh(queue, group).then(polled.refresh);
   const items = polled.data.items.toSorted((a, b) => b.tasks - a.tasks || a.name.localeCompare(b.name));
   const aside = html`<span class="faint">${items.length > MOST ? `the ${MOST} with the most tasks of ${number(items.length)}` : ""}</span>
-    ${" "}<button type="button" class="small" onClick=${() => ask()}><${Icon} name="plus" size=${14} />Weight…</button>`;
+    ${" "}<button type="button" class="small" onClick=${() => ask()} ...${needing("queues:write")}><${Icon} name="plus" size=${14} />Weight…</button>`;
   return html`<${Section} title="Groups" id="groups" aside=${html`<span class="idline">${aside}</span>`}>
     ${items.length ? html`<${Table} rows=${items.slice(0, MOST)} columns=${columnsOf(queue, items, ask)} label="Groups" />`
       : html`<p class="muted">None. Tasks that are submitted with <code>${'"group": "tenant-42"'}</code> take turns with those of other groups, so that nobody's thousand tasks hold up the next one's first.</p>`}</${Section}>`;
@@ -41,6 +41,6 @@ const columnsOf = (queue, items, ask) => [
   { title: "Tasks", class: "right tight", show: (one) => compact(one.tasks) },
   { title: "Weight", class: "right tight", show: (one) => number(one.weight) },
   { title: "Its share now", class: "right tight", show: (one) => percent(shareOf(one, items)) },
-  { title: html`<span class="offscreen">Actions</span>`, class: "tight", show: (one) => html`<button type="button" class="small quiet" aria-label=${`Weight of ${one.name}`} onClick=${() => ask(one)}>
+  { title: html`<span class="offscreen">Actions</span>`, class: "tight", show: (one) => html`<button type="button" class="small quiet" aria-label=${`Weight of ${one.name}`} onClick=${() => ask(one)} ...${needing("queues:write")}>
     <${Icon} name="edit" size=${14} />Weight…</button>` },
 ];

@@ -1,13 +1,14 @@
 // A button that opens a list of actions. Arrow keys move, Escape closes, and the key "." opens the page's first one.
 import { html, useEffect, useRef, useState } from "../html.js";
+import { whyNot } from "../api.js";
 import { useKeys } from "../keys.js";
 import { Icon } from "./icons.js";
 
-// *items*: {label, icon, does, isGrave, isOff, hint}. *isMain*: it is the one that "." opens.
+// *items*: {label, icon, does, isGrave, isOff, hint, needs}; *needs* is the scope without which it is off. *isMain*: it is the one that "." opens.
 export function Menu({ label = "Actions", items, isMain = false, small = false }) {
   const [isOpen, setOpen] = useState(false);
   const list = useRef(null), button = useRef(null);
-  const shown = items.filter(Boolean);
+  const shown = items.filter(Boolean).map((one) => (whyNot(one.needs) ? { ...one, isOff: true, hint: whyNot(one.needs) } : one));
   useKeys(isMain ? { ".": () => setOpen(true) } : {});
   useEffect(() => {
     if (!isOpen) return undefined;
