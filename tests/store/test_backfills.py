@@ -6,6 +6,8 @@ import asyncio
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
 from service.backfill import ABORTED, DONE, RUNNING, Backfill
 from service.schedule import Schedule
 from service.scheduler.firer import Firer
@@ -53,6 +55,18 @@ async def test_every_occurrence_becomes_a_task_that_sees_its_time(store: Store) 
     assert (["backfilled"] * 5, 0) == (await kinds(store), (await read(store)).runs)
 
 
+@pytest.mark.deployments("valkey-1")
+async def test_its_tasks_are_held_to_their_key(store: Store, worker: Worker) -> None:
+    """Also when nobody has named the key before."""
+    await made(store, cron="0 * * * *", task={**SEEN, "flow": {"key": "k", "concurrency": 2}})
+    await begun(store)
+    await fire(store)
+    assert 2 == len(await worker.lease_all())
+    standing = await store.tasks.flows.read(1, "default", "k")
+    assert standing is not None
+    assert (2, 2, 3) == (standing.concurrency, standing.running, standing.waiting)
+
+
 async def test_it_goes_at_its_rate(store: Store) -> None:
     """One a second: a look makes one task, and the next look comes when the next is due."""
     await begun(store, rate_per_second=1)
@@ -82,7 +96,7 @@ async def test_a_slice_that_is_sent_again_is_not_carried_out_again(store: Store)
     shard = store.schedules.shard_of(backfill.member)
     firer = Firer(store, store.settings)
     now_ms = store.tasks.clock.now_ms()
-    made_, _ = firer.filler.slice(shard, backfill, now_ms, 2)
+    made_, _, _ = firer.filler.slice(shard, backfill, now_ms, 2)
     answers = [await store.backfills.fill(backfill, made_, now_ms, waits=False, is_last=False) for _ in range(2)]
     assert [1, 0] == answers
     await fire(store)
