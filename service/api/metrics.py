@@ -16,6 +16,7 @@ from typing import Any
 from starlette.responses import Response
 
 from service.api.runtime import Asked
+from service.api.workers import seen_from
 from service.errors import TaskpostError
 from service.exposition import CONTENT_TYPE, exposition
 from service.figures import AGAIN, ENDINGS, LEASED, SUBMITTED
@@ -34,7 +35,7 @@ async def get_metrics(asked: Asked) -> Response:
     runtime, store = asked.runtime, asked.runtime.require_store()
     families: Families = defaultdict(dict)
     try:
-        await runtime.within(gather(store, families))
+        await runtime.within(gather(store, families, None if asked.caller.is_operator else runtime.namespace))
         families["taskpost_redis_up"][()] = 1
     except TaskpostError:
         families.clear()
@@ -55,8 +56,8 @@ def of_namespace(families: Families, namespace: str) -> Families:
     }
 
 
-async def gather(store: Store, families: Families) -> None:
-    """Everything that is known into *families*. Raises StoreUnavailable."""
+async def gather(store: Store, families: Families, namespace: str | None) -> None:
+    """Everything that is known into *families*, of workers those that serve *namespace*. Raises StoreUnavailable."""
     command, shards = store.scripts.command, range(store.shards)
     counts, workers, circuits, processes, condition = await asyncio.gather(
         store.queues.counts(),
@@ -72,7 +73,8 @@ async def gather(store: Store, families: Families) -> None:
     )
     note_queues(families, counts, oldest)
     note_totals(families, sum(totals, Counter[Tally]()))
-    note_workers(families, workers[:MOST_WORKERS])
+    serving = [one for one in workers if namespace is None or seen_from(namespace, one) is not None]
+    note_workers(families, serving[:MOST_WORKERS])
     note_processes(families, processes)
     note_redis(families, condition)
     families["taskpost_dead_letters"][()] = sum(map(int, dead))
