@@ -40,17 +40,17 @@ const Now = ({ overview: { tasks }, totals }) => html`<div class="figures eight"
   <${Figure} label="Running" value=${compact(tasks.running)} note="now" href=${to("/tasks", { q: "state:running" })} />
   <${Figure} label="Queued" value=${compact(tasks.queued)} tone=${tasks.oldest_seconds > WORRY_SECONDS ? "warn" : ""} note=${tasks.oldest_seconds === null ? "nothing waits" : `the oldest for ${span(tasks.oldest_seconds)}`} href=${to("/tasks", { q: "state:queued" })} />
   <${Figure} label="Scheduled" value=${compact(tasks.scheduled)} note="due later" href=${to("/tasks", { q: "state:scheduled" })} />
-  ${totals && html`<${Figure} label="Succeeded" value=${compact(totals.succeeded)} note=${`${rate(totals.ended_per_second)} ended`} href=${to("/tasks", { q: "state:succeeded" })} />
+  ${totals && html`<${Figure} label="Succeeded" value=${compact(totals.succeeded)} note=${endedIn(totals.ended_per_second)} href=${to("/tasks", { q: "state:succeeded" })} />
     <${Figure} label="Failed" value=${compact(totals.failed)} tone=${totals.error_rate > WORRY_RATE ? "bad" : ""} note=${`${percent(totals.error_rate)} of those that ended`} href=${to("/dead")} />
     <${Figure} label="Retried" value=${compact(totals.retried)} note=${totals.crashed ? `${plural(totals.crashed, "worker crash", "worker crashes")}` : "attempts"} />
     <${Figure} label="Waited, p95" value=${span(totals.wait.p95_seconds)} note=${`p50 ${span(totals.wait.p50_seconds)}, p99 ${span(totals.wait.p99_seconds)}`} />
     <${Figure} label="Ran, p95" value=${span(totals.run.p95_seconds)} note=${`p50 ${span(totals.run.p50_seconds)}, p99 ${span(totals.run.p99_seconds)}`} />`}
 </div>`;
 // In the unit in which it is a number that one can imagine.
-function rate(aSecond) {
+function endedIn(aSecond) {
   const [each, seconds] = aSecond >= 0.5 || aSecond === 0 ? ["a second", 1] : aSecond * 60 >= 0.5 ? ["a minute", 60] : ["an hour", 3600];
   const value = aSecond * seconds;
-  return `${value >= 100 ? compact(Math.round(value)) : Number(value.toPrecision(2))} ${each}`;
+  return `${value >= 100 ? compact(Math.round(value)) : Number(value.toPrecision(2))} ended ${each}`;
 }
 
 function Charts({ stats: { series, step_seconds } }) {

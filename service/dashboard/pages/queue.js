@@ -27,7 +27,7 @@ function Whole({ queue, refresh }) {
   const does = (doing) => () => Promise.resolve(doing(queue)).then(refresh);
   const waits = `queue:${queue.name}`;
   return html`
-    <${Head} crumb=${html`<a href=${to("/queues")}>Queues</a>`} title=${queue.name} lead=${html`<${Held} queue=${queue} />`}>
+    <${Head} crumb=${html`<a href=${to("/queues")}>Queues</a>`} title=${queue.name} lead=${isTold(queue) && html`<${Held} queue=${queue} />`}>
       ${queue.paused || queue.draining ? html`<button type="button" onClick=${does(resume)} ...${needing("queues:write")}>
         <${Icon} name="play" size=${14} />Resume</button>` : html`<button type="button" onClick=${does(pause)} ...${needing("queues:write")}>
         <${Icon} name="pause" size=${14} />Pause</button>`}
@@ -46,6 +46,8 @@ function Whole({ queue, refresh }) {
       ${Object.keys(queue.settings).length ? html`<${Json} value=${queue.settings} label="settings" />` : html`<p class="muted">Nothing is set: its tasks have the defaults of their handlers and of the service.</p>`}</${Section}>
     <${Tasks} fixed=${waits} isPart />`;
 }
+
+const isTold = (queue) => queue.paused || queue.draining || queue.settings.description;
 
 // Who holds or closes it, and why.
 const Held = ({ queue }) => html`<span class="idline">
