@@ -20,6 +20,7 @@ from service.settings import Settings
 from service.store import Store
 from tests.recording import Recorder
 from tests.servers import DEADLINE_SECONDS
+from tests.servers import Server as RedisServer
 
 
 def handler(name: str, **args: str) -> dict[str, Any]:
@@ -144,3 +145,8 @@ async def until_async(claim: Callable[[], Awaitable[bool]], what: str) -> None:
 async def publish(store: Store, handlers: list[dict[str, Any]] | None = None) -> None:
     """Make handlers known, as a worker does."""
     await store.workers.publish("default", HANDLERS if handlers is None else handlers, store.tasks.clock.now_ms())
+
+
+def stored(server: RedisServer) -> set[str]:
+    """The keys that Redis holds, apart from what processes tell of themselves every few seconds."""
+    return {str(key) for key in server.admin.scan_iter(count=1000) if not str(key).endswith(":meters")}

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.api.serving import ADD, Serving, serving
+from tests.api.serving import ADD, Serving, serving, stored
 from tests.servers import Server
 
 
@@ -74,10 +74,10 @@ async def test_what_is_no_batch_is_refused_as_a_whole(
     api: Serving, redis_server: Server, body: bytes, status: int, kind: str
 ) -> None:
     """With a problem, and nothing stored."""
-    before = redis_server.admin.dbsize()
+    before = stored(redis_server)
     answer = await api.http.post("/v1/tasks/batch", content=body)
     assert (status, f"/problems/{kind}") == (answer.status_code, answer.json()["type"])
-    assert before == redis_server.admin.dbsize()
+    assert before == stored(redis_server)
 
 
 async def test_empty_batch_is_fine(api: Serving) -> None:
