@@ -48,7 +48,10 @@ def dashboard(scale: Scale, kind: str) -> Iterator[Figure]:
         where = f"{one.where}, {stored:,} tasks"
         page.goto(f"http://{HOST}:{one.port}/ui/tasks?q=state:scheduled")
         page.wait_for_selector(".virtual tbody tr")
-        yield from frames("the list is scrolled", where, scrolled(page, scale.seconds * 3))
+        before_ms, steps = work_of(page), steps_of(scale.seconds * 3)
+        yield from frames("the list is scrolled", where, scrolled(page, steps))
+        each_ms = (work_of(page) - before_ms) / steps
+        yield Figure("dashboard: work of the page, 50 rows scrolled", where, "ms", [each_ms], Goal(most=MOST_FRAME_MS))
         yield Figure("dashboard: rows in the page while it is scrolled", where, "", [rows_of(page)], Goal(most=100))
         with moving(one, scale):
             for name, path in (("the list is live", "/tasks"), ("the tail is live", "/tail")):
@@ -65,10 +68,15 @@ def frames(name: str, where: str, took_ms: list[float]) -> Iterator[Figure]:
     yield Figure(f"dashboard: frame, {name}, longest", where, "ms", [max(took_ms)])
 
 
-def scrolled(page: Page, seconds: float) -> list[float]:
+def steps_of(seconds: float) -> int:
+    """How often a list is scrolled in *seconds*."""
+    return max(int(seconds * 10), 5)
+
+
+def scrolled(page: Page, steps: int) -> list[float]:
     """The frames while the list runs under a hand that does not stop, which loads page behind page."""
     page.evaluate(WATCH)
-    for _ in range(max(int(seconds * 10), 5)):
+    for _ in range(steps):
         page.evaluate(SCROLL)
         page.wait_for_timeout(100)
     return frames_of(page)
@@ -89,13 +97,23 @@ def rows_of(page: Page) -> float:
     return float(page.locator(".virtual tbody tr").count())
 
 
+def work_of(page: Page) -> float:
+    """The processor time in ms that the page's thread has had, which other programs of the machine make no longer."""
+    return metric(page, "TaskDuration") * 1000
+
+
 def heap_of(page: Page) -> float:
     """The memory of the page's own objects, what nobody needs any more thrown away before."""
+    page.context.new_cdp_session(page).send("HeapProfiler.collectGarbage")
+    return metric(page, "JSHeapUsedSize") / MIB
+
+
+def metric(page: Page, name: str) -> float:
     session = page.context.new_cdp_session(page)
-    session.send("HeapProfiler.collectGarbage")
-    session.send("Performance.enable")
-    metrics = {row["name"]: row["value"] for row in session.send("Performance.getMetrics")["metrics"]}
-    return float(metrics["JSHeapUsedSize"]) / MIB
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    found = {row["name"]: row["value"] for row in session.send("Performance.getMetrics")["metrics"]}
+    session.detach()
+    return float(found[name])
 
 
 @contextmanager
