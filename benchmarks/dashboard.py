@@ -23,7 +23,7 @@ from tests.browser.chromium import browser_at_work
 from tests.servers import HOST
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import CDPSession, Page
 
 STORED = 100_000
 TASKS_A_SECOND = 334  # each is submitted, starts and succeeds: three changes of state
@@ -48,9 +48,9 @@ def dashboard(scale: Scale, kind: str) -> Iterator[Figure]:
         where = f"{one.where}, {stored:,} tasks"
         page.goto(f"http://{HOST}:{one.port}/ui/tasks?q=state:scheduled")
         page.wait_for_selector(".virtual tbody tr")
-        before_ms, steps = work_of(page), steps_of(scale.seconds * 3)
+        session, steps = metered(page), steps_of(scale.seconds * 3)
         yield from frames("the list is scrolled", where, scrolled(page, steps))
-        each_ms = (work_of(page) - before_ms) / steps
+        each_ms = metric(session, "TaskDuration") * 1000 / steps
         yield Figure("dashboard: work of the page, 50 rows scrolled", where, "ms", [each_ms], Goal(most=MOST_FRAME_MS))
         yield Figure("dashboard: rows in the page while it is scrolled", where, "", [rows_of(page)], Goal(most=100))
         with moving(one, scale):
@@ -97,22 +97,22 @@ def rows_of(page: Page) -> float:
     return float(page.locator(".virtual tbody tr").count())
 
 
-def work_of(page: Page) -> float:
-    """The processor time in ms that the page's thread has had, which other programs of the machine make no longer."""
-    return metric(page, "TaskDuration") * 1000
-
-
 def heap_of(page: Page) -> float:
     """The memory of the page's own objects, what nobody needs any more thrown away before."""
-    page.context.new_cdp_session(page).send("HeapProfiler.collectGarbage")
-    return metric(page, "JSHeapUsedSize") / MIB
+    session = metered(page)
+    session.send("HeapProfiler.collectGarbage")
+    return metric(session, "JSHeapUsedSize") / MIB
 
 
-def metric(page: Page, name: str) -> float:
+def metered(page: Page) -> CDPSession:
+    """Counts from now on, in processor time of the page's thread: other programs of the machine make that no longer."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    return session
+
+
+def metric(session: CDPSession, name: str) -> float:
     found = {row["name"]: row["value"] for row in session.send("Performance.getMetrics")["metrics"]}
-    session.detach()
     return float(found[name])
 
 
