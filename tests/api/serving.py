@@ -148,5 +148,6 @@ async def publish(store: Store, handlers: list[dict[str, Any]] | None = None) ->
 
 
 def stored(server: RedisServer) -> set[str]:
-    """The keys that Redis holds, apart from what processes tell of themselves every few seconds."""
-    return {str(key) for key in server.admin.scan_iter(count=1000) if not str(key).endswith(":meters")}
+    """The keys that Redis holds, apart from what processes tell of themselves, and from who asked for what."""
+    keys = {str(key) for key in server.admin.scan_iter(count=1000)}
+    return {key for key in keys if not key.partition("}:")[2].startswith(("meters", "audit:"))}
