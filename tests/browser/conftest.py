@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             one.add_marker(pytest.mark.full)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while Playwright is open, no other event loop can run in this process
 def browser() -> Iterator[Browser]:
     if not shutil.which("chromium"):
         pytest.fail("the browser's tests need chromium on the PATH: on Debian apt-get install chromium")
