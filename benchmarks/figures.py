@@ -98,6 +98,6 @@ def shown(value: float) -> str:
 
 
 def percentile(values: Sequence[float], part: float) -> float:
-    """The value below which *part* of *values* lies."""
-    ordered = sorted(values)
+    """The value below which *part* of *values* lies; 0 of none, as when a moment was too short for any."""
+    ordered = sorted(values) or [0.0]
     return ordered[min(int(len(ordered) * part), len(ordered) - 1)]

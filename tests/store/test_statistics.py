@@ -155,9 +155,11 @@ async def test_a_minute_holds_a_bounded_number_of_names(
         await worker.succeed(*await worker.lease_all(queue="acme/default"))
     found = await read(store, namespace="acme")
     assert 3000 == found.totals.counts["S"]
-    assert 900 < found.names[OTHER].counts["S"] < 2900
     node = deployment.node(0)
-    assert all(2300 > node.hlen(key) and node.pttl(key) > 0 for key in node.scan_iter("tp:{0}:stat:*"))
+    buckets = list(node.scan_iter("tp:{0}:stat:*"))
+    assert all(2300 > node.hlen(key) and node.pttl(key) > 0 for key in buckets)
+    if len(buckets) == 1:  # a minute may have ended meanwhile
+        assert 900 < found.names[OTHER].counts["S"] < 2900
 
 
 async def test_depths_are_the_most_that_there_was(store: Store, worker: Worker) -> None:
