@@ -10,7 +10,7 @@ from typing import Any
 import redis
 
 from service.task import FORMAT
-from tests.frozen.keyspace import lines_of
+from tests.frozen.keyspace import HERE, lines_of
 from tests.journey.receiver import receiver
 from tests.parts import System, system
 from tests.servers import HOST, single, until
@@ -73,7 +73,7 @@ def main() -> None:
         lines = list(lines_of(redis.Redis(HOST, server.port)))
     (FOLDER / f"format-{FORMAT}.jsonl").write_text("\n".join(lines) + "\n")
     expected = json.dumps({"tasks": shown, "attempts": attempts}, indent=1, sort_keys=True)
-    (FOLDER / f"format-{FORMAT}.json").write_text(expected + "\n")
+    (FOLDER / f"format-{FORMAT}.json").write_text(expected.replace(HERE, "/srv/taskpost") + "\n")
     print(f"{len(lines)} keys of format {FORMAT}")
 
 
