@@ -16,7 +16,7 @@ from functools import cache, partial
 from hmac import compare_digest
 from typing import Any, NamedTuple, Protocol
 
-from service.api.callers import ANYBODY, OPERATOR, Caller
+from service.api.callers import ANYBODY, CHALLENGE, OPERATOR, Caller
 from service.api.cookies import check_page, session_in
 from service.api.rates import Rates
 from service.apikeys import ADMIN, ApiKey, digest_of, id_in, included
@@ -27,7 +27,6 @@ from service.store import Store
 from service.store.sessions import proof_of
 from service.task import rfc3339
 
-CHALLENGE = {"WWW-Authenticate": "Bearer"}
 FRESH_SECONDS = 2.0
 NOTE_SECONDS = 60.0  # last uses are told so often
 MOST_KNOWN = 10_000

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from service.api.answers import json_answer, listed
 from service.api.given import body_of
+from service.api.queues import named
 from service.api.runtime import Asked
 from service.bulk import ABORTED, STATES, Bulk, query_of, shown
 from service.due import due_of, time_faults
@@ -58,7 +59,7 @@ def begin(action: str) -> Callable[[Asked], Awaitable[Response]]:
 async def purge_queue(asked: Asked) -> Response:
     """`POST /v1/queues/{queue}/purge`: cancels what waits in it."""
     given = await body_of(asked, "QueuePurge", "the purge", is_optional=True)
-    filters = {"queue": asked.path["queue"], "state": "queued,scheduled"}
+    filters = {"queue": named(asked), "state": "queued,scheduled"}
     if given.get("dry_run"):
         query = query_of("cancel", asked.runtime.namespace, filters)
         return json_answer(await count(asked, "cancel", filters, query))

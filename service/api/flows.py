@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from service.api.answers import json_answer, listed
 from service.api.given import body_of
-from service.api.queues import QUEUE
+from service.api.queues import named
 from service.api.runtime import Asked
 from service.errors import InvalidQuery, InvalidSubmission, NotFound
 from service.flow import OF_RATE, limit_faults, with_whole_limits
@@ -116,10 +116,9 @@ async def list_groups(asked: Asked) -> Response:
 
 async def update_group(asked: Asked) -> Response:
     """`PATCH /v1/queues/{queue}/groups/{group}`"""
-    runtime, queue, group = asked.runtime, asked.path["queue"], asked.path["group"]
+    runtime, group = asked.runtime, asked.path["group"]
     given = await body_of(asked, "GroupPatch", WHAT)
-    if not QUEUE.fullmatch(queue):
-        raise NotFound(f'"{shortened(queue)}" cannot be the name of a queue: letters, digits and ._- up to 64')
+    queue = named(asked)
     if not GROUP.fullmatch(group):
         raise NotFound(f'"{shortened(group)}" cannot be the name of a group: letters, digits and ._:@- up to 64')
     store = runtime.require_store()
@@ -134,7 +133,7 @@ async def update_group(asked: Asked) -> Response:
 async def groups_of(asked: Asked) -> dict[str, tuple[int, float]]:
     """The groups of the queue by name: tasks and weight."""
     runtime, store = asked.runtime, asked.runtime.require_store()
-    stored = stored_queue(runtime.namespace, asked.path["queue"])
+    stored = stored_queue(runtime.namespace, named(asked))
     return await runtime.within(store.tasks.flows.groups(store.shards, stored))
 
 

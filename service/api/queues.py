@@ -108,7 +108,7 @@ def visible(settings: Settings) -> Settings:
 
 async def scale_queue(asked: Asked) -> Response:
     """`GET /v1/queues/{queue}/scale`"""
-    runtime, name, query = asked.runtime, asked.path["queue"], asked.query
+    runtime, name, query = asked.runtime, named(asked), asked.query
     settings = await runtime.within(runtime.require_store().queue_settings.read(runtime.namespace, name))
     counts = await counts_of(runtime, name) or EMPTY
     wanted = -(-load_of(counts, settings) // query["tasks_per_worker"])

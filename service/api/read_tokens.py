@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from starlette.responses import Response
 
 from service.api.answers import json_answer
-from service.api.callers import Caller
+from service.api.callers import CHALLENGE, Caller
 from service.api.given import body_of
 from service.api.runtime import Asked, Runtime, task_id
 from service.errors import Unauthorized
@@ -61,7 +61,9 @@ async def reader(runtime: Runtime, token: str, text: str) -> Caller:
     if found is None:
         found = read_token(await runtime.within(secret.look_again()), token)
     if found is None or found.id != id_:
-        raise Unauthorized("this read token is not one of this task; ask for one: POST /v1/tasks/{id}/read-token")
+        detail = "this read token is not one of this task; ask for one: POST /v1/tasks/{id}/read-token"
+        raise Unauthorized(detail, headers=CHALLENGE)
     if found.expires_ms <= store.tasks.clock.now_ms():
-        raise Unauthorized("this read token has expired; ask for another one: POST /v1/tasks/{id}/read-token")
+        detail = "this read token has expired; ask for another one: POST /v1/tasks/{id}/read-token"
+        raise Unauthorized(detail, headers=CHALLENGE)
     return Caller(found.namespace, "read token", frozenset(("tasks:read",)), expires_ms=found.expires_ms)
