@@ -10,6 +10,7 @@ import pytest
 
 from service.errors import StoreFull
 from service.store import Store
+from service.task import SHARED
 from tests.faults.acting import (
     Part,
     cancel_task,
@@ -148,7 +149,7 @@ async def test_an_emptied_redis_needs_no_restart(
     assert [("succeeded", 3)] == [outcome(one) for one in await until_ended(store, id_)]
 
     async def are_published() -> bool:
-        return ("default", "faults.add") in await store.workers.published()
+        return (SHARED, "faults.add") in await store.workers.published()
 
     await eventually(are_published)
     [other] = await submit(store, given("elsewhere", queue="elsewhere"))
