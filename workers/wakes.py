@@ -63,7 +63,7 @@ class Wakes:
     async def nudge(self, shard: int) -> None:
         """Let the read under way start anew, with what it waits for now."""
         try:
-            await self.store.wakes.nudge(self.store.wakes.of_worker(shard, self.worker))
+            await self.store.wakes.nudge(shard, self.worker)
         except (StoreUnavailable, StoreFull):
             pass  # the read ends by itself
 

@@ -85,6 +85,6 @@ export const menuOf = (task, changed) => {
     isWaiting(task) && { label: "Reschedule…", icon: "clock", needs: "tasks:write", does: then(reschedule) },
     { label: "Duplicate in the playground", icon: "duplicate", does: () => duplicate(task) },
     !isEnded(task) && { label: "Cancel", icon: "cancel", isGrave: true, needs: "tasks:write", does: then(cancel) },
-    isEnded(task) && { label: "Delete…", icon: "trash", isGrave: true, needs: "tasks:write", does: then(remove) },
+    isEnded(task) && { label: "Delete…", icon: "trash", isGrave: true, needs: "tasks:write", does: () => remove(task) },
   ];
 };

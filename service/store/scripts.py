@@ -23,8 +23,8 @@ from service.store.connection import FAILURES, Client, is_noscript, translated
 FOLDER = Path(__file__).parent / "lua"
 NAMES = (
     "submit", "step", "amend", "extend", "beat", "reap", "end", "progress", "log", "checkpoint", "read", "attempts",
-    "forget", "sweep", "retire", "flow", "tidy", "prune", "replace", "limit", "yielding", "tell", "save", "due", "fire",
-    "backfill", "fill", "abandon", "spawn", "discard", "reserve", "confirm",
+    "forget", "sweep", "retire", "flow", "tidy", "prune", "replace", "limit", "yielding", "tell", "nudge", "save",
+    "due", "fire", "backfill", "fill", "abandon", "spawn", "discard", "reserve", "confirm",
     "calls", "probe", "mend", "gauge", "condense", "history", "oldest", "total", "ration",
 )  # fmt: skip
 # Finishing needs memory too: only scripts that take in work may be refused for want of it.

@@ -60,10 +60,14 @@ class WakeReader:
         """Raise a marker again that was taken and could not be served."""
         await self.scripts.command("ZADD", marker, 0, b"")
 
-    async def nudge(self, marker: str) -> None:
-        """Let whoever waits for *marker* look again at what it waits for; it goes if nobody does any more."""
-        await self.scripts.command("ZADD", marker, 0, NUDGE)
-        await self.scripts.command("PEXPIRE", marker, NUDGE_MS)
+    async def nudge(self, shard: int, worker: str) -> None:
+        """
+        Let *worker* look again at what it waits for in *shard*; its marker goes if it does not any more.
+
+        Raises:
+            StoreUnavailable, StoreFull: see `Scripts.call`.
+        """
+        await self.scripts.call(shard, "nudge", worker, NUDGE, NUDGE_MS)
 
     async def close(self) -> None:
         await self.client.aclose()
