@@ -1,8 +1,8 @@
 """
 Servers for tests: the shared ones of a test process, emptied before each test, and own ones a test may break.
 
-The everyday tier runs on the packaged Valkey; tests that take a shared server run once more on the system's
-Redis in the full tier.
+The everyday tier runs on the packaged Valkey. What can differ between servers runs once more on the system's Redis
+in the full tier: the tests of the store, and those of files marked `both_servers` that take a shared server.
 """
 
 from __future__ import annotations
@@ -17,6 +17,19 @@ from tests import recording, servers
 from tests.servers import Cluster, Server
 
 KINDS = ["valkey", pytest.param("redis", marks=pytest.mark.full)]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take away what would only repeat on the other server what the store's tests say of it."""
+    repeated = [one for one in items if is_on_redis(one) and not one.get_closest_marker("both_servers")]
+    if repeated:
+        config.hook.pytest_deselected(items=repeated)
+        items[:] = [one for one in items if one not in set(repeated)]
+
+
+def is_on_redis(test: pytest.Item) -> bool:
+    spec = getattr(test, "callspec", None)
+    return spec is not None and spec.params.get("shared_server") == "redis"
 
 
 @pytest.fixture(scope="session", params=KINDS)

@@ -17,6 +17,8 @@ from tests.api.live import Seen, following, told
 from tests.api.serving import ADD, Serving, serving
 from tests.store.acting import Worker
 
+pytestmark = pytest.mark.both_servers
+
 WHOLE_LIFE = ["queued", "running", "succeeded"]
 
 

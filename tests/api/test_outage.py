@@ -17,6 +17,8 @@ from tests.api.serving import ADD, Serving, publish, serving
 from tests.servers import Server
 from tests.store.acting import Worker
 
+pytestmark = pytest.mark.both_servers
+
 DEADLINE_SECONDS = 30.0
 
 

@@ -14,6 +14,8 @@ from service.api.lines import Lines
 from service.api.streams import MOST_BYTES, groups
 from tests.api.serving import ADD, Serving, serving
 
+pytestmark = pytest.mark.both_servers
+
 LINE = orjson.dumps(ADD) + b"\n"
 
 

@@ -14,6 +14,8 @@ from service.store import Store
 from tests.api.serving import ADD, Serving, handler, publish
 from tests.store.acting import Worker, snapshot
 
+pytestmark = pytest.mark.both_servers
+
 URL = {"url": "https://hooks.example.com/in", "headers": {"X-Tenant": "acme"}, "body": {"n": 1}}
 SOON = (datetime.now(UTC) + timedelta(days=30)).isoformat()
 

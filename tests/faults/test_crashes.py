@@ -11,6 +11,8 @@ from service.store import Store
 from tests.faults.acting import Part, eventually, until_ended
 from tests.store.acting import new, submit
 
+pytestmark = pytest.mark.both_servers
+
 Start = Callable[..., Part]
 
 

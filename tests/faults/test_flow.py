@@ -16,6 +16,8 @@ from service.store.flows import shard_of
 from tests.faults.acting import Part, eventually, given, lines, outcome, until_ended
 from tests.store.acting import new, submit
 
+pytestmark = pytest.mark.both_servers
+
 Start = Callable[..., Part]
 KEY, PLACES, MANY = "api.example.com", 3, 60
 

@@ -25,6 +25,8 @@ from tests.faults.acting import (
     until_state,
 )
 
+pytestmark = pytest.mark.both_servers
+
 Start = Callable[..., Part]
 
 

@@ -16,6 +16,8 @@ from tests.servers import Cluster
 from tests.store import invariants
 from tests.store.deployments import Deployment
 
+pytestmark = pytest.mark.both_servers
+
 Start = Callable[..., Part]
 sixteen = pytest.mark.parametrize("deployment", [16], indirect=True)
 

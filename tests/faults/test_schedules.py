@@ -23,6 +23,8 @@ from tests.servers import Server
 from tests.store.deployments import Deployment
 from tests.store.scheduling import HOUR_MS, defined, made, move, read, save
 
+pytestmark = pytest.mark.both_servers
+
 Start = Callable[..., Part]
 many = pytest.mark.parametrize("deployment", [1, 16], indirect=True)
 SECOND_MS = 1000

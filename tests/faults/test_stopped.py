@@ -23,6 +23,8 @@ from tests.faults.acting import (
     until_state,
 )
 
+pytestmark = pytest.mark.both_servers
+
 Start = Callable[..., Part]
 
 

@@ -23,6 +23,8 @@ from tests.faults.acting import (
 )
 from tests.servers import Server
 
+pytestmark = pytest.mark.both_servers
+
 Start = Callable[..., Part]
 
 

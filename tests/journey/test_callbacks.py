@@ -14,6 +14,8 @@ from tests.journey.receiver import Receiver, receiver
 from tests.parts import ROOT, System, system
 from tests.servers import until
 
+pytestmark = pytest.mark.both_servers
+
 ADD = {"name": "demo.add", "args": {"a": 2, "b": 3}}
 
 

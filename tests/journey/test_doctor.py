@@ -15,6 +15,8 @@ import pytest
 from tests.parts import system
 from tests.servers import Server, until
 
+pytestmark = pytest.mark.both_servers
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -14,6 +14,8 @@ from tests.journey.receiver import receiver
 from tests.parts import System, system
 from tests.servers import until
 
+pytestmark = pytest.mark.both_servers
+
 SHARDS = set(range(16))
 ADD = {"name": "demo.add", "args": {"a": 2, "b": 3}}
 

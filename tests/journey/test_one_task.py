@@ -17,6 +17,8 @@ from tests.journey.receiver import Receiver, receiver
 from tests.parts import System, system
 from tests.servers import until
 
+pytestmark = pytest.mark.both_servers
+
 
 @pytest.fixture
 def running(redis_url: str) -> Iterator[System]:

@@ -13,6 +13,8 @@ from tests.frozen.keyspace import load
 from tests.parts import system
 from tests.servers import HOST, Server, until
 
+pytestmark = pytest.mark.both_servers
+
 FROZEN = sorted((Path(__file__).parents[1] / "frozen").glob("format-*.jsonl"))
 KEPT = {"result_ttl_seconds": 300_000_000, "failure_ttl_seconds": 300_000_000}
 OVER = ("succeeded", "large", "called", "failed", "keyed")

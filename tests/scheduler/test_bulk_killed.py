@@ -14,6 +14,8 @@ from tests.faults.acting import Part, eventually, given, submit
 from tests.store.acting import Worker
 from tests.store.deployments import Deployment
 
+pytestmark = pytest.mark.both_servers
+
 Start = Callable[..., Part]
 many = pytest.mark.parametrize("deployment", [1, 16], indirect=True)
 TASKS = 3000

@@ -14,6 +14,8 @@ from tests.servers import Server
 from tests.store.acting import Worker, new
 from tests.store.deployments import Deployment
 
+pytestmark = pytest.mark.both_servers
+
 Start = Callable[..., Part]
 many = pytest.mark.parametrize("deployment", [1, 16], indirect=True)
 

@@ -1,6 +1,7 @@
 """
 Every test of the store runs on one server with 1 shard, with 16, and, in the full tier, on a cluster and on the oldest
-Redis; and leaves a keyspace in which everything agrees (`invariants.py`), unless a test says what it breaks.
+Redis (on a cluster of that only where a test names it); and leaves a keyspace in which everything agrees
+(`invariants.py`), unless a test says what it breaks.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ NAMES = [
     pytest.param("redis-cluster", marks=[CLUSTER, FULL]),
 ]
 
+COMMON = ("valkey-1", "valkey-16", "valkey-cluster", "redis-1")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "deployments(*names): those on which the test says something")
@@ -41,11 +44,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test runs on every deployment, unless it names those on which it says something."""
     if "deployment" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("deployments")
-        names = [
-            name
-            for name in NAMES
-            if marker is None or (name if isinstance(name, str) else name.values[0]) in marker.args
-        ]
+        wanted = marker.args if marker else COMMON
+        names = [name for name in NAMES if (name if isinstance(name, str) else name.values[0]) in wanted]
         metafunc.parametrize("deployment", names, indirect=True)
 
 
