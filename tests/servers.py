@@ -157,8 +157,9 @@ class Server:
         """True once the server answers, False when its port is taken."""
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
-                self.program, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=bind_to_parent()
-            )
+                self.program, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=bind_to_parent(),
+                restore_signals=False,  # a write beyond a limit of file size is an error then, as on a full disk
+            )  # fmt: skip
         process = self.process
         until(
             lambda: process.poll() is not None or self.admin.ping(),

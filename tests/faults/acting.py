@@ -12,8 +12,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from service.children import bind_to_parent
@@ -28,6 +29,8 @@ ROOT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 60.0
 SHORT = {"TASKPOST_LEASE_MS": "2000", "TASKPOST_HEARTBEAT_MS": "500", "TASKPOST_DRAIN_SECONDS": "2"}
 RUN_SCHEDULER = "import sys, service.scheduler as s, service.settings as t; sys.exit(s.run(t.Settings.from_env()))"
+COMMANDS = {"worker": ["-m", "workers"], "scheduler": ["-c", RUN_SCHEDULER], "web": ["-m", "service.cli", "web"]}
+FAKETIME = next(map(str, Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 
 __all__ = ["snapshot", "state", "submit"]
 
@@ -107,21 +110,24 @@ async def cancel_task(store: Store, id_: bytes) -> str | None:
 
 
 class Part:
-    """A worker or a scheduler."""
+    """A worker, a scheduler or an API."""
 
-    def __init__(self, kind: str, log: Path, url: str, settings: dict[str, str], folder: Path = ROOT) -> None:
-        """*folder*: where it is started; it finds Taskpost's packages from anywhere."""
+    def __init__(
+        self, kind: str, log: Path, url: str, settings: dict[str, str], folder: Path = ROOT,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        """*folder*: where it is started; it finds Taskpost's packages from anywhere. *more* of its environment."""
         self.log = log
         env = {name: value for name, value in os.environ.items() if not name.startswith(("TASKPOST_", "REDIS_"))}
         env |= {"TASKPOST_REDIS_URL": url, "TASKPOST_HANDLERS": "tests.faults.handlers", **SHORT}
         env["PYTHONPATH"] = str(ROOT)
         env |= {"TASKPOST_DEV": "1"}  # endpoints of tests listen on loopback
         env |= {f"TASKPOST_{name.upper()}": value for name, value in settings.items()}
-        command = ["-m", "workers"] if kind == "worker" else ["-c", RUN_SCHEDULER]
+        env |= more
         self.processes = int(env.get("TASKPOST_PROCESSES", "1"))
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, *command], cwd=folder, env=env, stdout=file, stderr=file,
+                [sys.executable, *COMMANDS[kind]], cwd=folder, env=env, stdout=file, stderr=file,
                 start_new_session=True, preexec_fn=bind_to_parent(),
             )  # fmt: skip
 
@@ -181,6 +187,23 @@ class Part:
             except subprocess.TimeoutExpired:
                 os.killpg(self.pid, signal.SIGKILL)
                 self.process.wait()
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below *pid*."""
+    try:
+        below = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return below + [one for child in below for one in descendants(child)]
+
+
+def clock_env(path: Path) -> dict[str, str]:
+    """Environment of a process whose wall clock is as far ahead as *path* says (`+3600s`); monotonic time stays."""
+    return {
+        "LD_PRELOAD": FAKETIME or "", "FAKETIME_TIMESTAMP_FILE": str(path), "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
+    }  # fmt: skip
 
 
 def is_alive(pid: int) -> bool:

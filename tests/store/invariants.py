@@ -81,7 +81,7 @@ def read(client: Any, key: bytes, name: bytes, shard: Shard) -> None:
         shard.hashes[name] = client.hgetall(key)
     elif kind == b"set":
         shard.sets[name] = set(client.smembers(key))
-    elif kind == b"stream":
+    elif name == b"ev":
         shard.events = [fields[b"e"] for _, fields in client.xrange(key)]
 
 
@@ -348,7 +348,8 @@ class Checker:
         told: dict[bytes, bytes] = {}
         for payload in self.shard.events:
             if len(payload) % 18:
-                self.fault(f"an event of {len(payload)} bytes")
+                self.fault(f"an event of {len(payload)} bytes: {payload!r}")
+                continue
             for at in range(0, len(payload), 18):
                 letter, stem, tail = payload[at : at + 1], payload[at + 1 : at + 15], payload[at + 15 : at + 17]
                 first = int.from_bytes(tail, "big")
