@@ -22,6 +22,7 @@ Every error Taskpost raises on purpose.
         │   ├── KeyNotFound            404 key-not-found
         │   └── WorkerNotFound         404 worker-not-found
         ├── MethodNotAllowed           405 method-not-allowed
+        ├── RequestTimeout             408 request-timeout
         ├── Conflict
         │   ├── StateConflict          409 state-conflict
         │   ├── UniqueConflict         409 unique-conflict
@@ -39,6 +40,7 @@ Every error Taskpost raises on purpose.
         ├── ResultGone                 410 result-gone
         ├── PreconditionFailed         412 precondition-failed
         ├── TooLarge                   413 too-large
+        ├── TargetTooLong              414 target-too-long
         ├── UnsupportedMediaType       415 unsupported-media-type
         ├── Invalid
         │   ├── InvalidSubmission      422 invalid-submission
@@ -53,7 +55,8 @@ Every error Taskpost raises on purpose.
         ├── InternalError              500 internal-error
         └── Unavailable                (retry later; Retry-After says when)
             ├── StoreUnavailable       503 store-unavailable
-            └── StoreFull              503 store-full
+            ├── StoreFull              503 store-full
+            └── TooManyConnections     503 too-many-connections
 """
 
 from __future__ import annotations
@@ -189,6 +192,10 @@ class MethodNotAllowed(Problem):
     type, status, title = "method-not-allowed", 405, "This method is not offered here"
 
 
+class RequestTimeout(Problem):
+    type, status, title = "request-timeout", 408, "The request did not arrive in time"
+
+
 class Conflict(Problem):
     status = 409
 
@@ -257,6 +264,10 @@ class TooLarge(Problem):
     type, status, title = "too-large", 413, "The body is too large"
 
 
+class TargetTooLong(Problem):
+    type, status, title = "target-too-long", 414, "The path and query of the request are too long"
+
+
 class UnsupportedMediaType(Problem):
     type, status, title = "unsupported-media-type", 415, "This media type is not understood here"
 
@@ -315,3 +326,7 @@ class StoreUnavailable(Unavailable):
 
 class StoreFull(Unavailable):
     type, title = "store-full", "The store is full"
+
+
+class TooManyConnections(Unavailable):
+    type, title = "too-many-connections", "There are too many connections"

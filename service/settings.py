@@ -114,6 +114,25 @@ class Settings:
     max_result_bytes: int = setting(MIB, "largest result of a task, and of an answer read from a URL", 1024)
     max_depth: int = setting(64, "deepest nesting of a JSON body", 4, 512)
     max_headers_bytes: int = setting(16 * 1024, "size of a request's headers altogether", 1024, 64 * 1024)
+    max_target_bytes: int = setting(8192, "longest path and query of a request", 1024, 64 * 1024)
+    max_url_length: int = setting(2048, "longest URL of a task or callback, in characters", 64, 8192)
+    max_tags: int = setting(32, "most tags of a task", 0, 256)
+    max_tag_length: int = setting(128, "longest tag, in characters", 1, 1024)
+    max_connections: int = setting(
+        0, "most connections of one process of the API; 0: as many as it may open files, less some for itself", 0
+    )
+    head_timeout_seconds: float = setting(
+        10, "how long a client may take to send a request's head, on a new connection or from its first byte", 0.1, 3600
+    )
+    body_timeout_seconds: float = setting(
+        30,
+        "how long it may take to send the body, and a second more for each 8 KiB that came; a stream has no such limit",
+        0.1,
+        3600,
+    )
+    unread_timeout_seconds: float = setting(
+        60, "how long it may leave an answer unread, and a second more for each 8 KiB of it", 0.1, 3600
+    )
     max_memory_ratio: float = setting(
         0.9,
         "share of Redis' `maxmemory` from which submissions are refused, so that running work can finish",

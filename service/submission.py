@@ -33,7 +33,6 @@ Submission = dict[str, Any]
 
 MOST_FAULTS = 200
 LONGEST_DETAIL = 400
-LONGEST_URL = 2048
 ONLY_NAME = ("args", "soft_timeout_seconds")
 ONLY_URL = ("method", "headers", *BODIES, "envelope", "retry_4xx", "cancel_url")
 NO_BODY = ("GET", "HEAD")
@@ -63,7 +62,7 @@ def faults_of(submission: Any, now_ms: int, settings: Settings, rules: Rules) ->
     faults = list(islice(schema_faults(submission), MOST_FAULTS))
     if not isinstance(submission, dict):
         return faults
-    faults = with_url_faults(faults, submission, rules)
+    faults = with_url_faults(faults, submission, rules, settings.max_url_length)
     known_bad = {fault["pointer"].split("/")[1] for fault in faults if fault["pointer"]}
     faults += together_faults(submission)
     sound = {name: value for name, value in submission.items() if name not in known_bad}
@@ -71,16 +70,22 @@ def faults_of(submission: Any, now_ms: int, settings: Settings, rules: Rules) ->
     return faults
 
 
-def with_url_faults(faults: list[Fault], submission: Submission, rules: Rules) -> list[Fault]:
-    """*faults* with what *rules* have against each URL, in the place of the schema's pattern, which gives no reason."""
+def with_url_faults(faults: list[Fault], submission: Submission, rules: Rules, most: int) -> list[Fault]:
+    """
+    *faults* with what *rules* have against each URL, in the place of the schema's pattern, which gives no reason; and
+    with those that are longer than *most*.
+    """
     callback = submission.get("callback")
     for pointer, url in (
         ("/url", submission.get("url")),
         ("/cancel_url", submission.get("cancel_url")),
         ("/callback/url", callback.get("url") if isinstance(callback, dict) else None),
     ):
-        if isinstance(url, str) and (refused := list(url_faults(url, pointer, rules))):
-            faults = [fault for fault in faults if fault["pointer"] != pointer or len(url) > LONGEST_URL]
+        if isinstance(url, str) and len(url) > most:
+            faults = [fault for fault in faults if fault["pointer"] != pointer]
+            faults.append({"pointer": pointer, "detail": f"has {len(url)} characters; at most {most} are taken"})
+        elif isinstance(url, str) and (refused := list(url_faults(url, pointer, rules))):
+            faults = [fault for fault in faults if fault["pointer"] != pointer]
             faults += refused
     return faults
 
@@ -168,6 +173,7 @@ def value_faults(submission: Submission, now_ms: int, settings: Settings) -> Ite
             "pointer": "/soft_timeout_seconds",
             "detail": f"{soft:g} needs to be less than timeout_seconds, which is {hard:g}",
         }
+    yield from tag_faults(submission, settings)
     yield from call_faults(submission, "", settings)
     yield from envelope_faults(submission)
     if isinstance(flow := submission.get("flow"), dict):
@@ -176,6 +182,17 @@ def value_faults(submission: Submission, now_ms: int, settings: Settings) -> Ite
         yield {"pointer": "/body_base64", "detail": wrong}
     if isinstance(callback := submission.get("callback"), dict):
         yield from call_faults(callback, "/callback", settings)
+
+
+def tag_faults(submission: Submission, settings: Settings) -> Iterator[Fault]:
+    """More tags, or longer ones, than are taken."""
+    tags = submission.get("tags", ())
+    if len(tags) > settings.max_tags:
+        yield {"pointer": "/tags", "detail": f"has {len(tags)} tags; at most {settings.max_tags} are taken"}
+    for index, tag in enumerate(tags):
+        if len(tag) > (most := settings.max_tag_length):
+            detail = f"has {len(tag)} characters; at most {most} are taken"
+            yield {"pointer": f"/tags/{index}", "detail": detail}
 
 
 def base64_fault(text: str) -> str | None:

@@ -18,8 +18,9 @@ from service.contract import operations
 
 Seen = tuple[str, str, int]
 seen: set[Seen] = set()
-# Any operation may answer these: a method that is not there, headers over the bound, a fault of ours.
-EVERYWHERE = {405, 431, 500}
+# Any operation may answer these: a method that is not there, a request that is too slow, a target or headers over the
+# bound, a fault of ours.
+EVERYWHERE = {405, 408, 414, 431, 500}
 
 
 @cache

@@ -60,7 +60,7 @@ from service.api.sockets import Sockets
 from service.api.streams import Stream
 from service.api.submit import Submit
 from service.api.timing import ROUTE, Timing
-from service.errors import MethodNotAllowed, NotFound, Problem
+from service.errors import MethodNotAllowed, NotFound, Problem, TargetTooLong
 from service.settings import Settings
 from service.submission import shortened
 
@@ -169,6 +169,7 @@ class Api:
 
     def __init__(self, settings: Settings) -> None:
         self.runtime = Runtime(settings)
+        self.most_target_bytes = settings.max_target_bytes
         gate, intakes = Gate(self.runtime), Intakes(self.runtime)
         submit = Submit(intakes, gate)
         self.echo = Echo(settings.max_body_bytes) if settings.dev else None
@@ -207,6 +208,10 @@ class Api:
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lead a request where its path and method lead."""
         path = scope["path"]
+        if (length := len(scope["raw_path"]) + len(scope["query_string"])) > self.most_target_bytes:
+            problem = TargetTooLong(f"path and query have {length} bytes; at most {self.most_target_bytes} are read")
+            await send_problem(send, problem, scope)
+            return
         route = place_of(path)
         raw = self.raw.get((scope["method"], route))
         scope[ROUTE] = route if raw is not None else ""

@@ -30,7 +30,7 @@ from service.ids import PAIRS, created_ms, encode_id
 from service.packing import Packed, canonical, pack, with_whole_numbers
 from service.showing import kept_of, show_callback, target_of
 from service.store.tasks import New, Taken, idempotency_of
-from service.submission import PLAIN, counted, faults_of
+from service.submission import PLAIN, counted, faults_of, tag_faults
 from service.task import Snapshot, options_of, rfc3339
 
 OPTIONS = frozenset((
@@ -79,6 +79,8 @@ class Intake:
         is_plain = PLAIN.issuperset(submission) and "name" in submission
         if is_plain and "flow" in submission:
             is_plain = not any(limit_faults(submission["flow"]))
+        if is_plain and "tags" in submission:
+            is_plain = not any(tag_faults(submission, self.settings))
         if not is_plain and faults_of(submission, now_ms, self.settings, self.rules):
             raise self.refusal(submission, now_ms)
         known = self.target(submission)

@@ -1,6 +1,7 @@
 """
-uvicorn's HTTP/1.1 connection, with what it leaves open: a bound on the bytes of a request's head, problems instead
-of plain text for what is not HTTP, an answer written in one go, and an end for a client that does not read.
+uvicorn's HTTP/1.1 connection, with what it leaves open: bounds on the bytes of a request's head and on requests that
+come before their turn, what the client owes us, problems instead of plain text for what is not HTTP, an answer written
+in one go, and an end for a client that does not read.
 
 The fact to know: a raw endpoint finds the last two as the ASGI extensions `ANSWER` and `ABORT` of its scope, and must
 do without them where another server runs it.
@@ -8,6 +9,7 @@ do without them where another server runs it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,9 +17,11 @@ from typing import Any
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.errors import HeadersTooLarge, InvalidRequest, Problem
+from service.api.slowness import Debt, Slowness
+from service.errors import HeadersTooLarge, InvalidRequest, Problem, RequestTimeout, TooManyConnections
 
-MOST_HEAD_BYTES = 128 * 1024  # TASKPOST_MAX_HEADERS_BYTES is at most half of that
+MOST_HEAD_BYTES = 128 * 1024  # TASKPOST_MAX_HEADERS_BYTES and TASKPOST_MAX_TARGET_BYTES are at most half of that each
+MOST_WAITING = 256  # requests behind one that is being answered; each takes some 4 KB, and 20 bytes to send
 ANSWER = "taskpost.answer"
 ABORT = "taskpost.abort"
 Answer = Callable[[bytes, bytes], bool]
@@ -46,24 +50,70 @@ def write_answer(exchange: RequestResponseCycle, head: bytes, body: bytes) -> bo
 class Connection(HttpToolsProtocol):
     """One connection."""
 
-    head_bytes = 0
+    exchanges = 0  # requests whose head was read
+    body_bytes = 0  # of the last one's body
+    other_bytes = 0  # since the last head or the last piece of a body
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.slowness = Slowness()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        most = getattr(self.config, "most_connections", 0)
+        if most and len(self.connections) > most:
+            detail = f"this process has {most} connections, the bound"
+            self.refuse(TooManyConnections(detail, headers={"Retry-After": "5"}))
 
     def data_received(self, data: bytes) -> None:
+        exchanges, body_bytes = self.exchanges, self.body_bytes
         super().data_received(data)
-        # uvicorn knows the method once the head is complete.
-        scope: Any = self.scope
-        if scope is not None and "method" in scope:
-            self.head_bytes = 0
+        # What is neither the end of a head nor of a body is a head that goes on and on, or trailers that do.
+        if exchanges != self.exchanges or body_bytes != self.body_bytes:
+            self.other_bytes = 0
             return
-        self.head_bytes += len(data)
-        if self.head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
+        self.other_bytes += len(data)
+        if self.other_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
             self.refuse(HeadersTooLarge(f"the headers have over {MOST_HEAD_BYTES} bytes"))
 
     def on_headers_complete(self) -> None:
+        self.exchanges += 1
+        self.body_bytes = 0
         super().on_headers_complete()
         exchange: Any = self.cycle
         if exchange is not None and exchange.scope is self.scope:
             self.scope["extensions"] = {ANSWER: partial(write_answer, exchange), ABORT: self.transport.abort}
+        if len(self.pipeline) > MOST_WAITING:
+            raise InvalidRequest("too many requests wait behind another")  # the parser stops, as at what is not HTTP
+
+    def on_body(self, body: bytes) -> None:
+        self.body_bytes += len(body)
+        super().on_body(body)
+
+    # ------------------------------------------------------------ slow clients
+
+    def debt(self) -> Debt | None:
+        """What we wait for the client to do; None while it is our turn."""
+        exchange: Any = self.cycle
+        is_over = exchange is None or exchange.response_complete
+        unread = self.transport.get_write_buffer_size()
+        if unread and (is_over or not exchange.response_started or self.transport.is_closing()):
+            return Debt("answer", self.exchanges, unread)
+        if exchange is not None and exchange.more_body and not self.flow.read_paused:
+            # Whose answer has begun, as that of a stream, takes what comes when it comes.
+            if is_over:
+                return Debt("rest", self.exchanges)
+            return None if exchange.response_started else Debt("body", self.exchanges, self.body_bytes)
+        return Debt("head", self.exchanges) if is_over and self.timeout_keep_alive_task is None else None
+
+    def end(self, debt: Debt, seconds: float) -> None:
+        """Give up a client that owes *debt* for over *seconds*: with a word, where one can be said."""
+        if debt.what == "answer":
+            self.transport.abort()  # a mere close would wait for the client to read what was written
+        elif debt.what == "body" or (debt.what == "head" and self.other_bytes):
+            self.refuse(RequestTimeout(f"the {debt.what} of the request did not arrive within {seconds:g} seconds"))
+        else:
+            self.transport.close()
 
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()
@@ -79,8 +129,9 @@ class Connection(HttpToolsProtocol):
         exchange: Any = self.cycle
         if exchange is None or exchange.response_complete or not exchange.response_started:
             body = orjson.dumps(problem.document())
+            more = "".join(f"{name.lower()}: {value}\r\n" for name, value in problem.headers.items()).encode()
             self.transport.write(
-                b"HTTP/1.1 %d Refused\r\ncontent-type: application/problem+json\r\n"
-                b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (problem.status, len(body), body)
+                b"HTTP/1.1 %d Refused\r\ncontent-type: application/problem+json\r\n%b"
+                b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (problem.status, more, len(body), body)
             )
         self.transport.close()

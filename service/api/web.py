@@ -26,6 +26,7 @@ import uvloop
 
 from service.api.app import Api
 from service.api.protocol import Connection
+from service.api.slowness import Watch
 from service.children import bind_to_parent
 from service.egress import described
 from service.errors import InvalidSetting, TaskpostError
@@ -39,6 +40,7 @@ KEEP_ALIVE_SECONDS = 75  # longer than the usual 60 s of a proxy, so that it nev
 BACKLOG = 2048
 PING_SECONDS = 15.0
 MOST_FILES = 65_536
+OWN_FILES = 512  # connections to Redis, listening sockets, log files
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -100,6 +102,8 @@ def listen(settings: Settings) -> socket.socket:
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it. Who lost power closes nothing, and streams have no end of their own.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         listening.bind(address)
         listening.listen(BACKLOG)
     except OSError as exc:
@@ -114,12 +118,29 @@ def listen(settings: Settings) -> socket.socket:
 # ---------------------------------------------------------------- one process
 
 
+class Config(uvicorn.Config):
+    """uvicorn's configuration, with what ours needs to know besides."""
+
+    most_connections = 0  # no bound
+
+
 class Server(uvicorn.Server):
-    """uvicorn's server with signals of our own."""
+    """uvicorn's server with signals of our own, and an eye on slow clients."""
 
     def __init__(self, api: Api, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.api = api
+        self.watch: Watch | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.watch = Watch(self.server_state.connections, self.api.runtime.settings)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Also to the end of what is being answered nobody may be slow."""
+        await super().shutdown(sockets)
+        if self.watch is not None:
+            self.watch.stop()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -140,8 +161,8 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def config_of(api: Api) -> uvicorn.Config:
-    return uvicorn.Config(
+def config_of(api: Api) -> Config:
+    config = Config(
         api,
         http=Connection,
         ws="auto",
@@ -158,6 +179,17 @@ def config_of(api: Api) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    config.most_connections = most_connections(api.runtime.settings)
+    return config
+
+
+def most_connections(settings: Settings) -> int:
+    """How many clients a process takes at once, so that it can open files and speak to Redis whatever they do."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return settings.max_connections
+    room = max(soft - OWN_FILES, soft // 2)
+    return min(settings.max_connections, room) or room
 
 
 def run_process(settings: Settings, listening: socket.socket) -> None:
