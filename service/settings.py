@@ -40,9 +40,7 @@ class Settings:
         "Redis or Valkey: `redis://`, `rediss://`, `unix://`, `redis+sentinel://host:port,host:port/service/db`, "
         "`redis+cluster://host:port,host:port`",
     )
-    redis_tls_verify: bool = setting(
-        True, "check the certificate of a `rediss://` server (Heroku's is self-signed)"
-    )
+    redis_tls_verify: bool = setting(True, "check the certificate of a `rediss://` server (Heroku's is self-signed)")
     redis_connections: int = setting(
         64, "most connections to Redis (to each node of a cluster) that one process opens for its calls", 2, 1000
     )
@@ -327,16 +325,8 @@ def read_value(variable: str, text: str, wanted: type) -> Any:
     """*text* as bool, int, float or str. Raises InvalidSetting."""
     try:
         if wanted is bool:
-            return {
-                "1": True,
-                "true": True,
-                "yes": True,
-                "on": True,
-                "0": False,
-                "false": False,
-                "no": False,
-                "off": False,
-            }[text.lower()]
+            return {"1": True, "true": True, "yes": True, "on": True,
+                    "0": False, "false": False, "no": False, "off": False}[text.lower()]  # fmt: skip
         return wanted(text)
     except (KeyError, ValueError) as exc:
         needs = {bool: "1 or 0", int: "a whole number", float: "a number"}[wanted]
