@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
-from tests import recording, servers
+from tests import servers
 from tests.servers import Cluster, Server
 
 KINDS = ["valkey", pytest.param("redis", marks=pytest.mark.full)]
@@ -76,30 +75,3 @@ def start_server() -> Iterator[Callable[..., Server]]:
     """Starts servers of the test's own, to kill and pause: `start_server("valkey", maxmemory="3mb")`."""
     with ExitStack() as stack:
         yield lambda kind="valkey", **config: stack.enter_context(servers.single(kind, **config))
-
-
-# ---------------------------------------------------------------- what the API answered
-
-
-def is_whole(config: pytest.Config) -> bool:
-    """Whether this run is of all tests, so that what no test produced is worth telling."""
-    return config.option.markexpr == "" and not config.option.keyword and not config.option.file_or_dir
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A process of xdist hands on which statuses it has seen."""
-    if (output := getattr(session.config, "workeroutput", None)) is not None:
-        output["seen"] = [list(one) for one in recording.seen]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """What a process of xdist has seen."""
-    recording.seen |= {tuple(one) for one in getattr(node, "workeroutput", {}).get("seen", [])}
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Lists what the contract documents and no test produced; not a fault, since APIs in other processes are unseen."""
-    if is_whole(config) and (unseen := recording.missing(recording.seen)):
-        terminalreporter.section("documented, but produced by no test")
-        terminalreporter.write_line("\n".join(unseen))

@@ -1,9 +1,8 @@
 """
-Which statuses the API under test answers, by operation of the contract: each must be documented, and the end of a whole
-run lists those that are documented and were not seen.
+What the API under test answers, by operation of the contract: each status must be documented there.
 
-Records what in-process APIs answer, and what tests note of others. Under xdist each process keeps its own list, which
-`tests/conftest.py` puts together in the end.
+Sees what in-process APIs answer. That each status that is documented does come about is the business of
+tests/contract/test_every_status.py.
 """
 
 from __future__ import annotations
@@ -16,8 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.contract import operations
 
-Seen = tuple[str, str, int]
-seen: set[Seen] = set()
 # Any operation may answer these: a method that is not there, a request that is too slow, a target or headers over the
 # bound, a fault of ours.
 EVERYWHERE = {405, 408, 414, 431, 500}
@@ -46,23 +43,12 @@ def path_of(place: str) -> str | None:
     return next((path for pattern, path in patterns() if pattern.fullmatch(place)), None)
 
 
-def note(method: str, place: str, status: int) -> str | None:
-    """Remember an answer; what is wrong with it, if the contract does not tell of its status."""
+def fault_of(method: str, place: str, status: int) -> str | None:
+    """What is wrong with an answer: the contract does not tell of its status."""
     path = path_of(place)
     if path is None or (method, path) not in documented():
         return None
-    seen.add((method, path, status))
     return None if status in documented()[method, path] | EVERYWHERE else f"{method} {path} answered {status}"
-
-
-def missing(all_seen: set[Seen]) -> list[str]:
-    """The documented statuses that nothing has answered."""
-    return sorted(
-        f"{method} {path} {status}"
-        for (method, path), statuses in documented().items()
-        for status in statuses
-        if (method, path, status) not in all_seen
-    )
 
 
 class Recorder:
@@ -91,6 +77,5 @@ class Recorder:
         await self.app(scope, receive, noting)
 
     def note(self, scope: Scope, status: int) -> None:
-        fault = note(scope["method"], scope["path"], status)
-        if fault:
+        if fault := fault_of(scope["method"], scope["path"], status):
             self.undocumented.append(fault)

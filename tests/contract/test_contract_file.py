@@ -19,6 +19,7 @@ import yaml
 
 from service import __version__, errors
 from service.apikeys import ALL
+from tests.contract import test_every_status
 
 CONTRACT = Path(__file__).parents[2] / "openapi" / "openapi.yaml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
@@ -228,6 +229,13 @@ def test_problems_come_from_reusable_answers() -> None:
             assert ["application/problem+json"] == list(content), where
             for example in content["application/problem+json"]["examples"].values():
                 assert int(status) == example["value"]["status"], (where, example)
+
+
+def test_each_status_that_is_documented_is_produced_by_a_test() -> None:
+    """test_every_status.py has one for each, which produces it for all operations that document it."""
+    tested = {int(found[1]) for name in vars(test_every_status) if (found := re.match(r"test_(\d{3})_", name))}
+    ours = [operation for where, operation in operations() if "/callbacks/" not in where]
+    assert tested == {int(status) for operation in ours for status in operation["responses"]}
 
 
 def test_problem_types_are_those_of_the_error_tree() -> None:
