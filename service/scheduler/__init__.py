@@ -81,7 +81,8 @@ async def keep(settings: Settings) -> None:
 def run(settings: Settings) -> int:
     """Run the scheduler until it is told to stop; the exit status."""
     configure(settings.log_level, settings.log_format)
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    # A duty that takes longer than its turn is passed over once, which it warns of: that is no news.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     try:
         uvloop.run(keep(settings))
     except InvalidSetting as exc:

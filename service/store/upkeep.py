@@ -81,21 +81,22 @@ async def tidy(tasks: Tasks, shard: int) -> None:
             return
 
 
-async def prune(tasks: Tasks, shard: int, place: int) -> int:
+async def prune(tasks: Tasks, shard: int, place: int) -> tuple[int, int]:
     """
     Take the ids of tasks that are gone out of the next bucket of the order of creation behind *place*.
 
-    Answers the place to go on from; 0 when the end was reached.
+    Answers the place to go on from, 0 when the end was reached; and how many ids it found that stay.
     """
     until = tasks.clock.now_ms() - YOUNG_MS
     reply = await tasks.scripts.command(
         "ZRANGEBYSCORE", keys.made(shard), f"({place}", until, "WITHSCORES", "LIMIT", 0, 1
     )
     if not reply:
-        return 0
+        return 0, 0
     opened_ms, bucket = scored_pairs(reply)[0]
     left = int(await tasks.scripts.command("LLEN", keys.made_bucket(shard, bucket)))
+    kept = 0
     while left > 0:
-        length, seen = await tasks.scripts.call(shard, "prune", bucket, RUNS_A_CALL)
-        left = left - seen if length else 0
-    return int(opened_ms)
+        length, seen, stay = await tasks.scripts.call(shard, "prune", bucket, RUNS_A_CALL)
+        left, kept = left - seen if length else 0, kept + stay
+    return int(opened_ms), kept

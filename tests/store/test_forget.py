@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from service.ids import shard_of
+from service.scheduler import janitor
+from service.scheduler.janitor import Janitor
 from service.store import Store
 from service.store.endings import Ending, Origin, report
 from service.store.queues import Queues
@@ -41,13 +43,36 @@ async def sweep_all(store: Store) -> int:
 
 async def prune_all(store: Store, deployment: Deployment) -> None:
     """Prune every bucket, as if all were older than the youngest that are looked at."""
+    age(store, deployment)
+    for shard in range(store.shards):
+        place, _ = await prune(store.tasks, shard, 0)
+        while place:
+            place, _ = await prune(store.tasks, shard, place)
+
+
+def age(store: Store, deployment: Deployment) -> None:
+    """As if every bucket had been opened two minutes earlier."""
     for shard in range(store.shards):
         node, made = deployment.node(shard), f"tp:{{{shard}}}:made"
         for bucket, opened_ms in node.zrange(made, 0, -1, withscores=True):
             node.zadd(made, {bucket: int(opened_ms) - 120_000})
-        place = 0
-        while place := await prune(store.tasks, shard, place):
-            pass
+
+
+@pytest.mark.deployments("valkey-1")
+async def test_looking_at_what_stays_is_rare(
+    store: Store, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million waiting tasks are not looked at every two seconds: what was found for nothing is rested for."""
+    monkeypatch.setattr(janitor, "STAYING_A_TURN", 10)
+    await store.tasks.submit_call(0, [new(ADD)] * 35)
+    age(store, deployment)
+    duty, looks = Janitor(store, store.settings), store.scripts.meter.counts["taskpost_script_calls_total"]
+    turns = []
+    for _ in range(9):
+        before = looks.get(("prune",), 0)
+        await duty.run()
+        turns.append(looks.get(("prune",), 0) - before)
+    assert [1, *[0] * 4, 1, *[0] * 3] == turns  # three turns of rest, and one that finds the end
 
 
 @pytest.mark.allows("unlisted")

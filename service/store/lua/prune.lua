@@ -6,10 +6,10 @@
 -- ARGV[2]  bucket: its name
 -- ARGV[3]  how many runs of ids to look at
 -- Touches  t: made made:
--- Returns  {how many runs the bucket still has, how many were looked at}; 0: the bucket is gone
+-- Returns  {how many runs the bucket still has (0: it is gone), how many were looked at, how many ids stay in these}
 
 local bucket = prefix .. 'made:' .. ARGV[2]
-local kept, examined, seen = {}, 0, 0
+local kept, examined, seen, stay = {}, 0, 0, 0
 for _, run in ipairs(redis.call('LRANGE', bucket, 0, ARGV[3] - 1)) do
   if examined > 1024 then break end
   local stem, first, many, open = run:sub(1, 14), run:byte(15) * 256 + run:byte(16), run:byte(17), nil
@@ -21,7 +21,7 @@ for _, run in ipairs(redis.call('LRANGE', bucket, 0, ARGV[3] - 1)) do
       else
         kept[#kept + 1] = id .. '\0'
       end
-      open = true
+      open, stay = true, stay + 1
     else
       open = false
     end
@@ -34,4 +34,4 @@ if seen > 0 then
 end
 local length = redis.call('LLEN', bucket)
 if length == 0 then redis.call('ZREM', prefix .. 'made', ARGV[2]) end
-return {length, seen}
+return {length, seen, stay}
