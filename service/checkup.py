@@ -58,6 +58,8 @@ class Facts:
     skew_ms: float = 0.0  # Redis' clock less this machine's
     shards: int = 0
     format: int = 0
+    keys: str = ""  # which keys of encryption there are, in words; empty: none, and nothing is sealed
+    key_fault: str | None = None  # why they are not this deployment's
     workers: Sequence[Mapping[str, Any]] = ()
     queues: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # stored name -> counts
     reaped_seconds: float | None = None  # since somebody last looked for lost tasks
@@ -195,6 +197,13 @@ def deployment_findings(facts: Facts) -> Iterator[Finding]:
         yield Finding(FAULT, "deployment", detail, f"TASKPOST_SHARDS={facts.shards}, or leave it out", True)
     else:
         yield Finding(OK, "deployment", f"{facts.shards} shard{'s' * (facts.shards > 1)}, format {facts.format}")
+    if facts.key_fault is not None:
+        remedy = "Give this process the keys that the others have."
+        yield Finding(FAULT, "encryption", facts.key_fault, remedy, True)
+    elif facts.keys:
+        yield Finding(OK, "encryption", f"{facts.keys}; taskpost encryption-key --uses counts what each key seals")
+    else:
+        yield Finding(OK, "encryption", "off: what tasks carry can be read in Redis")
 
 
 def work_findings(facts: Facts) -> Iterator[Finding]:

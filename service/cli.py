@@ -64,6 +64,7 @@ COMMANDS = {
     "endpoints": Command("service.cli_endpoints", "", "list endpoints; show, set, disable, enable or test one"),
     "credentials": Command("service.cli_credentials", "", "show, set or remove the credentials of an endpoint"),
     "doctor": Command("service.cli_doctor", "", "say what is wrong with this deployment, and what mends it"),
+    "encryption-key": Command("service.cli_encryption", "", "make a key for encryption at rest; tell what keys seal"),
     "verify": Command("service.cli_secrets", "_verify", "check the signature of a request that was received"),
 }
 PARTS = ("up", "all", "web", "worker", "scheduler")

@@ -39,7 +39,8 @@ def show_task(screen: Screen, task: Task, now: datetime) -> None:
 
 
 def what_it_is(screen: Screen, task: Task) -> list[tuple[str, str]]:
-    rows = [("args", json_text(screen, task.args))] if task.args else []
+    rows = [("unreadable", one_line(task.unreadable))] if task.unreadable else []
+    rows += [("args", json_text(screen, task.args))] if task.args else []
     rows += [("headers", json_text(screen, task.headers))] if task.headers else []
     rows += [("body", json_text(screen, task.body))] if task.body is not None else []
     rows += [("queue", f"{task.queue}, priority {task.priority}")]
@@ -94,7 +95,7 @@ def what_comes_after(screen: Screen, task: Task) -> list[tuple[str, str]]:
         rows.append(("part of", one_line(task.parent)))
     if task.has_result:
         rows.append(("result", json_text(screen, task.result)))
-    elif task.succeeded:
+    elif task.succeeded and not task.unreadable:
         rows.append(("result", "not kept"))
     return rows
 

@@ -56,7 +56,8 @@ Every error Taskpost raises on purpose.
         └── Unavailable                (retry later; Retry-After says when)
             ├── StoreUnavailable       503 store-unavailable
             ├── StoreFull              503 store-full
-            └── TooManyConnections     503 too-many-connections
+            ├── TooManyConnections     503 too-many-connections
+            └── PayloadUnreadable      503 payload-unreadable
 """
 
 from __future__ import annotations
@@ -330,3 +331,16 @@ class StoreFull(Unavailable):
 
 class TooManyConnections(Unavailable):
     type, title = "too-many-connections", "There are too many connections"
+
+
+class PayloadUnreadable(Unavailable):
+    """
+    What is sealed does not open: *is_missing* when this process lacks the key, which another may have; otherwise
+    somebody changed or moved it.
+    """
+
+    type, title = "payload-unreadable", "What is stored cannot be decrypted here"
+
+    def __init__(self, detail: str, *, is_missing: bool) -> None:
+        super().__init__(detail, headers={"Retry-After": "30"})
+        self.is_missing = is_missing

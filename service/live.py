@@ -103,7 +103,8 @@ def facts_of(task: Snapshot) -> Facts:
     schedule = submission.get("schedule", {}).get("name")
     attempt = outcome.get("attempt", task.run.attempt if task.run else 0)
     tags = submission.get("tags", [])
-    target = {"name": name} if name is not None else {"url": shown_url(submission["url"])}
+    url = submission.get("url")  # there may be neither, of what cannot be read
+    target = {"name": name} if name is not None else {"url": shown_url(url)} if url is not None else {}
     shown = {**target, "queue": record.queue, "priority": record.priority, "attempt": attempt, "tags": tags}
     shown |= {word: one for word, one in (("parent", parent), ("schedule", schedule)) if one is not None}
     progress, error = task.progress or outcome.get("progress"), outcome.get("error")

@@ -17,6 +17,7 @@ import orjson
 
 from service.ids import encode_id
 from service.recurrence.timing import InvalidTiming, Timing, timing_of
+from service.sealing import NO_KEYS, Keyring
 from service.task import rfc3339
 
 FORMAT = 1
@@ -24,6 +25,7 @@ FORMAT = 1
 HEADER = struct.Struct(">BcIHIHIIHI16s")
 HEADER_BYTES = HEADER.size
 NO_TASK = bytes(16)
+DEFINITION = b"definition"  # as what it is sealed
 
 ACTIVE, PAUSED, OVER = b"A", b"P", b"E"
 STATE_OF = {ACTIVE: "active", PAUSED: "paused", OVER: "ended"}
@@ -86,17 +88,28 @@ def timing_for(member: str, definition: Mapping[str, Any], created_ms: int, zone
     return timing_of(fields, seed=member, created_at=moment(created_ms), zone=zone)
 
 
-def pack(schedule: Schedule) -> bytes:
-    """The record."""
+def pack(schedule: Schedule, keyring: Keyring = NO_KEYS) -> bytes:
+    """The record, its definition sealed where there are keys."""
     head = HEADER.pack(
         FORMAT, schedule.state, schedule.version, *split48(schedule.next_ms), *split48(schedule.last_ms),
         schedule.runs, *split48(schedule.pending_ms), schedule.last_id,
     )  # fmt: skip
-    return head + orjson.dumps(schedule.definition)
+    return head + pack_definition(schedule, keyring)
 
 
-def parse(member: str, record: bytes) -> Schedule:
-    """What `pack` packed. Raises ValueError, struct.error for what it did not."""
+def pack_definition(schedule: Schedule, keyring: Keyring) -> bytes:
+    """The definition as it is stored."""
+    return keyring.closed(orjson.dumps(schedule.definition), schedule.namespace, schedule.name.encode(), DEFINITION)
+
+
+def read_definition(namespace: str, name: str, stored: bytes, keyring: Keyring) -> dict[str, Any]:
+    """What `pack_definition` packed. Raises PayloadUnreadable, ValueError."""
+    definition: dict[str, Any] = orjson.loads(keyring.opened(stored, namespace, name.encode(), DEFINITION))
+    return definition
+
+
+def parse(member: str, record: bytes, keyring: Keyring = NO_KEYS) -> Schedule:
+    """What `pack` packed. Raises ValueError, struct.error for what it did not, and PayloadUnreadable."""
     namespace, _, name = member.partition("/")
     (number, state, version, next_high, next_low, last_high, last_low, runs, pending_high, pending_low, last_id) = (
         HEADER.unpack_from(record)
@@ -104,8 +117,8 @@ def parse(member: str, record: bytes) -> Schedule:
     if number != FORMAT:
         raise ValueError(f"{member} is of format {number}, which this version of Taskpost does not know")
     return Schedule(
-        namespace, name, orjson.loads(record[HEADER_BYTES:]), state, version, next_high << 32 | next_low,
-        last_high << 32 | last_low, runs, pending_high << 32 | pending_low, last_id,
+        namespace, name, read_definition(namespace, name, record[HEADER_BYTES:], keyring), state, version,
+        next_high << 32 | next_low, last_high << 32 | last_low, runs, pending_high << 32 | pending_low, last_id,
     )  # fmt: skip
 
 

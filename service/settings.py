@@ -26,9 +26,11 @@ MIB = 1024 * 1024
 DAY = 86_400
 
 
-def setting(default: Any, about: str, least: float | None = None, most: float | None = None) -> Any:
-    """A field with its description and the range it may have."""
-    return field(default=default, metadata={"about": about, "least": least, "most": most})
+def setting(
+    default: Any, about: str, least: float | None = None, most: float | None = None, is_secret: bool = False
+) -> Any:
+    """A field with its description and the range it may have; a secret is not in the struct's repr."""
+    return field(default=default, repr=not is_secret, metadata={"about": about, "least": least, "most": most})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,15 @@ class Settings:
     web_processes: int = setting(1, "processes of the API", 1, 64)
     insecure: bool = setting(False, "allow an address beyond loopback without an API key")
     api_key: str = setting(
-        "", "the operator's key, which may do everything: `Authorization: Bearer …`; others are made by `taskpost keys`"
+        "",
+        "the operator's key, which may do everything: `Authorization: Bearer …`; others are made by `taskpost keys`",
+        is_secret=True,
+    )
+    encryption_keys: str = setting(
+        "",
+        "keys that seal what tasks carry in Redis: `version:key` of `taskpost encryption-key` by comma, the one that "
+        "seals first; `none` first: seal nothing more; empty: no encryption",
+        is_secret=True,
     )
     require_keys: bool = setting(
         False, "every request needs an API key, also before there is one; allows addresses beyond loopback"
@@ -260,6 +270,10 @@ class Settings:
             raise InvalidSetting(f"TASKPOST_TELEMETRY={self.telemetry}: needs otlp or console, or to be left out")
         if self.keep_attempts not in ("failed", "all"):
             raise InvalidSetting(f"TASKPOST_KEEP_ATTEMPTS={self.keep_attempts}: needs failed or all")
+        if self.encryption_keys:
+            from service.sealing import keyring_of  # who has no key needs no ciphers, which take a while to load
+
+            keyring_of(self.encryption_keys)
         check_origins(self.cors_origins)
         read_rules("TASKPOST_EGRESS_ALLOW", self.egress_allow)
         read_rules("TASKPOST_EGRESS_DENY", self.egress_deny)

@@ -42,12 +42,13 @@ def show(snapshot: Snapshot, options: Mapping[str, Any], redaction: Redaction) -
         "tags": submission.get("tags", []),
         "metadata": submission.get("metadata", {}),
     }
-    if snapshot.state == "succeeded" and options["result_ttl_seconds"] > 0:
+    if snapshot.state == "succeeded" and options["result_ttl_seconds"] > 0 and record.unreadable is None:
         shown["result"] = outcome.get("result")
         if "dropped_bytes" in outcome:
             shown["dropped_bytes"] = outcome["dropped_bytes"]
     optional = {
         **options,
+        "unreadable": record.unreadable.detail if record.unreadable else None,
         "error": outcome.get("error"),
         "progress": snapshot.progress or outcome.get("progress"),
         "checkpoint": snapshot.checkpoint,
@@ -64,8 +65,10 @@ def show(snapshot: Snapshot, options: Mapping[str, Any], redaction: Redaction) -
 
 def target_of(submission: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:
     """What a task does: its handler and arguments, or the call it makes."""
-    if "url" not in submission:
+    if "name" in submission:
         return {"name": submission["name"], "args": submission.get("args", {})}
+    if "url" not in submission:
+        return {}  # it cannot be read
     target: dict[str, Any] = {"url": shown_url(submission["url"]), "method": submission.get("method", "POST")}
     target["headers"] = redaction.headers(submission.get("headers", {}))
     target |= {name: True for name in ("envelope", "retry_4xx") if submission.get(name)}

@@ -1,9 +1,9 @@
 """
 What a task is: its id, its states, its record, and how it reads.
 
-Pure: no Redis, no HTTP, no clock. Both sides of the house speak of tasks with these words.
-The one fact to know: a record is a fixed header, then the submission as JSON (immutable, packed a little), then,
-once the task has ended and is small, a newline and the outcome as JSON.
+Pure: no Redis, no HTTP, no clock. The one fact to know: a record is a fixed header, then the submission as JSON
+(immutable, packed a little), then, once the task has ended and is small, a newline and the outcome as JSON. What is
+behind the header may be sealed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from service.errors import PayloadUnreadable
 from service.ids import created_ms
 from service.retry import CALLBACK_DELAYS
 from service.ties import NO_TIES, Ties
@@ -65,6 +66,7 @@ def split_queue(stored: str) -> tuple[str, str]:
 # ---------------------------------------------------------------- records
 
 FORMAT = 1
+SEALED, OPENED = 2, 3  # in its place: encrypted behind the header (store/records.py), in Redis; that, opened here
 NAME_PART, ARGS_PART = b'{"name":"', b'","args":'
 HEADER_BYTES = 13  # up to and with the length of the queue's name
 TIME_FIELD = slice(5, 11)  # due while waiting (0: at once), finished once ended; ms, big-endian
@@ -87,6 +89,7 @@ class Record:
     submission: dict[str, Any]
     outcome: dict[str, Any] | None
     ties: Ties = NO_TIES
+    unreadable: PayloadUnreadable | None = None  # why its submission is not there, but for its name
 
     @property
     def has_ended(self) -> bool:
@@ -136,6 +139,11 @@ def unpack_submission(packed: bytes) -> dict[str, Any]:
     return submission
 
 
+def named_of(body: bytes) -> dict[str, Any]:
+    """What a sealed *body* tells of its submission: its name, if it begins with one."""
+    return {"name": body[1 : body.index(b"\x02")].decode()} if body[:1] == b"\x01" else {}
+
+
 def submission_of(raw: bytes) -> tuple[int, bytes]:
     """(offset of the packed submission, that) of a record that may carry an outcome behind it."""
     start = HEADER_BYTES + raw[12]
@@ -155,11 +163,15 @@ def parse_record(raw: bytes, large_outcome: bytes | None = None) -> Record:
     Raises:
         ValueError: written by a newer format than this version reads.
     """
-    if raw[0] != FORMAT:
+    if not FORMAT <= raw[0] <= OPENED:
         raise ValueError(f"record of format {raw[0]}: this version reads format {FORMAT}; upgrade all processes")
-    start, submission = submission_of(raw)
-    end = start + len(submission)
-    outcome = large_outcome if large_outcome is not None else raw[end + 1 :]
+    if raw[0] == SEALED:
+        start, outcome = HEADER_BYTES + raw[12], large_outcome or b""
+        parsed = named_of(raw[start:])
+    else:
+        start, submission = submission_of(raw)
+        outcome = large_outcome if large_outcome is not None else raw[start + len(submission) + 1 :]
+        parsed = unpack_submission(submission)
     name, _, tied = raw[HEADER_BYTES:start].partition(b"\0")
     namespace, queue = split_queue(name.decode() or DEFAULT_QUEUE)
     return Record(
@@ -171,7 +183,7 @@ def parse_record(raw: bytes, large_outcome: bytes | None = None) -> Record:
         max_crashes=raw[11],
         queue=queue,
         namespace=namespace,
-        submission=unpack_submission(submission),
+        submission=parsed,
         outcome=orjson.loads(outcome) if outcome else None,
         ties=Ties.parsed(tied) if tied else NO_TIES,
     )
@@ -250,6 +262,7 @@ class Leased:
     crashes: int
     leased_ms: int
     is_suspect: bool = False  # it was lost with its process, and runs alone
+    unreadable: PayloadUnreadable | None = None  # why there is nothing of its submission but its name
     checkpoint: bytes = b""  # where an earlier attempt was, as JSON
     checkpoint_number: int = 0  # how many the task has had
 

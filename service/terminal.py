@@ -114,7 +114,7 @@ def name_of(task: Snapshot) -> str:
     submission = task.record.submission
     if "url" in submission:
         return f"{submission.get('method', 'POST')} {submission['url']}"
-    return str(submission["name"])
+    return str(submission.get("name", "(unreadable)"))
 
 
 def run_of(task: Snapshot) -> tuple[int, int | None]:

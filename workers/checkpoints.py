@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from service.errors import StoreFull, StoreUnavailable, TaskpostError
 from service.ids import encode_id
 from service.outcome import LOST
+from service.store.records import CHECKPOINT
 from service.store.tasks import MOST_A_CALL, MOST_BYTES_A_CALL, Tasks
 from service.task import Leased
 
@@ -89,12 +90,14 @@ class CheckpointKeeper:
 
     async def stored(self, notes: list[Note]) -> bytes:
         """A status each, once Redis has answered."""
+        sent = [
+            (note.task.id, note.task.token, note.number, self.tasks.closed(note.task, CHECKPOINT, note.json))
+            for note in notes
+        ]
         pause = 0.1
         while True:
             try:
-                return await self.tasks.note_checkpoints(
-                    self.shard, [(note.task.id, note.task.token, note.number, note.json) for note in notes]
-                )
+                return await self.tasks.note_checkpoints(self.shard, sent)
             except (StoreUnavailable, StoreFull) as exc:
                 log.warning("shard %d: checkpoints (%d) wait: %s Trying again.", self.shard, len(notes), exc)
                 await asyncio.sleep(pause * (0.5 + random.random() / 2))

@@ -132,7 +132,9 @@ class LogSender:
                 id_ = next(iter(self.waiting))
                 attempt = self.waiting.pop(id_)
                 if attempt.log is not None and attempt.log.lines:
-                    note = LogNote(id_, attempt.task.token, attempt.log.first, list(attempt.log.lines))
+                    note = LogNote(
+                        id_, attempt.task.token, attempt.log.first, list(attempt.log.lines), attempt.task.namespace
+                    )
                     taken.append((attempt, note))
                     size += attempt.log.size
         return taken

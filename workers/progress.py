@@ -10,8 +10,9 @@ import logging
 import orjson
 
 from service.errors import TaskpostError
+from service.store.records import PROGRESS
 from service.store.tasks import MOST_A_CALL, Tasks
-from service.task import rfc3339
+from service.task import Leased, rfc3339
 from workers.context import ReportProgress
 from workers.run import Attempt
 
@@ -25,7 +26,7 @@ class ProgressReporter:
 
     def __init__(self, tasks: Tasks, shard: int) -> None:
         self.tasks, self.shard = tasks, shard
-        self.said: dict[bytes, tuple[bytes, bytes]] = {}
+        self.said: dict[bytes, tuple[Leased, bytes]] = {}
         self.sender: asyncio.Task[None] | None = None
 
     def of(self, attempt: Attempt) -> ReportProgress:
@@ -34,7 +35,7 @@ class ProgressReporter:
         def report(current: float, total: float | None, message: str | None) -> None:
             at = rfc3339(self.tasks.clock.now_ms())
             attempt.progress = {"current": current, "total": total, "message": message, "at": at}
-            self.said[attempt.task.id] = (attempt.task.token, orjson.dumps(attempt.progress))
+            self.said[attempt.task.id] = (attempt.task, orjson.dumps(attempt.progress))
             if self.sender is None:
                 self.sender = asyncio.create_task(self.send())
 
@@ -48,8 +49,8 @@ class ProgressReporter:
         """Send until nothing was said for a pause. Progress that cannot be sent is dropped: more will come."""
         try:
             while self.said:
-                ids = list(self.said)[:MOST_A_CALL]
-                notes = [(id_, *self.said.pop(id_)) for id_ in ids]
+                taken = [self.said.pop(id_) for id_ in list(self.said)[:MOST_A_CALL]]
+                notes = [(task.id, task.token, self.tasks.closed(task, PROGRESS, json)) for task, json in taken]
                 try:
                     await self.tasks.note_progress(self.shard, notes)
                 except TaskpostError as exc:

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from service.completion import token_of, url_of
-from service.errors import InvalidArguments, TaskpostError
+from service.errors import InvalidArguments, PayloadUnreadable, TaskpostError
 from service.figures import AGAIN
 from service.ids import encode_id
 from service.meter import Meter
@@ -42,6 +42,7 @@ from workers.task_log import ReportLog
 log = logging.getLogger("taskpost.worker")
 
 UNKNOWN_HANDLER_SECONDS = 2.0
+UNREADABLE_SECONDS = 15.0
 STORE_SECONDS = 2.0
 OPTION_NAMES = frozenset(options_of({}, None, Settings()))
 
@@ -157,6 +158,8 @@ class Pipeline:
         """Run *attempt* to its end, and decide. What is past its time does not start."""
         if 0 < attempt.task.expires_ms <= now_ms():
             return Ending("expired")
+        if (fault := attempt.task.unreadable) is not None:
+            return unreadable(attempt, fault, now_ms())
         if attempt.task.lane == "url":
             outcome = await self.call_url(attempt, now_ms)
         elif attempt.handler is None:
@@ -253,6 +256,19 @@ def answer_of(outcome: Outcome | Accepted) -> str:
         return "2xx"
     status = (getattr(outcome, "http", None) or {}).get("status")
     return f"{status // 100}xx" if status else "none"
+
+
+def unreadable(attempt: Attempt, fault: PayloadUnreadable, now_ms: int) -> Decision:
+    """
+    What the task carries does not open here. Without its key it goes back for a while, since a worker that has it may
+    come or be started again; what was changed in Redis fails at once.
+    """
+    log.error("task %s cannot be read: %s", encode_id(attempt.task.id), fault.detail)
+    outcome: Outcome = failed("PayloadUnreadable", fault.detail, retry=False)
+    if fault.is_missing:
+        seconds = UNREADABLE_SECONDS * (0.5 + random.random())
+        outcome = Deferred(seconds, fault.detail, kind="PayloadUnreadable")
+    return decide(attempt.task, outcome, attempt.options, now_ms, "", random.random)
 
 
 def unknown(attempt: Attempt, now_ms: int) -> Decision:

@@ -24,6 +24,7 @@ from service.outcome import Deferred, Failed, Outcome, Succeeded
 from service.received import MAX_MESSAGE_CHARS, clip, is_json, result_of, told_error
 from service.store.attempts import LogNote
 from service.store.completions import ANSWERED, Completions
+from service.store.records import PROGRESS
 from service.task import rfc3339
 
 CANCELLING, LOST = b"2", b"0"
@@ -79,6 +80,8 @@ async def note_progress(asked: Asked) -> Response:
     tasks = asked.runtime.require_store().tasks
     progress = {"current": told["current"], "total": told.get("total"), "message": told.get("message")}
     noted = orjson.dumps({**progress, "at": rfc3339(tasks.clock.now_ms())})
+    namespace = await asked.runtime.within(tasks.namespace(id_))
+    noted = tasks.keyring.closed(noted, namespace, id_, PROGRESS)
     await asked.runtime.within(tasks.note_progress(shard_of(id_), [(id_, token, noted)]))
     return await heard(asked, id_, token)
 
@@ -90,7 +93,7 @@ async def log_lines(asked: Asked) -> Response:
     store = asked.runtime.require_store()
     now_ms = store.tasks.clock.now_ms()
     lines = [pack_line(now_ms, line.get("level", "info"), line["message"]) for line in told["lines"]]
-    note = LogNote(id_, token, told.get("first", NEXT), lines)
+    note = LogNote(id_, token, told.get("first", NEXT), lines, await asked.runtime.within(store.tasks.namespace(id_)))
     await asked.runtime.within(store.attempts.note_log(shard_of(id_), [note]))
     return await heard(asked, id_, token)
 

@@ -89,7 +89,8 @@ class Intake:
         if not WHOLE.isdisjoint(submission):
             with_whole_numbers(submission)
         key = submission.get("idempotency_key")
-        idempotency = idempotency_of(self.namespace, key, canonical(submission)) if key else b""
+        keyring = runtime.store.tasks.keyring
+        idempotency = idempotency_of(self.namespace, key, canonical(submission), keyring) if key else b""
         submission.update(shared)  # behind the key, which is of what was sent
         of_queue = runtime.store.queue_book.complete(submission, self.namespace, queue)
         packed = pack(

@@ -61,7 +61,20 @@ def check_query(scope: Scope, path: str, method: str) -> dict[str, Any]:
     return values
 
 
+# What may be encrypted is no filter: what tasks carry, and what comes of them.
+CARRIED = frozenset((
+    "args", "body", "body_text", "body_base64", "callback", "error", "headers", "log", "message", "metadata",
+    "progress", "q", "query", "result", "search", "text", "traceback", "url",
+))  # fmt: skip
+UNSEARCHED = (
+    "what tasks carry, answer and say is not searched, since it may be encrypted: ask by name, tag, queue, group, "
+    "flow, state, error_type, http_status or time"
+)
+
+
 def unknown(name: str, known: list[str]) -> Fault:
+    if name in CARRIED and "error_type" in known:
+        return {"parameter": name, "detail": UNSEARCHED}
     near = get_close_matches(name, known, 1)
     fault = {"parameter": shortened(name), "detail": shortened(f'unknown parameter "{name}"')}
     if near:

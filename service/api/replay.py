@@ -34,6 +34,8 @@ async def replay_task(asked: Asked) -> Response:
     before = await runtime.task(asked.path["id"])
     if not before.record.has_ended:
         raise StateConflict(f"the task is {before.state}; only ended tasks can be replayed", state=before.state)
+    if before.record.unreadable is not None:
+        raise before.record.unreadable
     submission = replayed(before, edits)
     lane = await checked(asked, before, edits, submission) if edits else before.record.lane
     with_origin(submission, before)
@@ -41,7 +43,7 @@ async def replay_task(asked: Asked) -> Response:
         merge_key(submission, [(b"idempotency-key", key)])
     store, hashed = runtime.require_store(), b""
     if name := submission.get("idempotency_key"):
-        hashed = idempotency_of(runtime.namespace, name, canonical(submission))
+        hashed = idempotency_of(runtime.namespace, name, canonical(submission), store.tasks.keyring)
     packed = pack(
         submission,
         runtime.namespace,

@@ -26,9 +26,11 @@ MEDIA_TYPE = re.compile(
 
 
 async def get_result(asked: Asked) -> Response:
-    """The result and nothing else."""
+    """The result and nothing else. Raises PayloadUnreadable, ResultGone, NotFinished, TaskFailed."""
     snapshot = await waited(asked)
     outcome = snapshot.record.outcome or {}
+    if snapshot.record.unreadable is not None:
+        raise snapshot.record.unreadable
     if snapshot.state != "succeeded":
         raise no_result(snapshot, outcome)
     if asked.runtime.options(snapshot)["result_ttl_seconds"] <= 0:

@@ -91,6 +91,7 @@ class Task(View, frozen=True, kw_only=True):
     backoff: dict[str, Any] | None = None
     result: Any = None
     error: TaskError | None = None
+    unreadable: str | None = None  # why what it carries is not here: it is encrypted, and the service lacks the key
     progress: Progress | None = None
     checkpoint: Checkpoint | None = None
     tags: list[str] = []
@@ -128,6 +129,8 @@ class Task(View, frozen=True, kw_only=True):
     @property
     def what(self) -> str:
         """The handler, or the method and URL that is called."""
+        if self.name is None and self.unreadable is not None:
+            return "(unreadable)"
         return self.name if self.name is not None else f"{self.method or 'POST'} {self.url}"
 
 

@@ -63,6 +63,6 @@ export function localTime(text) {
 }
 
 // What a task is called: its handler, or method and address of its call.
-export const nameOf = (task) => task.name ?? `${task.method ?? "POST"} ${shortUrl(task.url ?? "")}`;
+export const nameOf = (task) => task.name ?? (task.unreadable && !task.url ? "(unreadable)" : `${task.method ?? "POST"} ${shortUrl(task.url ?? "")}`);
 const shortUrl = (url) => url.replace(/^https?:\/\//, "");
 export const plural = (n, one, many = `${one}s`) => `${number(n)} ${n === 1 ? one : many}`;

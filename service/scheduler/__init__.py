@@ -28,6 +28,7 @@ from service.scheduler.historian import Historian
 from service.scheduler.janitor import Janitor
 from service.scheduler.jumps import watch
 from service.scheduler.recoverer import Recoverer
+from service.scheduler.renewer import Renewer
 from service.scheduler.watchman import Watchman
 from service.settings import Settings
 from service.store import Store
@@ -51,9 +52,9 @@ async def keep(settings: Settings) -> None:
     store = opening.result()
     clock = AsyncIOScheduler()
     carrier = Carrier(store)
-    duties: list[Duty | Carrier | Dealer | Watchman] = [
+    duties: list[Duty | Carrier | Dealer | Watchman | Renewer] = [
         Recoverer(store, settings), Forwarder(store), Janitor(store, settings), Expirer(store, settings), carrier,
-        Dealer(store), Historian(store), Watchman(store, settings),
+        Dealer(store), Historian(store), Watchman(store, settings), Renewer(store),
     ]  # fmt: skip
     for duty in duties:
         trigger = IntervalTrigger(seconds=duty.every_seconds, jitter=duty.every_seconds * 0.2)

@@ -67,8 +67,11 @@ class Replayer:
         return [(n, record) for n, record in made if record is not None]
 
     def record(self, task: Snapshot, edits: Mapping[str, Any]) -> bytes | None:
-        """The record of the new task; None when *edits* are not for it, or its handler takes no such arguments."""
-        if not can_have(task, edits):
+        """
+        The record of the new task; None when *edits* are not for it, its handler takes no such arguments, or it cannot
+        be read.
+        """
+        if task.record.unreadable is not None or not can_have(task, edits):
             return None
         submission = with_origin(replayed(task, edits), task)
         handler = self.store.handlers.known(task.record.namespace, submission.get("name", ""))

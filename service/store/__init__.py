@@ -29,6 +29,7 @@ from service.store.declarations import Declarations
 from service.store.endpoints import EndpointBook, EndpointSettings
 from service.store.events import BLOCK_MS, Events
 from service.store.gone import GoneUrls
+from service.store.key_agreement import agree_on_keys
 from service.store.limits import Limits
 from service.store.memory import MemoryWatch
 from service.store.meters import Meters
@@ -62,8 +63,9 @@ class Store:
         self.memory = MemoryWatch(self.client, settings.max_memory_ratio, settings.max_memory_bytes)
         self.tasks = Tasks(self.scripts, settings, self.memory)
         self.attempts = Attempts(self.tasks)
+        keyring = self.tasks.keyring
         self.workers = Workers(self.scripts)
-        self.queue_settings = QueueSettings(self.scripts)
+        self.queue_settings = QueueSettings(self.scripts, keyring)
         self.queue_book = QueueBook(self.queue_settings)
         self.handlers = HandlerBook(self.workers, self.queue_book)
         self.completions = Completions(self.tasks, self.handlers, settings)
@@ -72,8 +74,8 @@ class Store:
         self.queues = Queues(self.tasks)
         self.statistics = Statistics(self.tasks)
         self.meters = Meters(self.tasks)
-        self.alarms = Alarms(self.scripts, self.tasks.clock)
-        self.endpoint_settings = EndpointSettings(self.scripts)
+        self.alarms = Alarms(self.scripts, self.tasks.clock, keyring)
+        self.endpoint_settings = EndpointSettings(self.scripts, keyring)
         self.endpoint_book = EndpointBook(self.endpoint_settings)
         self.limits = Limits(self.tasks)
         self.tasks.on_overflow = Overflow(self.tasks, self.handlers).drop
@@ -81,9 +83,9 @@ class Store:
         self.backfills = Backfills(self.schedules)
         self.declarations = Declarations(self.schedules)
         self.traffic = Traffic(self.scripts, self.tasks.clock)
-        self.secrets = Secrets(self.scripts, self.tasks.clock)
+        self.secrets = Secrets(self.scripts, self.tasks.clock, keyring)
         self.audit = Audit(self.scripts)
-        self.api_keys = ApiKeys(self.scripts, self.tasks.clock)
+        self.api_keys = ApiKeys(self.scripts, self.tasks.clock, keyring)
         self.sessions = Sessions(self.scripts)
         self.events = Events(connect(settings, wait_seconds=BLOCK_MS / 1000), 1)
         self.wakes = WakeReader(connect(settings, wait_seconds=BLOCK_SECONDS), self.scripts)
@@ -107,7 +109,7 @@ class Store:
 
         Raises:
             StoreUnavailable: Redis did not answer in *patience_seconds*.
-            InvalidSetting: the deployment was made with another number of shards.
+            InvalidSetting: the deployment was made with another number of shards, or seals by another key.
         """
         store = cls(settings)
         try:
@@ -159,6 +161,7 @@ class Store:
         if seconds:
             self.tasks.clock.hear(int(seconds) * 1000 + int(micros) // 1000)
         self.tasks.shards = self.events.shards = recorded
+        await agree_on_keys(self.scripts, self.tasks.keyring)
 
     async def server_version(self) -> str:
         """

@@ -37,6 +37,14 @@ class Admission:
             StoreUnavailable: no answer; the tasks may or may not be there.
             StoreFull: nothing more was taken in.
         """
+        answers = await self.submit_known(tasks)
+        for place, answer in enumerate(answers):
+            if answer.is_mismatch and (other := tasks[place].known_otherwise) is not None:
+                [answers[place]] = await self.submit([other])
+        return answers
+
+    async def submit_known(self, tasks: Sequence[New]) -> list[Taken]:
+        """As `submit`, by the first fingerprint of each alone."""
         if all(map(self.is_simple, tasks)):
             return await self.tasks.submit(tasks)
         self.tasks.memory.check()

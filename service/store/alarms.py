@@ -13,6 +13,7 @@ from secrets import token_hex
 from typing import Any
 
 from service.alarm import Alarm
+from service.sealing import NO_KEYS, Keyring
 from service.store.fields import Document, Fields
 from service.store.scripts import Scripts
 from service.store.tasks import Clock
@@ -35,8 +36,8 @@ class Notice:
 class Alarms:
     """Reads and changes which alarms ring, all in shard 0."""
 
-    def __init__(self, scripts: Scripts, clock: Clock) -> None:
-        self.fields, self.clock = Fields(scripts, "A"), clock
+    def __init__(self, scripts: Scripts, clock: Clock, keyring: Keyring = NO_KEYS) -> None:
+        self.fields, self.clock = Fields(scripts, "A", keyring), clock
 
     async def ringing(self) -> dict[str, Document]:
         """The alarms that ring, by name, each `{type, told, since_ms, …}`."""

@@ -15,21 +15,26 @@ import orjson
 
 from service.attempts import pack_lines
 from service.ids import shard_of
+from service.store.records import opened_line, opened_row, sealed_lines
 from service.store.replies import snapshot_of
 from service.store.tasks import Tasks
-from service.task import Snapshot
+from service.task import DEFAULT_NAMESPACE, Snapshot
 
 KEPT_MS = 7 * 86_400_000  # the log of an attempt that runs, since its last line
 
 
 @dataclass(slots=True)
 class LogNote:
-    """Lines of the attempt that holds *token*. *first* is the number of the first one: see `service.attempts`."""
+    """
+    Lines of the attempt that holds *token*, of a task of *namespace*. *first* is the number of the first one: see
+    `service.attempts`.
+    """
 
     id: bytes
     token: bytes
     first: int
     lines: Sequence[bytes]
+    namespace: str = DEFAULT_NAMESPACE
 
 
 @dataclass(slots=True)
@@ -57,7 +62,10 @@ class Attempts:
         Raises:
             StoreUnavailable: no answer. Sending the same lines again is safe, but for those that carry no number.
         """
-        args = [part for note in notes for part in (note.id + note.token, pack_lines(note.first, note.lines))]
+        args: list[bytes] = []
+        for note in notes:
+            batch = pack_lines(note.first, note.lines)
+            args += (note.id + note.token, sealed_lines(self.tasks.keyring, note.namespace, note.id, batch))
         statuses: bytes = await self.tasks.scripts.call(shard, "log", KEPT_MS, *args)
         return statuses
 
@@ -67,8 +75,11 @@ class Attempts:
             return None
         now_ms, raw, run, outcome, log, rows = await self.tasks.scripts.call(shard_of(id_), "attempts", id_)
         self.tasks.clock.hear(now_ms)
-        snapshot = snapshot_of(id_, now_ms, raw, run, outcome, None)
+        keyring = self.tasks.keyring
+        snapshot = snapshot_of(keyring, id_, now_ms, raw, run, outcome, None)
         if snapshot is None:
             return None
         said = int.from_bytes(log[0][:4], "big") if log else 0
-        return History(snapshot, [orjson.loads(row) for row in rows], said, [orjson.loads(line) for line in log[1:]])
+        place = keyring, snapshot.record.namespace, id_
+        lines = [opened_line(*place, orjson.loads(line)) for line in log[1:]]
+        return History(snapshot, [opened_row(*place, row) for row in rows], said, lines)

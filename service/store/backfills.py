@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import orjson
-
 from service.backfill import Backfill, pack, parse
 from service.flow import flows_of
+from service.schedule import pack_definition
 from service.store import keys
 from service.store.schedules import Schedules
 
@@ -32,7 +31,7 @@ class Backfills:
         """
         if backfill.schedule is None:
             raise ValueError("a backfill goes by a schedule")
-        definition = orjson.dumps(backfill.schedule.definition)
+        definition = pack_definition(backfill.schedule, self.tasks.keyring)
         shard, args = self.schedules.shard_of(backfill.member), (backfill.id, pack(backfill), definition, MOST_RUNNING)
         status = await self.scripts.call(shard, "backfill", backfill.member, *args)
         return {0: None, 1: True}.get(status, False)
@@ -59,7 +58,11 @@ class Backfills:
         last_ms = made[-1][0] if made else backfill.last_ms
         times = b"".join(ms.to_bytes(6, "big") for ms in (backfill.last_ms, last_ms, next_due_ms))
         head = times + (b"q" if waits else b"a") + (b"1" if is_last else b"0")
-        args = [part for ms, id_, record in made for part in (ms.to_bytes(6, "big") + id_, record)]
+        args = [
+            part
+            for ms, id_, record in made
+            for part in (ms.to_bytes(6, "big") + id_, self.tasks.sealed(id_, record))
+        ]
         shard = self.schedules.shard_of(backfill.member)
         if made and (schedule := backfill.schedule) is not None:
             await self.tasks.flows.declare(shard, flows_of([schedule.definition["task"]], schedule.namespace))

@@ -47,7 +47,7 @@ class Bulks:
 
     def __init__(self, tasks: Tasks, book: HandlerBook, pages: Pages) -> None:
         self.tasks, self.book, self.pages = tasks, book, pages
-        self.fields = Fields(tasks.scripts, "B")
+        self.fields = Fields(tasks.scripts, "B", tasks.keyring)
 
     # ------------------------------------------------------------ how far it has come
 
@@ -232,7 +232,8 @@ class Bulks:
         now = self.tasks.clock.now_ms().to_bytes(6, "big")
         args: list[Any] = []
         for place, record in records:
-            args += (stem_of(bulk.id, number, shard, now) + place.to_bytes(2, "big"), record)
+            id_ = stem_of(bulk.id, number, shard, now) + place.to_bytes(2, "big")
+            args += (id_, self.tasks.sealed(id_, record))
         name = f"{bulk.id}.{part}"
         reply = await self.tasks.scripts.call(shard, "spawn", name, number.to_bytes(4, "big"), now, MARKER_MS, *args)
         self.tasks.clock.hear(reply[0])

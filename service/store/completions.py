@@ -25,6 +25,7 @@ from service.settings import Settings
 from service.store import keys
 from service.store.decisions import decide, report_of, row_of
 from service.store.endings import Ending, again, only_if_overdue
+from service.store.records import PROGRESS, opened_value
 from service.store.replies import leased_of
 from service.store.scripts import Scripts
 from service.store.tasks import Tasks
@@ -102,8 +103,10 @@ class Completions:
         run = parse_run(packed)
         if not run.is_held:
             return None
-        task = leased_of(id_ + packed[12:17] + raw, token, run.started_ms)
-        return HeldAttempt(task, run, orjson.loads(progress) if progress else None)
+        keyring = self.tasks.keyring
+        task = leased_of(id_ + packed[12:17] + raw, token, run.started_ms, keyring)
+        said = opened_value(keyring, task.namespace, id_, PROGRESS, progress) if progress else None
+        return HeldAttempt(task, run, orjson.loads(said) if said else None)
 
     async def beat(self, id_: bytes, token: bytes) -> bytes:
         """The endpoint is alive: 1 kept, 2 kept and to be cancelled, 0 lease lost. Raises StoreUnavailable."""

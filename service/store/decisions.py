@@ -26,8 +26,10 @@ from service.outcome import (
     Succeeded,
 )
 from service.retry import delay_seconds
+from service.sealing import keyring_of
 from service.settings import Settings
 from service.store.endings import WORKER_LOST, Ending, Origin, again, crashed_too_often, error_type, hand_over, report
+from service.store.records import sealed_lines, sealed_row
 from service.store.tallies import tally_of
 from service.task import Leased, rfc3339
 
@@ -172,7 +174,12 @@ def report_of(
     if isinstance(decision, Again):
         ran_ms = now_ms - task.leased_ms if decision.kind == b"R" else None
         tally = tally_of(decision.kind, task.raw, task.submission, ran_ms, decision.error_type)
-        return again(task, decision.kind, decision.delay_ms, decision.row, decision.log, decision.is_repeated, tally)
+        row, log = decision.row, decision.log
+        if row or log:
+            keyring = keyring_of(settings.encryption_keys)
+            row = sealed_row(keyring, task.namespace, task.id, row or b"")
+            log = sealed_lines(keyring, task.namespace, task.id, log)
+        return again(task, decision.kind, decision.delay_ms, row, log, decision.is_repeated, tally)
     origin = Origin.of_leased(task, worker)
     if decision.error is not None and decision.error["type"] == WORKER_LOST:
         origin.crashes += 1

@@ -1,8 +1,8 @@
 """
 How a task ends, as bytes: the report that a script takes, with the callback that it creates.
 
-Scripts never decode bodies, so every ending is prepared here; tokens and states guard it there.
-Pure: the same task and outcome give the same report.
+Scripts never decode bodies, so every ending is prepared here, and sealed where there are keys; tokens and states guard
+it there. Pure but for the nonces of what is sealed: the same task and outcome give the same report.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import orjson
 
 from service.ids import created_ms, encode_id
 from service.redaction import redaction_of
+from service.sealing import keyring_of
 from service.settings import Settings
 from service.showing import show
+from service.store.records import ended, namespace_of, sealed_lines, sealed_record, sealed_row
 from service.store.tallies import tally_of
 from service.task import (
     CALLBACK_QUEUE,
@@ -30,13 +32,11 @@ from service.task import (
     parse_record,
     rfc3339,
     stored_queue,
-    submission_of,
 )
 from service.unique import kept_ms_of
 
 WORKER_LOST = "worker_lost"
 NO_TOKEN = bytes(12)
-SMALL_BYTES = 512
 LEAST_TTL_MS = 60_000  # a submission that is sent again must find its task
 IDEMPOTENCY_MS = 86_400_000
 ROW, CALLBACK, KEEPS, PROGRESSED, LOGGED, OVERDUE, NOTICE, REPEATED = 1, 2, 4, 8, 16, 32, 64, 128
@@ -100,32 +100,31 @@ def report(
         flags |= PROGRESSED
     if options["result_ttl_seconds"] == 0:
         ending.result = None
-    head5 = origin.raw[:1] + ENDED[ending.state] + origin.raw[2:5]
+    keyring = keyring_of(settings.encryption_keys)
+    namespace = namespace_of(origin.raw) if keyring.is_sealing else ""
+    head4 = ENDED[ending.state] + origin.raw[2:5]
     callback = origin.submission.get("callback")
     called = (
         callback_id(origin.id, now_ms) if callback and ending.state in (callback.get("on") or ENDED) else None
     )
     outcome = outcome_of(origin, ending, called)
-    start, submission = submission_of(origin.raw)
     extra: list[bytes] = []
     if ending.row is not None:
         flags |= ROW
-        extra.append(ending.row)
+        extra.append(sealed_row(keyring, namespace, origin.id, ending.row))
     if called:
         flags |= CALLBACK
-        extra += [called, callback_record(origin, outcome, head5, options, now_ms, settings)]
+        extra += [called, callback_record(origin, called, outcome, head4, options, now_ms, settings)]
     if ending.log:
         flags |= LOGGED
-        extra.append(ending.log)
-    if len(submission) <= SMALL_BYTES:
-        kind, value = b"E", origin.raw[11:start] + submission + b"\n" + outcome
-    else:
-        kind, value = b"L", outcome
+        extra.append(sealed_lines(keyring, namespace, origin.id, ending.log))
+    kind, format_, value = ended(keyring, namespace, origin.id, origin.raw, outcome)
     error, ran_ms = error_type(ending.error), None
     if origin.token != NO_TOKEN and error != WORKER_LOST:  # else none ran, or nobody knows for how long
         ran_ms = now_ms - origin.started_ms
     tally = tally_of(ENDED[ending.state], origin.raw, origin.submission, ran_ms, error)
-    head = b"%b%c%b%b%b%b%b" % (kind, flags, origin.id, origin.token, ttl_ms.to_bytes(6, "big"), head5, tally)
+    ttl = ttl_ms.to_bytes(6, "big")
+    head = b"%b%c%b%b%b%c%b%b" % (kind, flags, origin.id, origin.token, ttl, format_, head4, tally)
     return [head, value, *extra]
 
 
@@ -215,10 +214,16 @@ def callback_id(id_: bytes, now_ms: int) -> bytes:
 
 
 def callback_record(
-    origin: Origin, outcome: bytes, head5: bytes, options: Mapping[str, Any], now_ms: int, settings: Settings
+    origin: Origin,
+    called: bytes,
+    outcome: bytes,
+    head4: bytes,
+    options: Mapping[str, Any],
+    now_ms: int,
+    settings: Settings,
 ) -> bytes:
-    """The record of the task that delivers the callback: a URL task in the `callbacks` queue of the namespace."""
-    raw = head5 + now_ms.to_bytes(6, "big") + origin.raw[11:]
+    """The record of the task *called* that delivers the callback: a URL task in the namespace's queue `callbacks`."""
+    raw = origin.raw[:1] + head4 + now_ms.to_bytes(6, "big") + origin.raw[11:]
     snapshot = Snapshot(origin.id, parse_record(raw, outcome), None, None, now_ms)
     callback, record = origin.submission["callback"], snapshot.record
     shown = show(snapshot, options, redaction_of(settings.redact_headers))
@@ -231,11 +236,11 @@ def callback_record(
     }
     if "traceparent" in origin.submission:
         submission["traceparent"] = origin.submission["traceparent"]
-    return called_record(record, submission)
+    return called_record(called, record, submission, settings)
 
 
-def called_record(record: Record, submission: dict[str, Any]) -> bytes:
-    """A record of the task that makes the call of *submission* for the task of *record*."""
+def called_record(id_: bytes, record: Record, submission: dict[str, Any], settings: Settings) -> bytes:
+    """The record of the task *id_* that makes the call of *submission* for the task of *record*."""
     header = pack_header(
         state=WAITING,
         priority=record.priority,
@@ -244,7 +249,7 @@ def called_record(record: Record, submission: dict[str, Any]) -> bytes:
         max_crashes=record.max_crashes,
         queue=stored_queue(record.namespace, CALLBACK_QUEUE),
     )
-    return header + pack_submission(submission)
+    return sealed_record(keyring_of(settings.encryption_keys), id_, header + pack_submission(submission))
 
 
 def worker_lost(message: str) -> dict[str, Any]:
@@ -258,7 +263,9 @@ def crashed_too_often(reason: str, crashes: int, max_crashes: int) -> dict[str, 
     return worker_lost(f"{reason}. It has crashed {times}; max_crashes is {max_crashes}.")
 
 
-def with_notice(ending: list[bytes], origin: Origin, attempt: int, now_ms: int) -> list[bytes]:
+def with_notice(
+    ending: list[bytes], origin: Origin, attempt: int, now_ms: int, settings: Settings
+) -> list[bytes]:
     """
     The report *ending*, which asks for cancellation, with the task that tells the `cancel_url`, if the task has one;
     `end.lua` makes it if that stops a running attempt.
@@ -276,6 +283,6 @@ def with_notice(ending: list[bytes], origin: Origin, attempt: int, now_ms: int) 
         submission["traceparent"] = origin.submission["traceparent"]
     head, *rest = ending
     flagged = b"%b%c%b" % (head[:1], head[1] | NOTICE, head[2:])
-    record = called_record(parse_record(origin.raw), submission)
     id_ = now_ms.to_bytes(6, "big") + origin.id[6:7] + bytes(byte ^ 0xA5 for byte in origin.id[7:])
+    record = called_record(id_, parse_record(origin.raw), submission, settings)
     return [flagged, *rest, id_, record]

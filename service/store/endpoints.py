@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.endpoint import endpoint_called_by
+from service.sealing import NO_KEYS, Keyring
 from service.store.fields import NamedSettings, SettingsBook, field_of
 from service.store.scripts import Scripts
 from service.task import rfc3339
@@ -15,8 +16,8 @@ from service.task import rfc3339
 class EndpointSettings(NamedSettings):
     """Reads and changes the settings of endpoints, all in shard 0; their names are those of `service.endpoint`."""
 
-    def __init__(self, scripts: Scripts) -> None:
-        super().__init__(scripts, "E")
+    def __init__(self, scripts: Scripts, keyring: Keyring = NO_KEYS) -> None:
+        super().__init__(scripts, "E", keyring)
 
 
 class EndpointBook(SettingsBook):

@@ -2,24 +2,28 @@
 Documents kept apart from tasks: secrets, settings of endpoints and of queues, work on many tasks. JSON in the fields of
 a hash of shard 0.
 
-Owns how they are written (`sealed`, `opened`: encryption at rest has its place there and nowhere else), and that
-two who change one at once both do.
+Owns how they are written, sealed where there are keys (`Fields.sealed` and `Fields.opened`, nowhere else), and that two
+who change one at once both do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Self
 
 import orjson
 
-from service.errors import TaskpostError
+from service.errors import PayloadUnreadable, TaskpostError
+from service.sealing import NO_KEYS, Keyring, version_of
 from service.store import keys
 from service.store.replies import pairs_of
 from service.store.scripts import Scripts
+
+log = logging.getLogger("taskpost.store")
 
 Document = dict[str, Any]
 FRESH_SECONDS = 3.0
@@ -30,32 +34,58 @@ KEYS = {
 VERSION = "#"  # a field that counts changes; no field of ours can be called so
 
 
-def sealed(document: Document | None) -> bytes:
-    """*document* as Redis holds it; empty for none."""
-    return b"" if document is None else orjson.dumps(document)
-
-
-def opened(text: bytes | None) -> Document | None:
-    """The document that `sealed` wrote."""
-    return orjson.loads(text) if text else None
-
-
 class Fields:
     """The fields of one hash. *letter* is what replace.lua calls it."""
 
-    def __init__(self, scripts: Scripts, letter: str) -> None:
-        self.scripts, self.letter = scripts, letter
+    def __init__(self, scripts: Scripts, letter: str, keyring: Keyring = NO_KEYS) -> None:
+        self.scripts, self.letter, self.keyring = scripts, letter, keyring
         self.key = KEYS[letter]
 
+    def sealed(self, field: str, document: Document | None) -> bytes:
+        """*document* as Redis holds it; empty for none."""
+        if document is None:
+            return b""
+        return self.keyring.closed(orjson.dumps(document), "", field.encode(), self.letter.encode())
+
+    def opened(self, field: str, text: bytes | None) -> Document | None:
+        """The document that `sealed` wrote. Raises PayloadUnreadable."""
+        return orjson.loads(self.keyring.opened(text, "", field.encode(), self.letter.encode())) if text else None
+
     async def read(self, field: str) -> Document | None:
-        """The document of *field*."""
-        return opened(await self.scripts.command("HGET", self.key, field))
+        """The document of *field*. Raises PayloadUnreadable, as all that read."""
+        return self.opened(field, await self.scripts.command("HGET", self.key, field))
 
     async def read_all(self) -> dict[str, Document]:
-        """Every document by its field."""
+        """Every document by its field; what cannot be opened is said and left out."""
+        found: dict[str, Document] = {}
+        for name, text in await self.texts():
+            try:
+                document = self.opened(name, text)
+            except PayloadUnreadable as exc:
+                log.error("%s of %s: %s", name, self.key, exc)
+                continue
+            if document is not None:
+                found[name] = document
+        return found
+
+    async def texts(self) -> list[tuple[str, bytes]]:
+        """Every document as Redis holds it, with its field."""
         pairs = pairs_of(await self.scripts.command("HGETALL", self.key))
-        found = {field.decode(): opened(text) for field, text in pairs if field != VERSION.encode()}
-        return {field: document for field, document in found.items() if document is not None}
+        return [(field.decode(), text) for field, text in pairs if field != VERSION.encode()]
+
+    async def renew(self) -> int:
+        """Write anew what is not sealed as it would be now, for who changed the keys; how many."""
+        renewed = 0
+        for field, text in await self.texts():
+            if version_of(text) == self.keyring.newest:
+                continue
+            try:
+                new = self.sealed(field, self.opened(field, text))
+            except PayloadUnreadable as exc:
+                log.error("%s of %s: %s", field, self.key, exc)
+                continue
+            renewed += await self.scripts.call(0, "replace", self.letter, field, text, new) == new
+        return renewed
 
     async def version(self) -> bytes | None:
         """Another value after each change, whoever made it."""
@@ -72,10 +102,11 @@ class Fields:
         """
         text: bytes = await self.scripts.command("HGET", self.key, field) or b""
         while True:
-            wanted = change(opened(text))
-            if wanted == opened(text):
+            before = self.opened(field, text)
+            wanted = change(before)
+            if wanted == self.opened(field, text):  # *before* may have been changed in place
                 return wanted
-            new = sealed(wanted)
+            new = self.sealed(field, wanted)
             found: bytes = await self.scripts.call(0, "replace", self.letter, field, text, new)
             if found == new:
                 return wanted
@@ -92,8 +123,8 @@ class NamedSettings:
     any more is gone.
     """
 
-    def __init__(self, scripts: Scripts, letter: str) -> None:
-        self.fields = Fields(scripts, letter)
+    def __init__(self, scripts: Scripts, letter: str, keyring: Keyring = NO_KEYS) -> None:
+        self.fields = Fields(scripts, letter, keyring)
 
     async def read(self, namespace: str, name: str) -> Document:
         """The settings of *name*; empty when it has none."""

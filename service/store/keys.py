@@ -4,8 +4,9 @@ Every key name in Redis, and nothing else.
 All keys of a shard start with `tp:{<shard>}:`, so that a shard lives in one hash slot. Scripts build the
 names that depend on a task or a queue from that prefix; their headers list which.
 
-    conf                      hash    format and shards, written at the first start; when the last reap ran, and until
-                                      when none may take a lease away; how far sweeps have come
+    conf                      hash    format and shards, written at the first start; the key that seals, see
+                                      key_agreement.py; when the last reap ran, and until when none may take a lease
+                                      away; how far sweeps have come
     none                      -       never exists: a slot that is moving then refuses a whole call, not half of it
     t:<id>  o:<id>            string  record; outcome of a large one
     a:<id>  p:<id>            list, string   attempts other than a first that succeeded and logged nothing; progress

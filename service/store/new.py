@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.errors import Problem
 from service.flow import Flow
+from service.sealing import NO_KEYS, Keyring
 
 # What submit.lua answers of a task, but for what refusals.py reads; the letters are for its unique key.
 TAKEN_IN, REPLAYED, MISMATCH = b"012"
@@ -20,8 +21,9 @@ IN_FLIGHT = ord("F")  # somebody else submits the task of this idempotency key j
 @dataclass(slots=True)
 class New:
     """
-    A task to take in: its record, for an idempotency key its hash (16 bytes) and fingerprint (8), its flow key, and the
-    hash of its unique key. *id* when it must be that one; *ending* the report that ends the task whose place it takes.
+    A task to take in: its record, for an idempotency key its hash (16 bytes) and fingerprint (8; others may follow, see
+    `idempotency_of`), its flow key, and the hash of its unique key. *id* when it must be that one; *ending* the report
+    that ends the task whose place it takes.
     """
 
     record: bytes
@@ -30,6 +32,12 @@ class New:
     unique: bytes = b""
     id: bytes = b""
     ending: Sequence[bytes] = ()
+
+    @property
+    def known_otherwise(self) -> New | None:
+        """The same by its next fingerprint; None when there is none."""
+        key = self.idempotency
+        return replace(self, idempotency=key[:16] + key[24:]) if len(key) > 24 else None
 
     @property
     def home(self) -> bytes:
@@ -58,7 +66,10 @@ class Taken:
         return self.status == MISMATCH
 
 
-def idempotency_of(namespace: str, key: str, submission: bytes) -> bytes:
-    """Hash of the key within its namespace (16 bytes), and fingerprint of the submission's JSON (8)."""
+def idempotency_of(namespace: str, key: str, submission: bytes, keyring: Keyring = NO_KEYS) -> bytes:
+    """
+    Hash of the key within its namespace (16 bytes), and fingerprints of the submission's JSON (8 each): that which is
+    stored, then those by which it may have been stored before the keys of encryption were changed.
+    """
     hashed = hashlib.blake2b(f"{namespace}\0{key}".encode(), digest_size=16).digest()
-    return hashed + hashlib.blake2b(submission, digest_size=8).digest()
+    return hashed + b"".join(keyring.digests(submission, 8))

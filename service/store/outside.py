@@ -88,7 +88,7 @@ def cancelling(
     )  # fmt: skip
     made = ending_report(tasks, book, settings, origin, record, Ending("cancelled"))
     attempt = (run.attempt if run else 0) + (0 if run and run.is_held else 1)
-    return with_notice(made, origin, attempt, tasks.clock.now_ms())
+    return with_notice(made, origin, attempt, tasks.clock.now_ms(), settings)
 
 
 def ending_report(

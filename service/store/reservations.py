@@ -54,7 +54,7 @@ class Reservations:
         for place, task in enumerate(going):
             if self.is_apart(task):
                 (chosen[place],) = new_ids(self.tasks.shard_of_hash(task.home), 1, now_ms)
-                words[place] = task.idempotency[:16] + chosen[place] + task.idempotency[16:]
+                words[place] = task.idempotency[:16] + chosen[place] + task.idempotency[16:24]
         answers = await self.call("reserve", words, IN_FLIGHT_MS)
         reserved: dict[int, Reserved] = {}
         for place, id_ in chosen.items():

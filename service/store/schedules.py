@@ -14,10 +14,13 @@ import secrets
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from service.backfill import Backfill, parse_due
+from service.errors import PayloadUnreadable
 from service.flow import Flow
-from service.schedule import Happened, Schedule, pack, parse, parse_row
+from service.schedule import HEADER_BYTES, Happened, Schedule, pack, parse, parse_row
+from service.sealing import version_of
 from service.store import keys
 from service.store.tasks import Tasks
 
@@ -25,8 +28,8 @@ log = logging.getLogger("taskpost.store")
 
 MOST_A_CALL = 128
 MOST_BYTES = 1024 * 1024
-# What a record raises that cannot be read: one of a later version of Taskpost.
-UNREADABLE = (ValueError, KeyError, struct.error)
+# What a record raises that cannot be read: one of a later version of Taskpost, or sealed by a key that is not here.
+UNREADABLE = (ValueError, KeyError, struct.error, PayloadUnreadable)
 ANY = -1
 NEW = 0
 
@@ -98,7 +101,8 @@ class Schedules:
         """
         # A call whose answer was lost is sent again, and then finds what it has done itself.
         schedule.definition["edit"] = secrets.token_hex(8)
-        saved, found = await self.put(schedule.member, read_version, pack(schedule), "" if due_ms is None else due_ms)
+        record = pack(schedule, self.tasks.keyring)
+        saved, found = await self.put(schedule.member, read_version, record, "" if due_ms is None else due_ms)
         return saved or (found is not None and found.definition.get("edit") == schedule.definition["edit"]), found
 
     async def drop(self, member: str, read_version: int) -> tuple[bool, Schedule | None]:
@@ -110,12 +114,12 @@ class Schedules:
     ) -> tuple[bool, Schedule | None]:
         wanted = "" if read_version == ANY else read_version
         status, found = await self.scripts.call(self.shard_of(member), "save", member, wanted, record, due_ms)
-        return bool(status), parse(member, found) if found else None
+        return bool(status), parse(member, found, self.tasks.keyring) if found else None
 
     async def read(self, member: str) -> Schedule | None:
         """The schedule of that name."""
         record = await self.scripts.command("GET", keys.schedule(self.shard_of(member), member))
-        return parse(member, record) if record else None
+        return parse(member, record, self.tasks.keyring) if record else None
 
     async def page(self, namespace: str, limit: int, after: str = "") -> list[Schedule]:
         """Up to *limit* schedules of *namespace*, by name, those after the name *after*."""
@@ -136,6 +140,18 @@ class Schedules:
             log.error("the schedule %s cannot be read: %s", member, exc)
             return None
 
+    async def renew(self, shard: int) -> int:
+        """Write anew the definitions of *shard* that are not sealed as they would be now; how many."""
+        renewed = 0
+        for member in map(bytes.decode, await self.scripts.command("ZRANGE", keys.schedules(shard), 0, -1)):
+            record = await self.scripts.command("GET", keys.schedule(shard, member))
+            if not record or version_of(record[HEADER_BYTES:]) == self.tasks.keyring.newest:
+                continue
+            schedule = await self.read_if_possible(member)
+            if schedule is not None:
+                renewed += (await self.save(schedule, schedule.version, None))[0]
+        return renewed
+
     async def history(self, member: str) -> list[Happened]:
         """What became of its last 100 occurrences, the newest first."""
         rows = await self.scripts.command("LRANGE", keys.schedule_rows(self.shard_of(member), member), 0, -1)
@@ -152,9 +168,9 @@ class Schedules:
             place = member.decode()
             try:
                 if "#" in place:
-                    due.backfills.append(parse_due(place, record))
+                    due.backfills.append(parse_due(place, record, self.tasks.keyring))
                 else:
-                    due.schedules.append(parse(place, record))
+                    due.schedules.append(parse(place, record, self.tasks.keyring))
             except UNREADABLE as exc:
                 log.error("%s cannot be read: %s", place, exc)
                 due.unreadable.append(place)
@@ -184,7 +200,10 @@ class Schedules:
 
     async def fire_call(self, shard: int, shots: Sequence[Shot]) -> tuple[bytes, list[bytes]]:
         await self.tasks.flows.declare(shard, [shot.flow for shot in shots if shot.flow is not None])
-        args = [part for shot in shots for part in shot.arguments()]
+        args: list[Any] = []
+        for shot in shots:
+            args += shot.arguments()
+            args[-1] = self.tasks.sealed(shot.id, shot.record) if shot.record else shot.record
         now_ms, statuses, blocking = await self.scripts.call(shard, "fire", *args)
         self.tasks.clock.hear(now_ms)
         return statuses, [blocking[i : i + 16] for i in range(0, len(blocking), 16)]

@@ -13,6 +13,7 @@ from typing import Any
 
 from service.errors import InvalidSubmission
 from service.identity import new_identity_key
+from service.sealing import NO_KEYS, Keyring
 from service.signing import Signer, new_private_key, new_secret, public_key_of
 from service.store.fields import Document, Fields
 from service.store.scripts import Scripts
@@ -43,8 +44,8 @@ class Generation:
 class Secrets:
     """Reads, makes and rotates the secrets of namespaces."""
 
-    def __init__(self, scripts: Scripts, clock: Clock) -> None:
-        self.fields, self.clock = Fields(scripts, "S"), clock
+    def __init__(self, scripts: Scripts, clock: Clock, keyring: Keyring = NO_KEYS) -> None:
+        self.fields, self.clock = Fields(scripts, "S", keyring), clock
 
     async def generations(self, namespace: str) -> list[Generation]:
         """Those that sign now, the newest first; made when there are none."""

