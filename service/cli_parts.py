@@ -19,7 +19,8 @@ from typing import Any
 
 from service.cli_screen import Screen
 from service.logs import configure
-from service.settings import PREFIX, Settings
+from service.setting_values import PREFIX
+from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 ABOUT = {one.name: one.metadata["about"] for one in fields(Settings)}

@@ -11,26 +11,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
-from urllib.parse import urlsplit
 
 from service.apikeys import NAMESPACE
 from service.egress_rules import read_rules
 from service.errors import InvalidSetting
 from service.served import served
+from service.setting_values import PREFIX, check_origins, check_range, read_value, setting
 
-PREFIX = "TASKPOST_"
 PLATFORM_NAMES = {"redis_url": "REDIS_URL", "port": "PORT", "web_processes": "WEB_CONCURRENCY"}
 MIB = 1024 * 1024
 DAY = 86_400
-
-
-def setting(
-    default: Any, about: str, least: float | None = None, most: float | None = None, is_secret: bool = False
-) -> Any:
-    """A field with its description and the range it may have; a secret is not in the struct's repr."""
-    return field(default=default, repr=not is_secret, metadata={"about": about, "least": least, "most": most})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,18 +281,6 @@ class Settings:
         return cls(**chosen_values(cls, env, given))
 
 
-def check_origins(text: str) -> None:
-    """Raises InvalidSetting for what no browser calls an origin."""
-    for one in filter(None, map(str.strip, text.split(","))):
-        parts = urlsplit(one)
-        is_origin = parts.scheme in ("http", "https") and parts.netloc and one == f"{parts.scheme}://{parts.netloc}".lower()
-        if one != "*" and not is_origin:
-            raise InvalidSetting(
-                f"TASKPOST_CORS_ORIGINS={one}: needs https://host or http://host:port, in lower case, without "
-                "a path, or *"
-            )
-
-
 def own_url(host: str, port: int) -> str:
     """Where who runs beside an API that listens on *host* reaches it."""
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
@@ -333,23 +313,3 @@ def chosen_values(
         if text := env.get(variable):
             chosen[one.name] = read_value(variable, text, type(one.default))
     return chosen | {name: value for name, value in given.items() if value is not None}
-
-
-def read_value(variable: str, text: str, wanted: type) -> Any:
-    """*text* as bool, int, float or str. Raises InvalidSetting."""
-    try:
-        if wanted is bool:
-            return {"1": True, "true": True, "yes": True, "on": True,
-                    "0": False, "false": False, "no": False, "off": False}[text.lower()]  # fmt: skip
-        return wanted(text)
-    except (KeyError, ValueError) as exc:
-        needs = {bool: "1 or 0", int: "a whole number", float: "a number"}[wanted]
-        raise InvalidSetting(f"{variable}={text}: needs {needs}") from exc
-
-
-def check_range(name: str, value: Any, least: float | None, most: float | None) -> None:
-    """Raises InvalidSetting when *value* lies outside *least* … *most*."""
-    if least is not None and value < least:
-        raise InvalidSetting(f"{PREFIX}{name.upper()}={value}: needs at least {least:g}")
-    if most is not None and value > most:
-        raise InvalidSetting(f"{PREFIX}{name.upper()}={value}: needs at most {most:g}")

@@ -30,7 +30,8 @@ from service.egress import described
 from service.embedded import EmbeddedServer
 from service.errors import TaskpostError
 from service.ports import check_port, free_port
-from service.settings import Settings, read_value
+from service.setting_values import read_value
+from service.settings import Settings
 from service.terminal import Terminal, signature
 from service.together import parts_of, stop
 from service.watch import watch

@@ -19,7 +19,8 @@ import yaml
 from service import __version__, cli
 from service.api.app import ROUTES
 from service.contract import contract
-from service.settings import PREFIX, ClientSettings, Settings
+from service.setting_values import PREFIX
+from service.settings import ClientSettings, Settings
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"

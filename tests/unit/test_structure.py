@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from service.errors import Problem
-from service.settings import PREFIX, ClientSettings, Settings
+from service.setting_values import PREFIX
+from service.settings import ClientSettings, Settings
 from service.store.scripts import ADDS_WORK, NAMES
 from service.task import ENDED, TRANSITIONS
 
@@ -29,9 +30,9 @@ LINES = (ROOT / "service/store/lua/lines.lua").read_text()
 LAYERS = [
     (
         "errors ids ties apikeys flow task due served plain outcome received completion showing attempts logs retry "
-        "recurrence settings signing sealing identity endpoint credentials egress children ports contract "
-        "redaction unique submission sharing packing passthrough templates schedule backfill occurrences search bulk "
-        "replaying routing planning declared explaining request curl called "
+        "recurrence settings setting signing sealing identity endpoint credentials egress children ports "
+        "contract redaction unique submission sharing packing passthrough templates schedule backfill occurrences "
+        "search bulk replaying routing planning declared explaining request curl called "
         "histogram figures meter exposition problem checkup live reading alarm telemetry"
     ),
     "client",
