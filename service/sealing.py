@@ -38,6 +38,7 @@ class Keyring:
     def __init__(self, keys: Mapping[int, bytes], newest: int = 0) -> None:
         self.keys, self.newest = keys, newest
         self.is_sealing = newest > 0
+        self.sealing_key, self.sealing_version = keys.get(newest, b""), newest.to_bytes(VERSION_BYTES, "big")
 
     def __repr__(self) -> str:
         return f"<Keyring of versions {sorted(self.keys)}, sealing with {self.newest or 'none'}>"
@@ -46,9 +47,8 @@ class Keyring:
 
     def seal(self, text: bytes, namespace: str, id_: bytes, field: bytes) -> bytes:
         """*text* under the newest key. Only for who asked `is_sealing`."""
-        nonce = os.urandom(NONCE_BYTES)
-        cipher = cipher_of(self.keys[self.newest], namespace, id_[:3])
-        return self.newest.to_bytes(2, "big") + nonce + cipher.encrypt(nonce, text, place(namespace, id_, field))
+        nonce, cipher = os.urandom(NONCE_BYTES), cipher_of(self.sealing_key, namespace, id_[:3])
+        return self.sealing_version + nonce + cipher.encrypt(nonce, text, place(namespace, id_, field))
 
     def open(self, sealed: bytes, namespace: str, id_: bytes, field: bytes) -> bytes:
         """

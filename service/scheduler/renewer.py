@@ -35,7 +35,7 @@ class Renewer:
             return
         self.due_at = time.monotonic() + AGAIN_SECONDS
         try:
-            renewed = 0
+            renewed = int(await self.store.completions.secret.renew())
             for letter in KEYS:
                 renewed += await Fields(self.store.scripts, letter, keyring).renew()
             for shard in range(self.store.shards):

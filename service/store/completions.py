@@ -21,6 +21,7 @@ import orjson
 from service.errors import TaskpostError
 from service.ids import shard_of
 from service.outcome import Cancelled, Deferred, Failed, Outcome, failed
+from service.sealing import NO_KEYS, Keyring, version_of
 from service.settings import Settings
 from service.store import keys
 from service.store.decisions import decide, report_of, row_of
@@ -34,7 +35,8 @@ from service.task import Leased, Run, parse_run, rfc3339
 
 FRESH_SECONDS = 60.0
 RETRY_SECONDS = 1.0
-SECRET_BYTES = 32
+SECRET, SECRET_BYTES = "secret", 32  # in conf; it may begin like a sealed value, which is longer
+SECRET_PLACE = ("", b"completions", b"secret")
 ASKED = "cancellation was asked for"
 ANSWERED = {"status": 202}  # what the call was answered that handed the attempt over
 GONE, RECORDED, CANCELLING = b"0", b"1", b"2"
@@ -43,8 +45,8 @@ GONE, RECORDED, CANCELLING = b"0", b"1", b"2"
 class CompletionSecret:
     """What seals completion tokens: made once for a deployment, kept in Redis, known by heart."""
 
-    def __init__(self, scripts: Scripts) -> None:
-        self.scripts = scripts
+    def __init__(self, scripts: Scripts, keyring: Keyring = NO_KEYS) -> None:
+        self.scripts, self.keyring = scripts, keyring
         self.value = b""
         self.read_at = float("-inf")
 
@@ -67,12 +69,25 @@ class CompletionSecret:
 
     async def refresh(self) -> None:
         """Read it, and make it if there is none. Raises StoreUnavailable or StoreFull."""
-        found = await self.scripts.command("HGET", keys.conf(0), "secret")
+        found = await self.scripts.command("HGET", keys.conf(0), SECRET)
         if found is None:
-            made = self.value or os.urandom(SECRET_BYTES)
-            await self.scripts.command("HSETNX", keys.conf(0), "secret", made)
-            found = await self.scripts.command("HGET", keys.conf(0), "secret")
-        self.value, self.read_at = found, time.monotonic()
+            made = self.keyring.closed(self.value or os.urandom(SECRET_BYTES), *SECRET_PLACE)
+            await self.scripts.command("HSETNX", keys.conf(0), SECRET, made)
+            found = await self.scripts.command("HGET", keys.conf(0), SECRET)
+        self.value, self.read_at = self.opened(found), time.monotonic()
+
+    def opened(self, stored: bytes) -> bytes:
+        """The secret as it is stored, opened. Raises PayloadUnreadable."""
+        return stored if len(stored) == SECRET_BYTES else self.keyring.opened(stored, *SECRET_PLACE)
+
+    async def renew(self) -> bool:
+        """Write it anew if it is not sealed as it would be now; whether it was. Raises as `refresh`."""
+        found = await self.scripts.command("HGET", keys.conf(0), SECRET)
+        if found is None or (0 if len(found) == SECRET_BYTES else version_of(found)) == self.keyring.newest:
+            return False
+        # Who writes it at the same time writes the same secret.
+        await self.scripts.command("HSET", keys.conf(0), SECRET, self.keyring.closed(self.opened(found), *SECRET_PLACE))
+        return True
 
 
 @dataclass(slots=True)
@@ -89,7 +104,7 @@ class Completions:
 
     def __init__(self, tasks: Tasks, book: HandlerBook, settings: Settings) -> None:
         self.tasks, self.book, self.settings = tasks, book, settings
-        self.secret = CompletionSecret(tasks.scripts)
+        self.secret = CompletionSecret(tasks.scripts, tasks.keyring)
 
     async def held(self, id_: bytes, token: bytes) -> HeldAttempt | None:
         """The attempt that holds *id_* by *token*; None when it is over. Raises StoreUnavailable."""

@@ -215,7 +215,8 @@ async def test_a_submission_sent_again_is_known_across_a_change_of_keys(opened: 
 async def test_settings_and_schedules_are_sealed_anew_after_a_rotation(opened: Opened, deployment: Deployment) -> None:
     """What never ends by itself does not hold on to an old key; the scheduler sees to it."""
     plain = await opened("")
-    first = (await plain.secrets.generations("default"))[0].secret
+    first, completions = (await plain.secrets.generations("default"))[0].secret, await plain.completions.secret.get()
+    assert completions == deployment.node(0).hget(keys.conf(0), "secret")
     schedule = Schedule("default", "nightly", {"task": SECRET, "created_ms": 1, "updated_ms": 1})
     assert (await plain.schedules.save(schedule, 0, 0))[0]
     assert readable(deployment)
@@ -224,6 +225,8 @@ async def test_settings_and_schedules_are_sealed_anew_after_a_rotation(opened: O
         await Renewer(store).run()
         assert {(version, "secrets"): 1, (version, "schedules"): 1} == dict(await census(store))
         assert first == (await store.secrets.generations("default"))[0].secret
+        assert completions == await store.completions.secret.get()
+        assert (version == 0) == (completions == deployment.node(0).hget(keys.conf(0), "secret"))
         found = await store.schedules.read("default/nightly")
         assert SECRET == found.definition["task"]
         assert bool(version) != bool(readable(deployment))

@@ -97,6 +97,8 @@ def test_shards_that_do_not_fit_are_named_with_both_numbers() -> None:
     found.settings = Settings(public_url=PUBLIC, shards=16)
     [one] = wrong(found)
     assert ("fault", "deployment", "TASKPOST_SHARDS=4, or leave it out") == (one.verdict, one.check, one.remedy)
+    [one] = wrong(facts(key_fault="this deployment seals by version 2 of the key, and this process has 1"))
+    assert ("fault", "encryption", True) == (one.verdict, one.check, one.blocks)
 
 
 def test_where_config_is_blocked_the_rest_is_looked_at() -> None:
