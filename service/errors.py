@@ -56,7 +56,7 @@ Every error Taskpost raises on purpose.
         └── Unavailable                (retry later; Retry-After says when)
             ├── StoreUnavailable       503 store-unavailable
             ├── StoreFull              503 store-full
-            ├── TooManyConnections     503 too-many-connections
+            ├── Overloaded             503 overloaded
             └── PayloadUnreadable      503 payload-unreadable
 """
 
@@ -329,8 +329,8 @@ class StoreFull(Unavailable):
     type, title = "store-full", "The store is full"
 
 
-class TooManyConnections(Unavailable):
-    type, title = "too-many-connections", "There are too many connections"
+class Overloaded(Unavailable):
+    type, title = "overloaded", "There is too much at once"
 
 
 class PayloadUnreadable(Unavailable):

@@ -118,6 +118,9 @@ class Settings:
     max_url_length: int = setting(2048, "longest URL of a task or callback, in characters", 64, 8192)
     max_tags: int = setting(32, "most tags of a task", 0, 256)
     max_tag_length: int = setting(128, "longest tag, in characters", 1, 1024)
+    max_pending_bytes: int = setting(
+        256 * MIB, "most bytes of bodies that are on their way to one process of the API", MIB
+    )
     max_connections: int = setting(
         0, "most connections of one process of the API; 0: as many as it may open files, less some for itself", 0
     )

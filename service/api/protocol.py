@@ -18,10 +18,11 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.api.slowness import Debt, Slowness
-from service.errors import HeadersTooLarge, InvalidRequest, Problem, RequestTimeout, TooManyConnections
+from service.errors import HeadersTooLarge, InvalidRequest, Overloaded, Problem, RequestTimeout
 
 MOST_HEAD_BYTES = 128 * 1024  # TASKPOST_MAX_HEADERS_BYTES and TASKPOST_MAX_TARGET_BYTES are at most half of that each
 MOST_WAITING = 256  # requests behind one that is being answered; each takes some 4 KB, and 20 bytes to send
+RETRY_AFTER = {"Retry-After": "5"}
 ANSWER = "taskpost.answer"
 ABORT = "taskpost.abort"
 Answer = Callable[[bytes, bytes], bool]
@@ -63,7 +64,7 @@ class Connection(HttpToolsProtocol):
         most = getattr(self.config, "most_connections", 0)
         if most and len(self.connections) > most:
             detail = f"this process has {most} connections, the bound"
-            self.refuse(TooManyConnections(detail, headers={"Retry-After": "5"}))
+            self.refuse(Overloaded(detail, headers=RETRY_AFTER))
 
     def data_received(self, data: bytes) -> None:
         exchanges, body_bytes = self.exchanges, self.body_bytes
@@ -114,6 +115,11 @@ class Connection(HttpToolsProtocol):
             self.refuse(RequestTimeout(f"the {debt.what} of the request did not arrive within {seconds:g} seconds"))
         else:
             self.transport.close()
+
+    def make_room(self, most_bytes: int) -> None:
+        """Give up a body that is on its way, since all of them together have over *most_bytes*."""
+        detail = f"the bodies on their way to this process have over {most_bytes} bytes together, the bound"
+        self.refuse(Overloaded(detail, headers=RETRY_AFTER))
 
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()

@@ -1,5 +1,6 @@
 """
-How long a client may take: to send the head of a request, to send its body, to read the answer.
+How long a client may take: to send the head of a request, to send its body, to read the answer; and how many bytes of
+bodies may be on their way at once.
 
 One look at all connections from time to time, in the place of timers for each: a request that comes in time costs
 nothing. The fact to know: a connection is given up at the first look at which it has owed the same thing for too long,
@@ -59,6 +60,7 @@ class Watch:
             "rest": settings.body_timeout_seconds,
             "answer": settings.unread_timeout_seconds,
         }
+        self.most_bytes = settings.max_pending_bytes
         self.pause = min(MOST_PAUSE_SECONDS, min(self.limits.values()) / 4)
         self.loop = asyncio.get_running_loop()
         self.timer = self.loop.call_later(self.pause, self.look)
@@ -67,18 +69,30 @@ class Watch:
         self.timer.cancel()
 
     def look(self) -> None:
-        """Give up who is too slow, and come again."""
-        now = self.loop.time()
-        for one in list(self.connections):
-            if hasattr(one, "slowness"):  # a WebSocket has pings
-                self.look_at(one, now)
+        """Give up who is too slow, or too much, and come again."""
+        now, bodies = self.loop.time(), []
+        for one in [one for one in self.connections if hasattr(one, "slowness")]:  # a WebSocket has pings
+            debt: Debt | None = one.debt()
+            seconds = one.slowness.seconds(debt, now)
+            if debt is not None:
+                self.hold_to(one, debt, seconds)
+                if debt.what == "body":
+                    bodies.append((one, debt.length))
+        self.make_room(bodies)
         self.timer = self.loop.call_later(self.pause, self.look)
 
-    def look_at(self, connection: Any, now: float) -> None:
-        debt: Debt | None = connection.debt()
-        seconds = connection.slowness.seconds(debt, now)
-        if debt is None:
+    def make_room(self, bodies: list[tuple[Any, int]]) -> None:
+        """Give up those of *bodies* that have been coming for longest, while all together are too many bytes."""
+        over = sum(length for _, length in bodies) - self.most_bytes
+        if over <= 0:
             return
+        for one, length in sorted(bodies, key=lambda body: body[0].slowness.since):
+            if over > 0 and not one.transport.is_closing():
+                one.make_room(self.most_bytes)
+                over -= length
+
+    def hold_to(self, connection: Any, debt: Debt, seconds: float) -> None:
+        """Give up *connection* if it has owed *debt* for too long."""
         # A body earns its time as it comes, an answer has it from the beginning: reading none of it earns nothing.
         length = debt.length if debt.what == "body" else connection.slowness.begun_with
         if seconds > (most := self.limits[debt.what] + length / BYTES_A_SECOND):

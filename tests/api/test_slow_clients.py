@@ -67,26 +67,65 @@ def problem_in(answer: bytes) -> tuple[bytes, str]:
 
 
 @pytest.mark.parametrize(
-    ("begun", "byte", "expected"),
+    ("begun", "byte"),
     [
-        (b"GET /v1/queues HTTP/1.1\r\nX: ", b"y", (b"408", "/problems/request-timeout")),
-        (b"\r\n", b"\r\n", (b"408", "/problems/request-timeout")),
-        (JSON_HEAD + b"Content-Length: 100000\r\n\r\n", b" ", (b"408", "/problems/request-timeout")),
-        (CHUNKED, b"1\r\n \r\n", (b"408", "/problems/request-timeout")),
-        (CHUNKED + b"1;", b"e" * 8192, (b"431", "/problems/headers-too-large")),
-        (CHUNKED + b"0\r\n", b"X: " + b"e" * 8192 + b"\r\n", (b"431", "/problems/headers-too-large")),
-        (CHUNKED + b"0\r\nX: ", b"e" * 8192, (b"431", "/problems/headers-too-large")),
+        (b"GET /v1/queues HTTP/1.1\r\nX: ", b"y"),
+        (b"\r\n", b"\r\n"),
+        (JSON_HEAD + b"Content-Length: 100000\r\n\r\n", b" "),
+        (CHUNKED, b"1\r\n \r\n"),
     ],
-    ids=["head", "nothing", "body", "chunks", "extension", "trailers", "trailer"],
+    ids=["head", "nothing", "body", "chunks"],
 )
-async def test_who_drips_is_given_up(hasty: Serving, begun: bytes, byte: bytes, expected: tuple[bytes, str]) -> None:
+async def test_who_drips_is_given_up(hasty: Serving, begun: bytes, byte: bytes) -> None:
     """Whatever comes byte by byte and never ends is answered with the reason, and the connection closed."""
     reader, writer = await connect(hasty)
     writer.write(begun)
     dripping = asyncio.create_task(drip(writer, byte))
-    assert expected == problem_in(await rest_of(reader))
+    assert (b"408", "/problems/request-timeout") == problem_in(await rest_of(reader))
     dripping.cancel()
     writer.close()
+
+
+@pytest.mark.parametrize(
+    ("begun", "more"),
+    [
+        (CHUNKED + b"1;", b"e" * 65_536),
+        (CHUNKED + b"0\r\n", b"X: " + b"e" * 65_536 + b"\r\n"),
+        (CHUNKED + b"0\r\nX: ", b"e" * 65_536),
+    ],
+    ids=["extension", "trailers", "trailer"],
+)
+async def test_what_is_neither_head_nor_body_has_a_bound(api: Serving, begun: bytes, more: bytes) -> None:
+    """A trailer that goes on and on would be kept as it comes."""
+    reader, writer = await connect(api)
+    writer.write(begun)
+    dripping = asyncio.create_task(drip(writer, more))
+    assert (b"431", "/problems/headers-too-large") == problem_in(await rest_of(reader))
+    dripping.cancel()
+    writer.close()
+
+
+async def test_bodies_on_their_way_have_a_bound_together(store: Any, redis_url: str) -> None:
+    """The one that has been coming for longest makes room; the other is taken."""
+    async with serving(redis_url, max_pending_bytes=1 << 20, max_body_bytes=1 << 20) as api:
+        head = JSON_HEAD + b"Content-Length: 700000\r\n\r\n"
+        reader, writer = await connect(api)
+        writer.write(head + b" " * 600_000)
+        await until_async(lambda: has_been_seen(api), "the first has been seen to come")
+        later, other = await connect(api)
+        other.write(head + b" " * 600_000)
+        assert (b"503", "/problems/overloaded") == problem_in(await rest_of(reader))
+        other.write(orjson.dumps(ADD).rjust(100_000))
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            assert b"HTTP/1.1 201" == (await later.readline())[:12]
+        for one in (writer, other):
+            one.close()
+
+
+async def has_been_seen(api: Serving) -> bool:
+    """Whether a look has met a body on its way."""
+    debts = [one.slowness.debt for one in api.server.server_state.connections]
+    return any(debt is not None and debt.what == "body" for debt in debts)
 
 
 async def test_who_says_nothing_is_told_nothing(hasty: Serving) -> None:
@@ -160,7 +199,7 @@ async def test_connections_have_a_bound(redis_url: str) -> None:
         await until_async(lambda: is_as_long(connections, 2), "both are connected")
         reader, writer = await connect(api)
         answer = await rest_of(reader)
-        assert (b"503", "/problems/too-many-connections") == problem_in(answer)
+        assert (b"503", "/problems/overloaded") == problem_in(answer)
         assert b"retry-after: 5" in answer
         for _, one in [*held, (reader, writer)]:
             one.close()
