@@ -102,7 +102,8 @@ class LogSender:
         if attempt.log is not None:
             with self.lock:
                 attempt.log.is_over = True
-                self.waiting.pop(attempt.task.id, None)
+                if self.waiting.get(attempt.task.id) is attempt:
+                    del self.waiting[attempt.task.id]
 
     def start(self) -> None:
         if self.sender is None and self.waiting:

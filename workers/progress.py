@@ -41,9 +41,10 @@ class ProgressReporter:
 
         return report
 
-    def forget(self, id_: bytes) -> None:
+    def forget(self, task: Leased) -> None:
         """The attempt is over; its last progress goes with its outcome."""
-        self.said.pop(id_, None)
+        if self.said and self.said.get(task.id, (b"", b""))[0] == task.token:
+            del self.said[task.id]
 
     async def send(self) -> None:
         """Send until nothing was said for a pause. Progress that cannot be sent is dropped: more will come."""

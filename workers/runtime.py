@@ -60,6 +60,8 @@ class LeaseLoop:
         self.session = os.urandom(8)
         self.number = 0
         self.queues: list[str] = []
+        # By id and token: when Redis lost a lease, this process may be given the task anew while it still has the old
+        # attempt, which is stopped when the next heartbeat hears that its token is worth nothing.
         self.running: dict[bytes, Attempt] = {}
         self.tasks: dict[bytes, asyncio.Task[None]] = {}
         self.finished: deque[tuple[Attempt, list[bytes]]] = deque()
@@ -246,9 +248,10 @@ class LeaseLoop:
         queue = stored_queue(task.namespace, task.queue)
         labelled = label(name_of(task.submission), queue, task.lane, task.attempt, task.leased_ms)
         attempt.slot = self.table.hold(task.id, task.token, monotonic_ms() + limit_ms, labelled)
-        self.running[task.id] = attempt
+        held = task.id + task.token
+        self.running[held] = attempt
         self.slots.used[task.lane] += 1
-        self.tasks[task.id] = started = asyncio.create_task(self.attempt(attempt))
+        self.tasks[held] = started = asyncio.create_task(self.attempt(attempt))
         started.add_done_callback(self.notice)
 
     def notice(self, task: asyncio.Task[None]) -> None:
@@ -281,14 +284,14 @@ class LeaseLoop:
         """The slot is free; the lease is kept until the report is recorded."""
         if attempt.is_handed_back:
             return
-        id_, lane = attempt.task.id, attempt.task.lane
+        lane = attempt.task.lane
         self.slots.used[lane] -= 1
         self.table.finish(attempt.slot)
         attempt.ctx = None  # which knows the attempt, so only the garbage collector would free the two
-        self.progress.forget(id_)
+        self.progress.forget(attempt.task)
         self.logs.close(attempt)
         report = self.pipeline.report(attempt, decision, self.store.tasks.clock.now_ms())
-        del self.tasks[id_]
+        del self.tasks[attempt.task.id + attempt.task.token]
         self.finished.append((attempt, report))
         self.event.set()
         self.wake_siblings((lane,))
@@ -305,15 +308,15 @@ class LeaseLoop:
             if status == ord("0") and sent[0][:1] != HANDED_OVER:  # that may be finished by its endpoint already
                 log.warning("%s: its lease was lost, so this result is dropped", encode_id(task.id))
             self.table.drop(attempt.slot)
-            del self.running[task.id]
+            del self.running[task.id + task.token]
             self.isolation.settle(task.id)
 
     # ------------------------------------------------------------ stopping
 
     def stop(self, id_: bytes, token: bytes, reason: str) -> None:
         """Stop the attempt of this task and token, if it still runs."""
-        attempt = self.running.get(id_)
-        if attempt is None or attempt.task.token != token or id_ not in self.tasks:
+        attempt = self.running.get(id_ + token)
+        if attempt is None or id_ + token not in self.tasks:
             return
         attempt.stop_reason = attempt.stop_reason or reason
         if attempt.ctx is not None:  # without one it has not begun, and looks at the reason first
@@ -335,12 +338,12 @@ class LeaseLoop:
 
     def hand_back_rest(self) -> None:
         """Hand back attempts that did not stop; their handlers end with the process."""
-        for id_, task in list(self.tasks.items()):
-            attempt = self.running[id_]
+        for held, task in list(self.tasks.items()):
+            attempt = self.running[held]
             attempt.is_handed_back = True
             self.logs.close(attempt)
             task.cancel()
             report = self.pipeline.report(attempt, Again(b"B"), 0)
             self.finished.append((attempt, report))
-            del self.tasks[id_]
+            del self.tasks[held]
         self.event.set()

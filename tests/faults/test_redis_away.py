@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import StoreFull
+from service.ids import shard_of
 from service.store import Store
 from service.task import SHARED
 from tests.faults.acting import (
@@ -18,6 +19,7 @@ from tests.faults.acting import (
     given,
     lines,
     outcome,
+    snapshot,
     state,
     submit,
     until_confirmed,
@@ -186,4 +188,24 @@ async def test_a_worker_started_before_redis_begins_when_it_is_there(start: Star
     await eventually(lambda: "trying again" in worker.text)
     redis_server.restart()
     await worker.ready()
+    assert 0 == await worker.stop()
+
+
+async def test_a_task_may_come_back_to_the_process_that_still_runs_it(
+    store: Store, start: Start, tmp_path: Path
+) -> None:
+    """Redis lost the lease and gave the task away anew: the old attempt is stopped, the new one counts."""
+    worker = await start().ready()
+    go, path = tmp_path / "go", tmp_path / "ran"
+    children = worker.children()
+    [id_] = await submit(store, given("until", args={"go": str(go), "path": str(path)}))
+    await eventually(lambda: len(lines(path)) == 1)
+    run = (await snapshot(store, id_)).run
+    assert run is not None
+    await store.tasks.reap(shard_of(id_), [(id_, run.token)], together=-1)
+    await eventually(lambda: len(lines(path)) == 2 and "its lease was lost" in worker.text)
+    go.touch()
+    assert [("succeeded", "gone")] == [outcome(one) for one in await until_ended(store, id_)]
+    assert 1 == len(lines(path, "done"))
+    assert children == worker.children()
     assert 0 == await worker.stop()
