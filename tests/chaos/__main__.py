@@ -25,8 +25,8 @@ def asked(arguments: list[str]) -> Namespace:
     parser.add_argument("--seed", type=int, help="of the first round; chance when left out, and printed")
     parser.add_argument("--only", nargs="+", default=[], metavar="FAULT", help=f"of {', '.join(FAULTS)}; none for none")
     parser.add_argument("--where", default="", choices=["single", "sentinel", "cluster"], help="chance when left out")
-    parser.add_argument("--fsync", default="", choices=["always", "everysec", "no", "none"],
-                        help="Redis' appendfsync, none for no append-only file; by chance when left out")  # fmt: skip
+    parser.add_argument("--fsync", default="", choices=["always", "everysec", "no", "snapshots", "none"],
+                        help="appendfsync, or how Redis does without; chance when left out")  # fmt: skip
     parser.add_argument("--kind", default="valkey", choices=["valkey", "redis"], help="the server (valkey)")
     parser.add_argument("--seconds", type=float, default=40, help="how long clients work in a round (40)")
     given = parser.parse_args(arguments)

@@ -47,12 +47,22 @@ class Window:
 
 
 @dataclass(slots=True)
+class Loss:
+    """What Redis lost with a fault: *many* that had been answered, the first of them *seconds* before it."""
+
+    name: str
+    many: int
+    seconds: float
+
+
+@dataclass(slots=True)
 class Verdict:
     """What was found; *findings* is empty when all is well."""
 
     findings: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     duplicates: Counter[str] = field(default_factory=Counter)
+    losses: list[Loss] = field(default_factory=list)
 
 
 class Checker:
@@ -94,8 +104,7 @@ class Checker:
                 self.find(f"a sound request was refused: {event.how}")
         counts = self.verdict.counts
         counts.update({name: len(self.by[name]) for name in ("asked", "taken", "began", "called", "died", "fault")})
-        undone = [one for one in self.by["taken"] if self.is_undone(one.at)]
-        counts["lost with Redis"] = sum(one.task not in self.finals for one in undone)
+        self.count_losses()
         return self.verdict
 
     # ------------------------------------------------------------ nothing lost, nothing made up
@@ -103,6 +112,16 @@ class Checker:
     def is_undone(self, at: float) -> bool:
         """Whether what was noted at *at* may have been lost with what Redis had not written."""
         return any(w.since is not None and w.since <= at <= w.began + LAG_SECONDS for w in self.windows)
+
+    def count_losses(self) -> None:
+        """What was answered and is nowhere was lost with the next fault that loses something."""
+        gone = [one.at for one in self.by["taken"] if one.task not in self.finals]
+        for window in self.windows:
+            if window.since is not None:
+                at = [one for one in gone if one <= window.began + 1]
+                gone = gone[len(at) :]
+                before = max(0.0, window.began - at[0]) if at else 0.0
+                self.verdict.losses.append(Loss(window.name, len(at), before))
 
     def check_taken(self) -> None:
         """What was answered is there, and has ended."""

@@ -62,7 +62,7 @@ class Clients:
         self.count += 1
         key, chance = f"k{self.count}", self.chance
         name = chance.choices(
-            ("add", "compute", "thread", "flaky", "defer", "url", "crash", "poison"), (40, 12, 6, 12, 8, 20, 1, 0.5)
+            ("add", "compute", "thread", "flaky", "defer", "url", "crash", "poison"), (40, 12, 6, 12, 8, 20, 1, 0.15)
         )[0]
         made: dict[str, Any] = {"idempotency_key": key, **LASTING, "priority": chance.randint(0, 9)}
         if name == "url":

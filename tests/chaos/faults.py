@@ -1,8 +1,9 @@
 """
-Every fault, in one registry: what it does, where it can be done, and whether it is an outage that may lose reports.
+Every fault, in one registry: what it does, where it can be done, and what it may cost.
 
 A fault is a function that begins it, lets it last, and heals it. It notes what dies; the runner notes when it was.
-Kills are not outages: only the runs that died with a process may run again.
+Kills of our processes are not outages: only the runs that died with one may run again. An outage says from when on
+changes may be lost with it, by the table of docs/guarantees.md.
 """
 
 from __future__ import annotations
@@ -20,17 +21,21 @@ from tests.faults.acting import FAKETIME, descendants
 from tests.servers import HOST, until
 
 Act = Callable[[Stage, random.Random], None]
+Loss = Callable[[Stage], float | None]
 EVERYWHERE = ("single", "sentinel", "cluster")
-KEEPING = ("always", "everysec", "no")
+WRITING = ("always", "everysec", "no")
+EVERY_WAY = (*WRITING, "snapshots", "none")
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
+    """*loss* answers from when on changes may be lost, None for none; a fault that is no outage has none."""
+
     name: str
     act: Act
     where: tuple[str, ...]
     fsync: tuple[str, ...]
-    is_outage: bool
+    loss: Loss | None
 
     def is_for(self, stage: Stage) -> bool:
         return stage.where in self.where and stage.fsync in self.fsync
@@ -40,21 +45,43 @@ FAULTS: dict[str, Fault] = {}
 
 
 def fault(
-    *where: str, is_outage: bool = False, fsync: tuple[str, ...] = (*KEEPING, "none"), is_there: bool = True
+    *where: str, loss: Loss | None = None, fsync: tuple[str, ...] = EVERY_WAY, is_there: bool = True
 ) -> Callable[[Act], Act]:
     """Register a fault under its function's name, for deployments *where* (all of them when none is named)."""
 
     def register(act: Act) -> Act:
         if is_there:
-            FAULTS[act.__name__] = Fault(act.__name__, act, where or EVERYWHERE, fsync, is_outage)
+            FAULTS[act.__name__] = Fault(act.__name__, act, where or EVERYWHERE, fsync, loss)
         return act
 
     return register
 
 
-def last(chance: random.Random, least: float = 0.2, most: float = 2.0) -> None:
-    """Let a fault last for a while."""
-    time.sleep(chance.uniform(least, most))
+def nothing(stage: Stage) -> None:
+    """Everything that was answered is kept."""
+
+
+def unwritten(stage: Stage) -> float | None:
+    """What a process of Redis takes along that dies now: see docs/guarantees.md."""
+    now = time.monotonic()
+    if stage.fsync == "everysec":
+        return now - 2  # a write waits as long at the most for the one that is on its way to disk
+    if stage.fsync == "snapshots":
+        return now - (time.time() - stage.redis.admin.lastsave().timestamp()) - 2
+    return 0.0 if stage.fsync == "none" else None
+
+
+def seconds(many: float) -> Loss:
+    """The last so many seconds."""
+    return lambda stage: time.monotonic() - many
+
+
+def last(stage: Stage, chance: random.Random, least: float = 0.2, most: float = 2.0) -> None:
+    """Let a fault last for a while; now and then, another one comes on top."""
+    time.sleep(chance.uniform(least, most) / 2)
+    if chance.random() < 0.25:
+        chance.choice((worker_process_killed, executor_killed))(stage, chance)
+    time.sleep(chance.uniform(least, most) / 2)
 
 
 # ---------------------------------------------------------------- processes of ours
@@ -64,7 +91,7 @@ def last(chance: random.Random, least: float = 0.2, most: float = 2.0) -> None:
 def worker_killed(stage: Stage, chance: random.Random) -> None:
     name = chance.choice(WORKERS)
     stage.kill(name)
-    last(chance)
+    last(stage, chance)
     stage.start(name)
     stage.until_ready(name)
 
@@ -109,7 +136,7 @@ def worker_parent_paused(stage: Stage, chance: random.Random) -> None:
 @fault()
 def api_killed(stage: Stage, chance: random.Random) -> None:
     stage.kill("web")
-    last(chance)
+    last(stage, chance)
     stage.start("web")
     stage.until_ready("web")
 
@@ -123,7 +150,7 @@ def api_paused(stage: Stage, chance: random.Random) -> None:
 def scheduler_killed(stage: Stage, chance: random.Random) -> None:
     name = chance.choice(SCHEDULERS)
     stage.kill(name)
-    last(chance)
+    last(stage, chance)
     stage.start(name)
     stage.until_ready(name)
 
@@ -148,14 +175,14 @@ def rolling_restart(stage: Stage, chance: random.Random) -> None:
 def clock_jumped(stage: Stage, chance: random.Random) -> None:
     """One worker's and one scheduler's, an hour or a minute forth or back; Redis' clock alone counts."""
     stage.clock.write_text(f"{chance.choice((-3600, -60, 60, 3600)):+d}s\n")
-    last(chance, 1, 4)
+    last(stage, chance, 1, 4)
     stage.clock.write_text("+0s\n")
 
 
 @fault()
 def clients_hung_up(stage: Stage, chance: random.Random) -> None:
-    """Thousands, who connect, say a little, and are gone."""
-    for _ in range(2000):
+    """Ten thousand, who connect, say a little, and are gone."""
+    for _ in range(10_000):
         try:
             with socket.create_connection((HOST, stage.port), 2) as one:
                 one.send(b"POST /v1/tasks HTTP/1.1\r\ncontent-length: 100\r\n\r\n{"[: chance.randint(0, 60)])
@@ -166,73 +193,44 @@ def clients_hung_up(stage: Stage, chance: random.Random) -> None:
 # ---------------------------------------------------------------- Redis
 
 
-@fault("single", is_outage=True, fsync=("always", "no"))
+@fault("single", loss=unwritten)
 def redis_killed(stage: Stage, chance: random.Random) -> None:
-    """What it had written is with the kernel, and nothing is lost."""
     stage.redis.kill()
-    last(chance)
+    last(stage, chance)
     stage.redis.restart()
 
 
-@fault("single", is_outage=True)
+@fault("single", loss=nothing)
 def redis_paused(stage: Stage, chance: random.Random) -> None:
     """It hangs: connections stay open, and nothing is answered."""
     stage.redis.pause()
-    last(chance, 0.5, 6)
+    last(stage, chance, 0.5, 6)
     stage.redis.resume()
 
 
-@fault("single", fsync=("everysec",))
-def redis_killed_everysec(stage: Stage, chance: random.Random) -> None:
-    """A write may have waited for the one on its way to disk: up to two seconds may be lost."""
-    note_loss(stage, "redis_killed_everysec", time.monotonic() - 2)
-    stage.redis.kill()
-    last(chance)
-    stage.redis.restart()
-    stage.history.note("healed", name="redis_killed_everysec")
-
-
-@fault("single", fsync=("everysec", "no"))
+@fault("single", loss=seconds(2), fsync=("everysec", "no"))
 def power_cut(stage: Stage, chance: random.Random) -> None:
-    """Its machine dies: what was not on disk is gone, here the end of the append-only file."""
+    """Its machine dies: what was not on disk is gone, here what came to the append-only file in the last second."""
     [file] = (stage.redis.folder / "appendonlydir").glob("*.incr.aof")
-    size, began = file.stat().st_size, time.monotonic()
+    size = file.stat().st_size
     time.sleep(chance.uniform(0.1, 1))
-    note_loss(stage, "power_cut", began - 2)
     stage.redis.kill()
     with file.open("r+b") as opened:
-        # Not at the end of a command: half of one is what a disk has, too.
-        opened.truncate(size)
-    last(chance, 0.1, 1)
+        opened.truncate(size)  # maybe in the middle of a command, as on a disk
+    last(stage, chance, 0.1, 1)
     stage.redis.restart()
-    stage.history.note("healed", name="power_cut")
 
 
-@fault("single", fsync=("none",))
-def redis_emptied(stage: Stage, chance: random.Random) -> None:
-    """It keeps nothing: everything is lost, and nothing of ours needs a restart."""
-    note_loss(stage, "redis_emptied", 0.0)
-    stage.redis.kill()
-    last(chance)
-    stage.redis.restart()
-    stage.history.note("healed", name="redis_emptied")
-
-
-def note_loss(stage: Stage, name: str, since: float) -> None:
-    """An outage from now on, that takes along what came after *since*."""
-    stage.history.note("fault", name=name, more={"since": since})
-
-
-@fault("single", is_outage=True)
+@fault("single", loss=nothing)
 def memory_full(stage: Stage, chance: random.Random) -> None:
     """Submissions are refused; what is there is done."""
     admin = stage.redis.admin
     admin.config_set("maxmemory", int(admin.info("memory")["used_memory"]) + 20_000)
-    last(chance, 0.5, 3)
+    last(stage, chance, 0.5, 3)
     admin.config_set("maxmemory", 0)
 
 
-@fault("single", is_outage=True, fsync=("everysec", "no"))
+@fault("single", loss=nothing, fsync=("everysec", "no"))
 def disk_full(stage: Stage, chance: random.Random) -> None:
     """The append-only file cannot grow, and Redis refuses every write until it can."""
     process = stage.redis.process
@@ -240,66 +238,64 @@ def disk_full(stage: Stage, chance: random.Random) -> None:
     [file] = (stage.redis.folder / "appendonlydir").glob("*.incr.aof")
     _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (file.stat().st_size + 2000, hard))
-    last(chance, 1, 4)
+    last(stage, chance, 1, 4)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
 
 
 # ---------------------------------------------------------------- the network between us and Redis
 
 
-@fault("single", is_outage=True)
+@fault("single", loss=nothing)
 def replies_lost(stage: Stage, chance: random.Random) -> None:
     """What is asked is done, and nobody hears of it."""
     stage.proxy.set(proxy.LOSE)
-    last(chance)
+    last(stage, chance)
     stage.proxy.set(proxy.PASS)
 
 
-@fault("single", is_outage=True)
+@fault("single", loss=nothing)
 def replies_delayed(stage: Stage, chance: random.Random) -> None:
     stage.proxy.set(proxy.DELAY, chance.choice((0.05, 0.5, 2)))
-    last(chance, 0.5, 3)
+    last(stage, chance, 0.5, 3)
     stage.proxy.set(proxy.PASS)
 
 
-@fault("single", is_outage=True)
+@fault("single", loss=nothing)
 def replies_cut(stage: Stage, chance: random.Random) -> None:
     """Half of each answer arrives, then the connection ends."""
     stage.proxy.set(proxy.CUT)
-    last(chance)
+    last(stage, chance)
     stage.proxy.set(proxy.PASS)
 
 
 # ---------------------------------------------------------------- several servers
 
 
-@fault("sentinel")
+@fault("sentinel", loss=seconds(1))
 def failed_over(stage: Stage, chance: random.Random) -> None:
     """The master dies and the replica takes over; what that had not received is lost."""
     assert stage.sentinels is not None
     old = stage.sentinels.master
-    note_loss(stage, "failed_over", time.monotonic() - 1)
     old.kill()
     until(lambda: stage.sentinels.master is not old, "another master is named")  # type: ignore[union-attr]
     until(lambda: stage.redis.admin.info("replication")["role"] == "master", "the new master knows its role")
     old.restart()
     until(lambda: old.admin.info("replication")["role"] == "slave", "the old master follows")
     until(lambda: old.admin.info("replication")["master_link_status"] == "up", "the old master has caught up")
-    stage.history.note("healed", name="failed_over")
 
 
-@fault("cluster", is_outage=True, fsync=("always", "no"))
+@fault("cluster", loss=unwritten)
 def node_killed(stage: Stage, chance: random.Random) -> None:
     """Its shards are away, and the others go on."""
     assert stage.cluster is not None
     node = chance.choice(stage.cluster.nodes)
     node.kill()
-    last(chance, 0.5, 4)
+    last(stage, chance, 0.5, 4)
     node.restart()
     until(lambda: node.admin.execute_command("CLUSTER INFO")["cluster_state"] == "ok", "the cluster is whole")
 
 
-@fault("cluster", is_outage=True)
+@fault("cluster", loss=nothing)
 def slot_migrated(stage: Stage, chance: random.Random) -> None:
     """All of a shard moves to another node, key by key, under load."""
     assert stage.cluster is not None

@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
+from tests.chaos.checker import Loss
 from tests.chaos.round import Told
 
 MOST_TOLD = 20
@@ -20,6 +21,7 @@ class Report:
         self.faults: Counter[str] = Counter()
         self.duplicates: Counter[str] = Counter()
         self.recoveries: list[tuple[float, str, int]] = []
+        self.losses: dict[str, list[Loss]] = {}
         self.again: list[str] = []
 
     def add(self, seed: int, told: Told) -> str:
@@ -29,13 +31,16 @@ class Report:
         self.counts += verdict.counts
         self.faults += told.faults
         self.duplicates += verdict.duplicates
+        for loss in verdict.losses:
+            before = self.losses.setdefault(f"{loss.name}, {told.fsync}", [])
+            before.append(loss)
         self.recoveries += [(seconds, name, seed) for seconds, name in told.recoveries]
         counts = verdict.counts
         lines = [
             (
                 f"seed {seed}, {told.where}, fsync {told.fsync}: {told.faults.total()} faults, "
                 f"{counts['taken']} taken in, {counts['began']} runs, {verdict.duplicates.total()} duplicates, "
-                f"{counts['lost with Redis']} lost with Redis, settled in {told.settled_seconds:.1f} s: "
+                f"{sum(one.many for one in verdict.losses)} lost with Redis, settled in {told.settled_seconds:.1f} s: "
                 f"{len(verdict.findings)} findings"
             )
         ]
@@ -55,6 +60,10 @@ class Report:
         told += block("tasks", self.counts)
         told += block("faults", self.faults)
         told += block("runs that were repeated, by what explains them", self.duplicates)
+        told += ["lost with Redis, within what docs/guarantees.md says:"] if self.losses else []
+        for name, losses in self.losses.items():
+            many, most = sum(one.many for one in losses), max(one.seconds for one in losses)
+            told.append(f"  {many:7} in {len(losses)} times {name}; the first {most:.2f} s before it")
         if self.recoveries:
             seconds, name, seed = max(self.recoveries)
             told.append(f"slowest recovery: {seconds:.1f} s after {name} (seed {seed})")

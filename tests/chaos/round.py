@@ -27,7 +27,7 @@ from service.task import Snapshot
 from tests.chaos.checker import Checker, Final, Verdict
 from tests.chaos.clients import Clients
 from tests.chaos.endpoint import Endpoint
-from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.faults import FAULTS, WRITING, Fault
 from tests.chaos.history import History, events_of
 from tests.chaos.proxy import Proxy
 from tests.chaos.stage import Stage
@@ -121,8 +121,8 @@ class Round:
         self.plan, self.history, self.stack = plan, history, stack
         self.chance = random.Random(plan.seed)
         where = plan.where or self.chance.choices(("single", "sentinel", "cluster"), (7, 1, 2))[0]
-        fsync = plan.fsync or self.chance.choices(("everysec", "always", "no", "none"), (5, 3, 1, 1))[0]
-        if where != "single" and fsync == "none":
+        fsync = plan.fsync or self.chance.choices(("everysec", "always", "no", "snapshots", "none"), (6, 3, 1, 1, 1))[0]
+        if where != "single" and fsync not in WRITING:
             fsync = "always"
         self.stage = Stage(stack, history, where, plan.kind, fsync, plan.handlers)
         self.background = stack.enter_context(Background(history))
@@ -161,18 +161,15 @@ class Round:
             healed = time.monotonic()
             self.background.do(self.canary(clients))
             self.told.recoveries.append((time.monotonic() - healed, chosen.name))
-            time.sleep(self.chance.uniform(0.2, 2))
+            time.sleep(self.chance.uniform(0.1, 1))
 
     @contextmanager
     def noted(self, fault: Fault) -> Iterator[None]:
-        """Faults that lose changes note themselves, and since when."""
-        if fault.is_outage:
-            self.history.note("fault", name=fault.name, more={})
-        elif not any(word in fault.name for word in ("everysec", "power", "emptied", "failed_over")):
-            self.history.note("fault", name=fault.name)
+        """When it was, and from when on changes may be lost with it."""
+        outage = {} if fault.loss is None else {"more": {"since": fault.loss(self.stage)}}
+        self.history.note("fault", name=fault.name, **outage)
         yield
-        if fault.is_outage:
-            self.history.note("healed", name=fault.name)
+        self.history.note("healed", name=fault.name)
 
     async def canary(self, clients: Clients) -> None:
         """A task of its own, waited for."""

@@ -22,21 +22,21 @@ from tests.faults.acting import FAKETIME, Part, clock_env, descendants
 from tests.servers import Server, free_port, until
 from tests.store.deployments import Deployment
 
-LEASE_SECONDS = 5.0
-SETTINGS = {"lease_ms": "5000", "heartbeat_ms": "1000", "drain_seconds": "2", "children": "2", "concurrency": "20",
+LEASE_SECONDS = 8.0
+SETTINGS = {"lease_ms": "8000", "heartbeat_ms": "1000", "drain_seconds": "2", "children": "2", "concurrency": "20",
             "log_level": "info"}  # fmt: skip
 WORKERS = ("worker-0", "worker-1")
 SCHEDULERS = ("scheduler-0", "scheduler-1")
 
 
 class Stage:
-    """Running servers and parts; *fsync* is Redis' `appendfsync`, or `none` for no append-only file."""
+    """Running servers and parts; *fsync* is Redis' `appendfsync`; else it keeps `snapshots`, or `none`."""
 
     def __init__(self, stack: ExitStack, history: History, where: str, kind: str, fsync: str, handlers: str) -> None:
         self.stack, self.history, self.where, self.fsync, self.handlers = stack, history, where, fsync, handlers
-        config: dict[str, Any] = {"appendonly": "no" if fsync == "none" else "yes"}
-        if fsync != "none":
-            config["appendfsync"] = fsync
+        config: dict[str, Any] = {"appendonly": "yes", "appendfsync": fsync}
+        if fsync in ("none", "snapshots"):
+            config = {"save": "3 1" if fsync == "snapshots" else '""'}
         self.sentinels = stack.enter_context(servers.sentinel(kind, 3, **config)) if where == "sentinel" else None
         self.cluster = (
             stack.enter_context(servers.cluster(kind, cluster_require_full_coverage="no", **config))

@@ -105,7 +105,7 @@ def test_a_planted_bug_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 @pytest.mark.parametrize("seed", [1])
 def test_a_round_of_chaos_has_no_finding(tmp_path: Path, seed: int) -> None:
     """Nothing is lost, nothing made up, and whatever ran twice has its reason in the history."""
-    told = play(Plan(seed, 40, where="single", fsync="everysec"), tmp_path)
+    told = play(Plan(seed, 40, where="single", fsync="everysec", patience_seconds=240), tmp_path)
     print(told)
     assert [] == told.verdict.findings
     assert told.faults.total() > 0
