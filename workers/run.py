@@ -159,7 +159,7 @@ class Pipeline:
         if 0 < attempt.task.expires_ms <= now_ms():
             return Ending("expired")
         if (fault := attempt.task.unreadable) is not None:
-            return unreadable(attempt, fault, now_ms())
+            return unreadable(attempt, fault, now_ms(), self.worker)
         if attempt.task.lane == "url":
             outcome = await self.call_url(attempt, now_ms)
         elif attempt.handler is None:
@@ -258,7 +258,7 @@ def answer_of(outcome: Outcome | Accepted) -> str:
     return f"{status // 100}xx" if status else "none"
 
 
-def unreadable(attempt: Attempt, fault: PayloadUnreadable, now_ms: int) -> Decision:
+def unreadable(attempt: Attempt, fault: PayloadUnreadable, now_ms: int, worker: str) -> Decision:
     """
     What the task carries does not open here. Without its key it goes back for a while, since a worker that has it may
     come or be started again; what was changed in Redis fails at once.
@@ -268,7 +268,7 @@ def unreadable(attempt: Attempt, fault: PayloadUnreadable, now_ms: int) -> Decis
     if fault.is_missing:
         seconds = UNREADABLE_SECONDS * (0.5 + random.random())
         outcome = Deferred(seconds, fault.detail, kind="PayloadUnreadable")
-    return decide(attempt.task, outcome, attempt.options, now_ms, "", random.random)
+    return decide(attempt.task, outcome, attempt.options, now_ms, worker, random.random)
 
 
 def unknown(attempt: Attempt, now_ms: int) -> Decision:

@@ -7,6 +7,7 @@ changed. For who asks now and then, not for what runs.
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,7 +17,7 @@ import orjson
 
 from service.schedule import HEADER_BYTES as SCHEDULE_BYTES
 from service.sealing import version_of
-from service.store import Store, keys
+from service.store import Store
 from service.store.fields import KEYS, Fields
 from service.store.vitals import answered
 from service.task import HEADER_BYTES, SEALED
@@ -26,6 +27,7 @@ LAST_BYTE = HEADER_BYTES + 255 + 132  # header, names, the handler's name and th
 CHECKPOINT_BYTES = 10  # when, its number
 WHAT = {"t": "tasks", "o": "outcomes", "p": "progress", "c": "checkpoints", "a": "attempts", "l": "logs",
         "s": "schedules", "sb": "backfills"}  # fmt: skip
+KIND = re.compile(rb"tp:{\d+}:(%b):" % "|".join(WHAT).encode())
 Count = Counter[tuple[int, str]]
 
 
@@ -60,33 +62,30 @@ async def census(store: Store) -> Count:
         StoreUnavailable: Redis did not answer.
     """
     counts: Count = Counter()
-    shards = int(await store.scripts.command("HGET", keys.conf(0), "shards") or 0)
     for letter, key in KEYS.items():
         for _, text in await Fields(store.scripts, letter).texts():
             counts[version_of(text), key.rpartition(":")[2]] += 1
-    for shard in range(shards):
-        for kind, what in WHAT.items():
-            found: list[bytes] = []
-            async for key in store.client.scan_iter(match=f"{keys.prefix(shard)}{kind}:*", count=AT_ONCE):
-                found.append(key)
-                if len(found) >= AT_ONCE:
-                    await count(store, kind, what, found, counts)
-                    found = []
-            await count(store, kind, what, found, counts)
+    found: list[tuple[str, bytes]] = []
+    async for key in store.client.scan_iter(match="tp:{*}:*", count=AT_ONCE):
+        if (kind := KIND.match(key)) is not None:
+            found.append((kind[1].decode(), key))
+        if len(found) >= AT_ONCE:
+            await count(store, found, counts)
+            found = []
+    await count(store, found, counts)
     return counts
 
 
-async def count(store: Store, kind: str, what: str, found: list[bytes], counts: Count) -> None:
-    """Add the values of the keys *found*, all of a *kind*."""
+async def count(store: Store, found: list[tuple[str, bytes]], counts: Count) -> None:
+    """Add the values of the keys *found*, each with its kind."""
     if not found:
         return
-    read, versions = READERS[kind]
     pipeline = store.client.pipeline(transaction=False)
-    for key in found:
-        read(pipeline, key)
-    for reply in await answered(pipeline.execute()):
-        for version in versions(reply):
-            counts[version, what] += 1
+    for kind, key in found:
+        READERS[kind][0](pipeline, key)
+    for (kind, _), reply in zip(found, await answered(pipeline.execute()), strict=True):
+        for version in READERS[kind][1](reply):
+            counts[version, WHAT[kind]] += 1
 
 
 def part(first: int, last: int) -> Callable[[Any, bytes], Any]:

@@ -15,8 +15,10 @@ import orjson
 from service.errors import PayloadUnreadable
 from service.sealing import Keyring
 from service.task import DEFAULT_QUEUE, FORMAT, HEADER_BYTES, OPENED, SEALED, split_queue, submission_of
+from service.ties import Ties
 
 SMALL_BYTES = 512  # submissions up to it are written anew with their outcomes
+DEBOUNCED = b"d"  # a claim of unique.py
 NAME_START = b'{"name":"'
 PRIVATE = ("error", "http", "reason")  # of a row
 RECORD, OUTCOME, ROW, LOG = b"record", b"outcome", b"attempt", b"log"
@@ -29,6 +31,19 @@ def namespace_of(raw: bytes) -> str:
     return split_queue(name.decode() or DEFAULT_QUEUE)[0]
 
 
+def bound_to(raw: bytes, id_: bytes) -> bytes:
+    """
+    What the record *raw* of the task *id_* is sealed to: that id; of a debounced one its unique key, since a later
+    submission takes its place under the id of the first (claims.lua).
+    """
+    zero = raw.find(b"\0", HEADER_BYTES, HEADER_BYTES + raw[12])
+    if zero >= 0:
+        ties = Ties.parsed(raw[zero + 1 : HEADER_BYTES + raw[12]])
+        if ties.claim[:1] == DEBOUNCED:
+            return ties.unique
+    return id_
+
+
 def face_of(body: bytes) -> bytes:
     """What stays readable of the packed submission that *body* begins with: its name, as scripts look for it."""
     if body[:1] == b"\x01":
@@ -38,10 +53,10 @@ def face_of(body: bytes) -> bytes:
     return b""
 
 
-def sealed_body(keyring: Keyring, namespace: str, id_: bytes, body: bytes) -> bytes:
+def sealed_body(keyring: Keyring, namespace: str, bound: bytes, body: bytes) -> bytes:
     """*body*, a packed submission and perhaps an outcome behind it, as a sealed record has it."""
     face = face_of(body)
-    return b"%b\x02%b" % (face, keyring.seal(body, namespace, id_, RECORD + face))
+    return b"%b\x02%b" % (face, keyring.seal(body, namespace, bound, RECORD + face))
 
 
 def sealed_record(keyring: Keyring, id_: bytes, raw: bytes) -> bytes:
@@ -49,7 +64,8 @@ def sealed_record(keyring: Keyring, id_: bytes, raw: bytes) -> bytes:
     if not keyring.is_sealing:
         return raw
     start = HEADER_BYTES + raw[12]
-    return b"%c%b%b" % (SEALED, raw[1:start], sealed_body(keyring, namespace_of(raw), id_, raw[start:]))
+    body = sealed_body(keyring, namespace_of(raw), bound_to(raw, id_), raw[start:])
+    return b"%c%b%b" % (SEALED, raw[1:start], body)
 
 
 def opened_record(keyring: Keyring, id_: bytes, raw: bytes) -> tuple[bytes, PayloadUnreadable | None]:
@@ -59,7 +75,7 @@ def opened_record(keyring: Keyring, id_: bytes, raw: bytes) -> tuple[bytes, Payl
     start = HEADER_BYTES + raw[12]
     face, _, sealed = raw[start:].partition(b"\x02")
     try:
-        body = keyring.open(sealed, namespace_of(raw), id_, RECORD + face)
+        body = keyring.open(sealed, namespace_of(raw), bound_to(raw, id_), RECORD + face)
     except PayloadUnreadable as exc:
         return raw, exc
     return b"%c%b%b" % (OPENED, raw[1:start], body), None
@@ -77,7 +93,7 @@ def ended(keyring: Keyring, namespace: str, id_: bytes, raw: bytes, outcome: byt
         if len(submission) <= SMALL_BYTES:
             body = submission + b"\n" + outcome
             if keyring.is_sealing:
-                return b"E", SEALED, raw[11:start] + sealed_body(keyring, namespace, id_, body)
+                return b"E", SEALED, raw[11:start] + sealed_body(keyring, namespace, bound_to(raw, id_), body)
             return b"E", FORMAT, raw[11:start] + body
     stored = FORMAT if raw[0] == FORMAT else SEALED
     return b"L", stored, keyring.closed(outcome, namespace, id_, OUTCOME)

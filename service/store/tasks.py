@@ -335,7 +335,7 @@ class Tasks:
         return namespace_of(head) if head else ""
 
     async def attempts(self, id_: bytes) -> list[dict[str, Any]]:
-        """The attempts noted for a task, oldest first: all but a first one that succeeded and logged nothing."""
+        """As stored, oldest first: all but a first that succeeded and logged nothing. `Attempts.history` opens them."""
         rows = await self.scripts.command("LRANGE", keys.attempts(id_), 0, -1)
         return [orjson.loads(row) for row in rows]
 

@@ -11,6 +11,7 @@ import pytest
 from service.attempts import pack_line
 from service.errors import InvalidSetting, PayloadUnreadable
 from service.ids import shard_of
+from service.packing import pack
 from service.schedule import Schedule
 from service.scheduler.renewer import Renewer
 from service.sealing import new_key
@@ -177,6 +178,23 @@ async def test_what_was_changed_or_moved_in_redis_is_not_taken_for_true(opened: 
         assert ({"name": "demo.add"}, False) == (found.submission, found.unreadable.is_missing)
     unreadable = {task.id for task in await Worker(store).lease_all() if task.unreadable is not None}
     assert {mine, hurt} == unreadable
+
+
+async def test_a_debounced_task_does_what_was_sent_last(opened: Opened, deployment: Deployment) -> None:
+    """Its submission takes the place of the first, under the id of that one; and no other task's place."""
+    store = await opened(ONE)
+    ids = []
+    for word in ("first", "last"):
+        submission = {"name": "demo.add", "args": {"word": word}, "debounce": {"seconds": 60, "key": "k"}}
+        packed = pack(
+            submission, "default", queue="default", lane="async", max_crashes=3, now_ms=store.tasks.clock.now_ms()
+        )
+        [taken] = await store.admission.submit([New(packed.record, unique=packed.ties.unique)])
+        ids.append(taken.id)
+    assert ids[0] == ids[1]
+    assert {"word": "last"} == (await snapshot(store, ids[0])).record.submission["args"]
+    assert "ended" == await ask_cancel(store, ids[0])
+    assert {"word": "last"} == (await snapshot(store, ids[0])).record.submission["args"]
 
 
 async def test_a_process_with_wrong_keys_does_not_start(opened: Opened, deployment: Deployment) -> None:
