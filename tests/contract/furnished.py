@@ -2,8 +2,8 @@
 An API with one of everything, so that any operation of the contract can be answered by any status that it documents;
 and the requests themselves.
 
-The fact to know: `place` fills the parameters of a path with what is there, or with what is not; bodies are the
-examples of the contract, so that those are held to what they promise.
+The fact to know: paths and bodies are the examples of the contract, so that those are held to what they promise; ids,
+which nobody can choose, are those of what there is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import httpx
 import orjson
 
 from service.completion import token_of
-from service.contract import operations, resolve
+from service.contract import METHODS, contract, operations, resolve
 from service.ids import encode_id
 from service.settings import Settings
 from service.store import Store
@@ -30,11 +30,6 @@ from tests.store.acting import Worker
 Operation = tuple[str, str, dict[str, Any]]
 KEY = "the-operators"
 JSON = {"content-type": "application/json"}
-# What the examples of the contract speak of.
-NAMED = {
-    "name": "nightly-report", "queue": "mail", "group": "tenant-42", "key": "api.example.com", "file": "pages.css",
-    "type": "task-not-found", "endpoint": "https:api.example.com", "url": "https://api.example.com/hook",
-}  # fmt: skip
 NOBODYS = {
     "name": "nobody's", "queue": "no queue", "group": "no group", "key": "no key", "file": "none", "type": "none",
     "endpoint": "none", "id": "01M819EKHX02FJFH0TDFHXG001", "token": "none", "url": "https://nobody.example/",
@@ -107,9 +102,8 @@ class World:
     def place(self, path: str, **named: str) -> str:
         """*path* with what there is for each parameter, unless it is *named*."""
         id_ = next((one for start, one in self.ids.items() if path.startswith(start)), "")
-        known = {**NAMED, "id": id_, "token": self.token, **named}
-        if path.startswith("/v1/handlers"):
-            known["name"] = named.get("name", "demo.add")
+        shown = {one["name"]: one["example"] for one in parameters(path, "path")}
+        known = {**shown, "id": id_, "token": self.token, **named}
         return re.sub(r"{(\w+)}", lambda name: known[name[1]], path)
 
     async def furnish(self) -> None:
@@ -120,7 +114,7 @@ class World:
         await self.made("PATCH", "/v1/queues/empty", json={"concurrency": 5})
         await self.task(queue="mail", group="tenant-42", flow={"key": "api.example.com"}, **FAR)
         await self.made("PATCH", "/v1/flows/api.example.com", json={"concurrency": 5})
-        await self.made("PUT", f"/v1/endpoints/{NAMED['endpoint']}/auth", json={"kind": "oidc"})
+        await self.made("PUT", "/v1/endpoints/https:api.example.com/auth", json={"kind": "oidc"})
         week = {"start_at": "2026-11-01T00:00:00Z", "end_at": "2026-11-08T00:00:00Z"}
         backfill = await self.made("POST", "/v1/schedules/nightly-report/backfill", json=week)
         bulk = await self.made("POST", "/v1/bulk/cancel", json={"filter": {"tag": "none"}})
@@ -143,6 +137,14 @@ async def furnished(redis_url: str, **settings: Any) -> AsyncIterator[World]:
             yield world
     finally:
         await store.close()
+
+
+def parameters(path: str, place: str, method: str = "") -> list[dict[str, Any]]:
+    """The parameters of a path of the contract, or of one operation of it, that stand in *place*."""
+    entry = contract()["paths"][path]
+    asked = [entry[method.lower()]] if method else [one for name, one in entry.items() if name in METHODS]
+    found = [resolve(one) for part in (entry, *asked) for one in part.get("parameters", [])]
+    return [one for one in found if one["in"] == place]
 
 
 def those_with(status: int) -> list[Operation]:

@@ -29,6 +29,7 @@ from tests.contract.furnished import (
     World,
     bodies_of,
     furnished,
+    parameters,
     those_with,
 )
 from tests.servers import free_port
@@ -344,6 +345,9 @@ async def test_503_redis_that_is_away(world: World) -> None:
 # ---------------------------------------------------------------- what the contract shows
 
 
+PASSING = ("token", "from", "to")  # a token that nobody was given, and a week that is over
+
+
 async def test_every_example_of_a_body_is_taken(redis_url: str) -> None:
     """Whoever copies an example from the contract gets what it promises, whichever of an operation's they take."""
     refused = []
@@ -362,4 +366,20 @@ async def test_every_example_of_a_body_is_taken(redis_url: str) -> None:
                 answer = await world.ask(method, world.place(path, **named), **given)
                 if answer.status_code >= 300:
                     refused.append(f"{method} {path} {given['content'][:80]!r}: {answer.text[:300]}")
+    assert not refused, "\n".join(refused)
+
+
+async def test_every_example_of_a_parameter_is_taken(world: World) -> None:
+    """Each by itself: a filter, a bound, a time; answered as if it were not there, or with less."""
+    refused = []
+    for path, method, _ in operations():
+        for parameter in parameters(path, "query", method):
+            if "example" not in parameter or parameter["name"] in PASSING or path.endswith("/events"):
+                continue
+            value = parameter["example"]
+            given = {parameter["name"]: str(value).lower() if isinstance(value, bool) else value}
+            named = {"id": await world.ended()} if path == "/v1/tasks/{id}/result" else {}
+            answer = await world.ask(method, world.place(path, **named), params=given)
+            if answer.status_code >= 300:
+                refused.append(f"{method} {path} {given}: {answer.text[:300]}")
     assert not refused, "\n".join(refused)
