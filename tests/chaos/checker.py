@@ -48,7 +48,7 @@ class Window:
 
 @dataclass(slots=True)
 class Loss:
-    """What Redis lost with a fault: *many* that had been answered, the first of them *seconds* before it."""
+    """What Redis lost with a fault: *many* that had been answered, within so many *seconds*."""
 
     name: str
     many: int
@@ -120,8 +120,7 @@ class Checker:
             if window.since is not None:
                 at = [one for one in gone if one <= window.began + 1]
                 gone = gone[len(at) :]
-                before = max(0.0, window.began - at[0]) if at else 0.0
-                self.verdict.losses.append(Loss(window.name, len(at), before))
+                self.verdict.losses.append(Loss(window.name, len(at), at[-1] - at[0] if at else 0.0))
 
     def check_taken(self) -> None:
         """What was answered is there, and has ended."""

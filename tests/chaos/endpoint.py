@@ -56,7 +56,7 @@ class Endpoint:
             telling = asyncio.create_task(self.complete(request.headers["Taskpost-Completion-Url"], key, task, run))
             self.later.add(telling)
             telling.add_done_callback(self.later.discard)
-            return web.Response(status=202, headers={"Taskpost-Async": "1"})
+            return web.Response(status=202, headers={"Taskpost-Async": "1", "Taskpost-Heartbeat": "10"})
         self.history.note("ended", key=key, task=task, run=run, how=how)
         if how == "deferred":
             return web.Response(status=503, headers={"Retry-After": "1"})
@@ -66,7 +66,8 @@ class Endpoint:
         """Finish the task through the API, however often that has to be said."""
         await asyncio.sleep(self.chance.uniform(0.05, 1))
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
-        # Before it is said: what was said and not heard may have been carried out.
+        # Before it is said: what was said and not heard may have been carried out. What Redis loses of it is not said
+        # again; then the attempt fails for want of a heartbeat.
         self.history.note("ended", key=key, task=task, run=run, how="done")
         while asyncio.get_running_loop().time() < deadline:
             try:

@@ -63,7 +63,7 @@ class Report:
         told += ["lost with Redis, within what docs/guarantees.md says:"] if self.losses else []
         for name, losses in self.losses.items():
             many, most = sum(one.many for one in losses), max(one.seconds for one in losses)
-            told.append(f"  {many:7} in {len(losses)} times {name}; the first {most:.2f} s before it")
+            told.append(f"  {many:7} in {len(losses)} times {name}; at most {most:.2f} s of work")
         if self.recoveries:
             seconds, name, seed = max(self.recoveries)
             told.append(f"slowest recovery: {seconds:.1f} s after {name} (seed {seed})")

@@ -30,7 +30,7 @@ from tests.chaos.endpoint import Endpoint
 from tests.chaos.faults import FAULTS, WRITING, Fault
 from tests.chaos.history import History, events_of
 from tests.chaos.proxy import Proxy
-from tests.chaos.stage import Stage
+from tests.chaos.stage import PARTS, Stage
 from tests.store import invariants
 
 STALL_SECONDS = 1.0
@@ -38,7 +38,7 @@ STALL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a round is to be. *only*: faults by name, all that fit when empty; `none` for none."""
+    """What a round is to be. *only*: faults by name, all that fit when empty; they need all *parts*."""
 
     seed: int
     seconds: float = 30.0
@@ -49,6 +49,7 @@ class Plan:
     per_second: float = 40.0
     handlers: str = "tests.chaos.handlers"
     patience_seconds: float = 90.0
+    parts: tuple[str, ...] = PARTS
 
 
 @dataclass(slots=True)
@@ -135,7 +136,7 @@ class Round:
             stage.proxy = background.do(background.stack.enter_async_context(Proxy(stage.server.port).listening()))
         endpoint = Endpoint(self.history, random.Random(self.plan.seed + 1))
         background.do(background.stack.enter_async_context(endpoint.listening()))
-        stage.start_all()
+        stage.start_all(self.plan.parts)
         clients = Clients(stage.url, endpoint.url, self.history, random.Random(self.plan.seed + 2))
         background.do(clients.schedule())
         working = background.begin(clients.run(self.plan.seconds, self.plan.per_second))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ SETTINGS = {"lease_ms": "8000", "heartbeat_ms": "1000", "drain_seconds": "2", "c
             "log_level": "info"}  # fmt: skip
 WORKERS = ("worker-0", "worker-1")
 SCHEDULERS = ("scheduler-0", "scheduler-1")
+PARTS = ("web", *SCHEDULERS, *WORKERS)
 
 
 class Stage:
@@ -75,8 +77,8 @@ class Stage:
 
     # ------------------------------------------------------------ parts
 
-    def start_all(self) -> None:
-        for name in ("web", *SCHEDULERS, *WORKERS):
+    def start_all(self, names: Sequence[str]) -> None:
+        for name in names:
             self.start(name)
         for name in self.parts:
             self.until_ready(name)
