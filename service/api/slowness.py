@@ -70,6 +70,7 @@ class Watch:
 
     def look(self) -> None:
         """Give up who is too slow, or too much, and come again."""
+        self.timer = self.loop.call_later(self.pause, self.look)
         now, bodies = self.loop.time(), []
         for one in [one for one in self.connections if hasattr(one, "slowness")]:  # a WebSocket has pings
             debt: Debt | None = one.debt()
@@ -79,7 +80,6 @@ class Watch:
                 if debt.what == "body":
                     bodies.append((one, debt.length))
         self.make_room(bodies)
-        self.timer = self.loop.call_later(self.pause, self.look)
 
     def make_room(self, bodies: list[tuple[Any, int]]) -> None:
         """Give up those of *bodies* that have been coming for longest, while all together are too many bytes."""

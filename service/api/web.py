@@ -39,6 +39,7 @@ KILL_SECONDS = 24.0
 KEEP_ALIVE_SECONDS = 75  # longer than the usual 60 s of a proxy, so that it never meets a closing connection
 BACKLOG = 2048
 PING_SECONDS = 15.0
+ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # gone after two minutes of silence on the wire
 MOST_FILES = 65_536
 OWN_FILES = 512  # connections to Redis, listening sockets, log files
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -104,6 +105,9 @@ def listen(settings: Settings) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Connections inherit it. Who lost power closes nothing, and streams have no end of their own.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in ALIVE.items():
+            if hasattr(socket, option):
+                listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         listening.bind(address)
         listening.listen(BACKLOG)
     except OSError as exc:

@@ -188,6 +188,10 @@ async def test_a_stream_may_be_silent(hasty: Serving) -> None:
         writer.write(b"%x\r\n%b\r\n" % (len(line), line))
         async with asyncio.timeout(DEADLINE_SECONDS):
             assert b'"status":201' in await reader.readuntil(b"}\n")
+    [served] = hasty.server.server_state.connections
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE), (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)]
+    kept = served.transport.get_extra_info("socket")
+    assert [1, 60] == [kept.getsockopt(*option) for option in options], "one whose machine is gone ends, too"
     writer.close()
 
 

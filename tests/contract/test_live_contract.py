@@ -19,7 +19,7 @@ from service.settings import Settings
 from tests.api.test_web import Web
 from tests.contract.fuzzing import SAME_EACH_TIME, SCHEMA, addressed, exempt, live_api
 
-EXAMPLES = 20
+EXAMPLES = 10
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from schemathesis.core.failures import FailureGroup
 
 from tests.contract.fuzzing import SAME_EACH_TIME, SCHEMA, addressed, exempt, live_api
 
-WALKS, STEPS, LEAST_STEPS = 60, 8, 50
+WALKS, STEPS, LEAST_STEPS = 40, 8, 50
 
 
 @pytest.mark.full
