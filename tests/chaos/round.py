@@ -25,7 +25,7 @@ from service.ids import encode_id
 from service.store import Store
 from service.task import Snapshot
 from tests.chaos.checker import Checker, Final, Verdict
-from tests.chaos.clients import Clients
+from tests.chaos.clients import LASTING, Clients
 from tests.chaos.endpoint import Endpoint
 from tests.chaos.faults import FAULTS, WRITING, Fault
 from tests.chaos.history import History, events_of
@@ -176,7 +176,7 @@ class Round:
         """A task of its own, waited for."""
         clients.count += 1
         made = {"name": "chaos.add", "args": {"key": f"k{clients.count}"}, "idempotency_key": f"k{clients.count}",
-                "priority": 9}  # fmt: skip
+                "priority": 9, **LASTING}  # fmt: skip
         clients.ask(made)
         task = await clients.insist(lambda: clients.api.submit(**made))
         if task is None:

@@ -82,6 +82,7 @@ class Stage:
             self.start(name)
         for name in self.parts:
             self.until_ready(name)
+        until(lambda: self.answers("/v1/handlers", b"chaos.add"), "the handlers are published")
 
     def start(self, name: str) -> None:
         kind = name.partition("-")[0]
@@ -109,11 +110,13 @@ class Stage:
             word = "is ready" if name in WORKERS else "scheduler: ready"
             until(lambda: part.process.poll() is not None or word in part.text, f"{name} is ready")
 
-    def answers(self) -> bool:
+    def answers(self, path: str = "/readyz", word: bytes = b"") -> bool:
+        """Whether the API answers well, and says *word*."""
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False).status_code == 200
+            answer = httpx.get(f"{self.url}{path}", timeout=2, trust_env=False)
         except httpx.TransportError:
             return False
+        return answer.status_code == 200 and word in answer.content
 
     # ------------------------------------------------------------ what is done to them
 
