@@ -8,21 +8,12 @@ from pathlib import Path
 import pytest
 
 from service.store import Store
-from tests.faults.acting import Part, eventually, until_ended
+from tests.faults.acting import Part, descendants, eventually, until_ended
 from tests.store.acting import new, submit
 
 pytestmark = pytest.mark.both_servers
 
 Start = Callable[..., Part]
-
-
-def descendants(pid: int) -> list[int]:
-    """Every process below *pid*."""
-    try:
-        below = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
-    return below + [one for child in below for one in descendants(child)]
 
 
 def descriptors(part: Part) -> int:

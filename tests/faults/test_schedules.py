@@ -18,7 +18,7 @@ from service.backfill import RUNNING, Backfill
 from service.schedule import moment
 from service.store import Store, keys
 from service.task import epoch_ms
-from tests.faults.acting import Part, eventually
+from tests.faults.acting import FAKETIME, Part, clock_env, eventually
 from tests.servers import Server
 from tests.store.deployments import Deployment
 from tests.store.scheduling import HOUR_MS, defined, made, move, read, save
@@ -159,7 +159,6 @@ class TestRedisRestarted:
 
 # ---------------------------------------------------------------- clocks
 
-FAKETIME = next(map(str, Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 jumping = pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime (Debian: apt-get install libfaketime)")
 
 
@@ -175,9 +174,7 @@ class FakeClock:
         self.path.write_text(f"{seconds:+d}s\n")
 
     def begin(self) -> None:
-        given = {"LD_PRELOAD": FAKETIME or "", "FAKETIME_TIMESTAMP_FILE": str(self.path), "FAKETIME_NO_CACHE": "1",
-                 "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}  # fmt: skip
-        for name, value in given.items():
+        for name, value in clock_env(self.path).items():
             self.monkeypatch.setenv(name, value)
 
     def end(self) -> None:
