@@ -8,9 +8,11 @@ and says how to play the round again.
 from __future__ import annotations
 
 import random
+import shutil
 import sys
 import tempfile
 import time
+import traceback
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -42,14 +44,17 @@ def main(arguments: list[str]) -> int:
     while True:
         plan = Plan(seed, given.seconds, given.where, given.kind, given.fsync, tuple(given.only))
         folder = Path(tempfile.mkdtemp(prefix=f"taskpost-chaos-{seed}-"))
-        told = play(plan, folder)
-        print(report.add(seed, told), flush=True)
-        if told.verdict.findings:
+        try:
+            told = play(plan, folder)
+        except Exception:  # something never came true, and that is a finding as well
+            print(f"seed {seed} broke off:\n{traceback.format_exc()}", flush=True)
             report.failed(seed, folder, arguments)
         else:
-            for file in folder.iterdir():
-                file.unlink()
-            folder.rmdir()
+            print(report.add(seed, told), flush=True)
+            if told.verdict.findings:
+                report.failed(seed, folder, arguments)
+            else:
+                shutil.rmtree(folder)
         seed += 1
         if time.monotonic() >= end:
             break
