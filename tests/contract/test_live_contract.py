@@ -34,7 +34,8 @@ def live() -> Iterator[Web]:
 def test_answers_are_those_of_the_contract(case: schemathesis.Case, live: Web) -> None:
     """Whatever is sent, the answer has a status, a media type and a form that the contract tells of."""
     addressed(case)
-    case.call_and_validate(base_url=str(live.http.base_url), excluded_checks=exempt(case), timeout=60)
+    answer = case.call(base_url=str(live.http.base_url), timeout=60)
+    case.validate_response(answer, excluded_checks=exempt(case, answer.status_code))
 
 
 def test_paths_and_methods_are_those_of_the_contract() -> None:

@@ -49,8 +49,9 @@ def test_walks_meet_only_what_the_contract_tells_of() -> None:
             def validate_response(self, response: Any, case: schemathesis.Case, **given: Any) -> None:
                 given.pop("additional_checks", None)
                 try:
+                    excused = exempt(case, response.status_code)
                     case.validate_response(
-                        response, excluded_checks=exempt(case), transport_kwargs=given, recorder=self.recorder
+                        response, excluded_checks=excused, transport_kwargs=given, recorder=self.recorder
                     )
                 except FailureGroup as found:
                     faults.append("\n".join(map(str, found.exceptions)))
