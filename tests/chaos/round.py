@@ -152,10 +152,13 @@ class Round:
         fitting = [one for one in FAULTS.values() if one.is_for(self.stage)]
         if self.plan.only:
             fitting = [one for one in fitting if one.name in self.plan.only]
+        deck: list[Fault] = []
         end = time.monotonic() + self.plan.seconds - 2
         time.sleep(2)
         while fitting and time.monotonic() < end and not working.done():
-            chosen = self.chance.choice(fitting)
+            # None comes again before all have come.
+            deck = deck or self.chance.sample(fitting, len(fitting))
+            chosen = deck.pop()
             self.told.faults[chosen.name] += 1
             with self.noted(chosen):
                 chosen.act(self.stage, self.chance)
