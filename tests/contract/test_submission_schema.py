@@ -63,7 +63,7 @@ def test_good_submissions_pass(submission: dict[str, Any]) -> None:
         ({"name": "a", "backoff": {"base": 1}}, ["backoff"]),
         ({"name": "a", "idempotency_key": 'x"y'}, ["idempotency_key"]),
         ({"name": "a", "tags": [""]}, ["tags", 0]),
-        ({"name": "a", "tags": ["a"] * 33}, ["tags"]),
+        ({"name": "a", "tags": ["a"] * 257}, ["tags"]),
         ({"name": "a", "callback": {"on": ["failed"]}}, ["callback"]),
         ({"name": "a", "callback": {"url": "https://b.example", "on": ["done"]}}, ["callback", "on", 0]),
         ({"url": "ftp://a.example"}, ["url"]),
