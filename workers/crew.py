@@ -180,7 +180,8 @@ class Crew:
             self.forget(process)
             log.error("worker process %d %s; tasks that it held: %d", process.number, said, len(lost))
             await self.recover(process, lost, said)
-            pause = 0.1 if time.monotonic() - began > 10 else min(pause * 2, 10)
+            # A task that kills its process is counted, and so stopped; what dies without one would turn in circles.
+            pause = 0.1 if lost or time.monotonic() - began > 10 else min(pause * 2, 10)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause * (0.5 + random.random() / 2)):
                     await process.leaving.wait()
