@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from service.errors import InvalidSetting, PayloadUnreadable
-from service.sealing import NO_KEYS, Keyring, keyring_of, new_key
+from service.sealing import NO_KEYS, Keyring, keyring_of
 from service.settings import Settings
 
 OLD, NEW = bytes(range(32)), bytes(range(1, 33))
