@@ -25,7 +25,7 @@ from service.meter import METRICS, TASK_SECONDS, Labels
 from service.store import Store, keys
 from service.store.condition import Condition
 from service.store.tallies import OTHER, Tally
-from service.task import DEFAULT_NAMESPACE, split_queue
+from service.task import DEFAULT_NAMESPACE, SHARED, split_queue
 
 Families = dict[str, dict[Labels, Any]]
 MOST_QUEUES, MOST_NAMES, MOST_WORKERS = 200, 200, 200
@@ -74,12 +74,22 @@ async def gather(store: Store, families: Families, namespace: str | None) -> Non
     note_queues(families, counts, oldest)
     note_totals(families, sum(totals, Counter[Tally]()))
     serving = [one for one in workers if namespace is None or seen_from(namespace, one) is not None]
+    if namespace is not None:
+        serving = [without_others(one) for one in serving]
     note_workers(families, serving[:MOST_WORKERS])
     note_processes(families, processes)
     note_redis(families, condition)
-    families["taskpost_dead_letters"][()] = sum(map(int, dead))
+    if namespace is None:  # they are counted over all namespaces
+        families["taskpost_dead_letters"][()] = sum(map(int, dead))
     open_circuits = Counter(split_queue(name)[0] for name in circuits)
     families["taskpost_circuits_open"] = {(name,): open_circuits[name] for name in {DEFAULT_NAMESPACE, *open_circuits}}
+
+
+def without_others(worker: Mapping[str, Any]) -> Mapping[str, Any]:
+    """*worker* as a tenant may know it: how much a shared one runs would tell how busy the others are."""
+    if worker.get("namespace", SHARED) != SHARED:
+        return worker
+    return {name: value for name, value in worker.items() if name != "running"}
 
 
 def note_redis(families: Families, condition: Condition) -> None:
@@ -159,7 +169,8 @@ def note_workers(families: Families, workers: Iterable[Mapping[str, Any]]) -> No
         add(families, "taskpost_workers", (worker.get("state", "running"),), 1)
         for lane, slots in worker.get("slots", {}).items():
             families["taskpost_worker_slots"][worker["id"], lane] = slots
-        families["taskpost_worker_running"][(worker["id"],)] = worker.get("running", 0)
+        if "running" in worker:
+            families["taskpost_worker_running"][(worker["id"],)] = worker["running"]
         families["taskpost_worker_blocked_seconds"][(worker["id"],)] = worker.get("blocked_seconds", 0)
 
 

@@ -242,6 +242,10 @@ async def test_a_worker_for_all_shows_each_its_own(tenants: tuple[Tenant, Tenant
         worker = (await one.http.get("/v1/workers/for-all")).json()
         assert [(one.made["task"], "mail")] == [(task["id"], task["queue"]) for task in worker["tasks"]]
         assert 403 == (await one.http.post("/v1/workers/for-all/quiet")).status_code
+        metrics = (await one.http.get("/metrics")).text
+        assert f'taskpost_worker_running{{worker="{one.made["worker"]}"}} 0' in metrics
+        assert 'taskpost_worker_running{worker="for-all"}' not in metrics
+        assert "\ntaskpost_dead_letters " not in metrics
 
 
 async def test_the_operator_sees_all_keys(tenants: tuple[Tenant, Tenant], api: Serving) -> None:
