@@ -1,0 +1,57 @@
+"""The blocks of the documentation say what they are, and those that no reader can run say why."""
+
+from __future__ import annotations
+
+import ast
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.pages import COMMAND, PAGES, ROOT, Block, blocks
+
+ALL = [(page, block) for page in PAGES for block in blocks(page)]
+
+
+def place(page: Path, block: Block) -> str:
+    return f"{page.relative_to(ROOT)}:{block.line}"
+
+
+def test_commands_are_marked_as_such() -> None:
+    """A block of commands is ```sh, so that tests/journey/test_pages.py follows it; ``` alone is what is printed."""
+    assert [] == [place(page, one) for page, one in ALL if not one.language and COMMAND.match(one.text)]
+
+
+def test_what_is_not_run_says_why() -> None:
+    """And how much is run is printed."""
+    left_out = [(page, one) for page, one in ALL if one.word == "not run"]
+    assert [] == [place(page, one) for page, one in left_out if len(one.said) < 12]
+    print(f"{sum(one.is_run for _, one in ALL)} blocks are run, {len(left_out)} say why not")
+
+
+def test_what_is_shown_can_be_read() -> None:
+    """Python compiles, also where it is not run; JSON, YAML and TOML are such."""
+    faults = []
+    for page, one in ALL:
+        try:
+            if one.language == "python":
+                compile(one.text, place(page, one), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+            elif one.language == "json":
+                json.loads(one.text)
+            elif one.language == "yaml":
+                yaml.safe_load(one.text)
+            elif one.language == "toml":
+                tomllib.loads(one.text)
+        except (SyntaxError, ValueError, yaml.YAMLError) as exc:
+            faults.append(f"{place(page, one)}: {exc}")
+    assert [] == faults
+
+
+@pytest.mark.parametrize(("shown", "printed", "missing"), [("a … c\nb", "a  x c\nb", []), ("a", "b", ["a"])])
+def test_what_is_printed_is_compared(shown: str, printed: str, missing: list[str]) -> None:
+    """Line by line, in any order, with … for anything."""
+    from tests.pages import unlike
+
+    assert missing == unlike(shown, printed)
