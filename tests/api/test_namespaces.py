@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import orjson
 import pytest
+from websockets.asyncio.client import connect
 
 from service.contract import operations
 from service.ids import decode_id, shard_of
 from service.store import Store
 from service.task import SHARED
+from tests.api.live import DEADLINE_SECONDS, following
 from tests.api.serving import ADD, HANDLERS, Serving, handler, serving
 from tests.api.test_keys import ROOT_KEY, bearing, calls, place
 from tests.store.acting import Worker
@@ -190,6 +194,35 @@ async def test_no_list_tells_of_another(tenants: tuple[Tenant, Tenant]) -> None:
     assert 2 == len((await ours.http.get("/v1/tasks")).json()["items"])
     assert [ours.made["worker"]] == [one["id"] for one in (await ours.http.get("/v1/workers")).json()["items"]]
     assert [ours.made["key"]] == [one["id"] for one in (await ours.http.get("/v1/keys")).json()["items"]]
+
+
+async def test_no_stream_tells_of_another(tenants: tuple[Tenant, Tenant], api: Serving) -> None:
+    """By Server-Sent Events and by WebSocket; nor does a token to read one task open another's."""
+    ours, theirs = tenants
+    key = {"Authorization": ours.http.headers["Authorization"]}
+    url = f"ws://127.0.0.1:{api.port}/v1/events"
+    async with following(ours.http) as stream, connect(url, proxy=None, additional_headers=key) as socket:
+        await theirs.http.post("/v1/tasks", json=ADD)
+        made = (await ours.http.post("/v1/tasks", json=ADD)).json()["id"]
+        assert made == (await stream.next()).data["id"]
+        seen: dict[str, Any] = {}
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while "id" not in seen:  # what it greets with names no task
+                seen = orjson.loads(await socket.recv()).get("data") or {}
+        assert made == seen["id"]
+    token = (await ours.http.post(f"/v1/tasks/{made}/read-token")).json()["token"]
+    async with httpx.AsyncClient(base_url=api.http.base_url) as anybody:
+        for id_, status in ((made, 200), (theirs.made["task"], 401)):
+            assert status == (await anybody.get(f"/v1/tasks/{id_}", params={"token": token})).status_code
+
+
+async def test_no_search_finds_what_is_anothers(tenants: tuple[Tenant, Tenant]) -> None:
+    """By tag and by queue; nor does work on many tasks count any of them."""
+    ours, theirs = tenants
+    for query in ({"tag": theirs.namespace}, {"tag": theirs.namespace, "queue": "mail"}):
+        assert [] == (await ours.http.get("/v1/tasks", params=query)).json()["items"]
+        asked = {"filter": query, "dry_run": True}
+        assert 0 == (await ours.http.post("/v1/bulk/cancel", json=asked)).json()["matched"]
 
 
 async def test_the_same_names_are_two_things(tenants: tuple[Tenant, Tenant]) -> None:

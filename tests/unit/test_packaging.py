@@ -79,6 +79,8 @@ def test_a_wheel_works_without_the_checkout(tmp_path: Path) -> None:
     assert shown.stdout.strip() == str(installed / "openapi.yaml")
     scripts = {path.name for path in (ROOT / "service" / "store" / "lua").glob("*.lua")}
     assert {path.name for path in (installed / "store" / "lua").glob("*.lua")} == scripts
-    dashboard = ROOT / "service" / "dashboard"
-    shipped = [path.relative_to(dashboard) for path in dashboard.rglob("*") if path.is_file()]
-    assert [] == [path for path in shipped if not (installed / "dashboard" / path).is_file()]
+    for folder in ("dashboard", "api/viewer"):
+        there = ROOT / "service" / folder
+        shipped = [path.relative_to(there) for path in there.rglob("*") if path.is_file()]
+        assert shipped
+        assert [] == [path for path in shipped if not (installed / folder / path).is_file()]
