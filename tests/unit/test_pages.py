@@ -19,6 +19,13 @@ def place(page: Path, block: Block) -> str:
     return f"{page.relative_to(ROOT)}:{block.line}"
 
 
+def test_every_page_is_in_the_index() -> None:
+    """docs/README.md leads to each page and tutorial."""
+    index, folder = (ROOT / "docs/README.md").read_text(), ROOT / "docs"
+    pages = {str(page.relative_to(folder)) for page in PAGES if page.is_relative_to(folder)} - {"README.md"}
+    assert set() == {page for page in pages if f"({page})" not in index}
+
+
 def test_commands_are_marked_as_such() -> None:
     """A block of commands is ```sh, so that tests/journey/test_pages.py follows it; ``` alone is what is printed."""
     assert [] == [place(page, one) for page, one in ALL if not one.language and COMMAND.match(one.text)]
