@@ -3,7 +3,7 @@ The log of an attempt: its lines as they are kept, and as they read. Pure.
 
 A line is kept as a JSON array, `[ms since the epoch, level, message]`. Of an attempt that says more than is kept, the
 last lines are: what it said before it failed tells most. The fact to know: lines are numbered, from 0, in the order in
-which the attempt said them, so that they can be sent again; shared.lua (`keep_log`) holds the same bounds.
+which the attempt said them, so that they can be sent again; endings.lua (`keep_log`) holds the same bounds.
 """
 
 from __future__ import annotations

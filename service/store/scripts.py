@@ -1,8 +1,9 @@
 """
 The Lua scripts: read from `lua/`, and called.
 
-Each is shared.lua and lines.lua plus its own file, and changes state in one step for many tasks. Every call may be
-sent again: the scripts see to that. Owns the retries of a call; refuses to know what the calls mean.
+Each is shared.lua, writes.lua and lines.lua plus its own file, with endings.lua and claims.lua before it where it needs
+them, and changes state in one step for many tasks. Every call may be sent again: the scripts see to that. Owns the
+retries of a call; refuses to know what the calls mean.
 """
 
 from __future__ import annotations
@@ -29,8 +30,16 @@ NAMES = (
 )  # fmt: skip
 # Finishing needs memory too: only scripts that take in work may be refused for want of it.
 MAKES_TASKS = ("submit", "fire", "fill", "spawn")
+ENDS_TASKS = ("submit", "step", "end", "reap", "log", "forget", "discard")  # or read what endings.lua keeps
 ADDS_WORK = (*MAKES_TASKS, "reserve")
 PATIENCE_SECONDS = 1.5  # who asks is answered within two seconds, also while Redis hangs
+
+
+def parts_before(name: str) -> tuple[str, ...]:
+    """The files that stand before the script *name*, each of whose functions is made at every call."""
+    endings = ("endings",) if name in ENDS_TASKS else ()
+    claims = ("claims",) if name in MAKES_TASKS else ()
+    return ("shared", "writes", "lines", *endings, *claims)
 
 
 class Script:
@@ -38,8 +47,7 @@ class Script:
 
     def __init__(self, name: str) -> None:
         first = "#!lua\n" if name in ADDS_WORK else "#!lua flags=allow-oom\n"
-        names = ("shared", "lines", "claims", name) if name in MAKES_TASKS else ("shared", "lines", name)
-        parts = [first, *((FOLDER / f"{part}.lua").read_text() for part in names)]
+        parts = [first, *((FOLDER / f"{part}.lua").read_text() for part in (*parts_before(name), name))]
         self.name = name
         self.text = "".join(parts)
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()

@@ -22,7 +22,7 @@ from service.store.tasks import Tasks
 
 MINUTE_MS = 60_000
 LEVELS = ((1, 120), (10, 1440), (60, 10_080))  # minutes of a bucket, and to what age it is kept so, in minutes
-LIVES = {1: 26 * 60, 10: 8 * 1440, 60: 8 * 1440}  # minutes: longer, since no scheduler may run (shared.lua)
+LIVES = {1: 26 * 60, 10: 8 * 1440, 60: 8 * 1440}  # minutes: longer, since no scheduler may run (writes.lua)
 BUCKETS_A_CALL = 500
 LOOKED = "g"
 

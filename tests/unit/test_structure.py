@@ -17,13 +17,14 @@ import pytest
 from service.errors import Problem
 from service.setting_values import PREFIX
 from service.settings import ClientSettings, Settings
-from service.store.scripts import ADDS_WORK, NAMES
+from service.store.scripts import ADDS_WORK, NAMES, parts_before
 from service.task import ENDED, TRANSITIONS
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "service").rglob("*.py"), *(ROOT / "workers").rglob("*.py")])
 SCRIPTS = {name: (ROOT / "service/store/lua" / f"{name}.lua").read_text() for name in NAMES}
-SHARED = "".join((ROOT / f"service/store/lua/{name}.lua").read_text() for name in ("shared", "claims"))
+PARTS = ("shared", "writes", "endings", "claims")
+SHARED = "".join((ROOT / f"service/store/lua/{name}.lua").read_text() for name in PARTS)
 LINES = (ROOT / "service/store/lua/lines.lua").read_text()
 
 # Each line may import itself and the lines above it.
@@ -259,12 +260,12 @@ def field(name: str, word: str) -> str:
 
 @cache
 def shared_functions() -> dict[str, str]:
-    """The functions of shared.lua with their bodies."""
+    """The functions of what stands before scripts, with their bodies."""
     return dict(re.findall(r"^local function (\w+)\(.*?\)\n(.*?)^end$", SHARED, re.MULTILINE | re.DOTALL))
 
 
 def keys_in(body: str) -> set[str]:
-    """The kinds of keys that *body* names, itself or through the functions of shared.lua."""
+    """The kinds of keys that *body* names, itself or through what stands before scripts."""
     found = set(KEY.findall(body))
     if re.search(r"prefix \.\. (?:list|name)\b", body):
         found |= ENDED_LISTS
@@ -287,10 +288,10 @@ def test_a_script_says_what_it_does(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_touches_the_keys_that_it_names(name: str) -> None:
-    """No more and no less, what it does through shared.lua included."""
+    """No more and no less, what it does through what stands before it included."""
     body = SCRIPTS[name].removeprefix(header(name))
     assert keys_in(body) == set(
-        re.findall(r"[a-z]+:|\b(?!and\b|through\b|shared\b|claims\b|lua\b)[a-z]+", field(name, "Touches"))
+        re.findall(r"[a-z]+:|\b(?!and\b|through\b|what\b|stands\b|before\b|it\b)[a-z]+", field(name, "Touches"))
     )
 
 
@@ -340,7 +341,16 @@ def test_only_scripts_that_add_work_may_be_refused_for_want_of_memory() -> None:
     assert ("submit", "fire", "fill", "spawn", "reserve") == ADDS_WORK
 
 
+@pytest.mark.parametrize("part", ["endings", "claims"])
+def test_a_part_stands_only_before_scripts_that_use_it(part: str) -> None:
+    """And before all that do: whatever stands before a script is made anew at each of its calls."""
+    text = (ROOT / f"service/store/lua/{part}.lua").read_text()
+    called = re.compile("|".join(rf"\b{one}\(" for one in re.findall(r"^local function (\w+)", text, re.MULTILINE)))
+    used = {name for name in NAMES if called.search(SCRIPTS[name])}
+    assert used == {name for name in NAMES if part in parts_before(name)}
+
+
 def test_every_lua_file_is_a_script_or_shared() -> None:
     """Nothing lies about."""
-    parts = {"shared", "lines", "claims"}
+    parts = {part for name in NAMES for part in parts_before(name)}
     assert {*NAMES, *parts} == {path.stem for path in (ROOT / "service/store/lua").glob("*.lua")}

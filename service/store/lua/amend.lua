@@ -5,7 +5,7 @@
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
 -- ARGV[2+] id (16) .. what to change: 1 when it is due, 2 its priority, 3 both (1 byte) .. due, ms (6; 0: now) .. priority (1)
--- Touches  t: run due: and, through shared.lua, q: count wake: ev
+-- Touches  t: run due: and, through what stands before it, q: count wake: ev
 -- Returns  a status a task: 1 changed | 2 it runs | 3 it has ended | 4 it has no generation left | 0 no such task
 
 local statuses, moves, met, ids = {}, {}, {}, {}

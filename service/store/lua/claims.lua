@@ -1,4 +1,4 @@
--- How new tasks claim unique keys, of which each belongs to one task at a time. Stands behind shared.lua in scripts that
+-- How new tasks claim unique keys, of which each belongs to one task at a time. Stands behind the others in scripts that
 -- make tasks, which call `claim` before they write, and `write_claims` behind that.
 --
 -- uniq:<hash> says whose it is: id (16) .. how long (1) .. until, ms (6) .. since, ms (6); a task's tie C how it claims its key:

@@ -5,7 +5,7 @@
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
 -- ARGV[2+] id (16), or id .. hash of its idempotency key (16)
--- Touches  t: o: a: p: c: l: idem: done dead exp and, through shared.lua, uniq:
+-- Touches  t: o: a: p: c: l: idem: done dead exp and, through what stands before it, uniq:
 -- Returns  a status a task: 1 removed | 2 it has not ended | 0 no such task
 
 local statuses, ids, keys = {}, {}, {}

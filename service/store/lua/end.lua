@@ -3,9 +3,9 @@
 -- Moves    scheduled | queued -> cancelled | expired; running -> cancelling; running | cancelling -> failed | cancelled
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
--- ARGV[2+] reports, see shared.lua. A token of zeros asks for cancellation, or for the end of a task that waited past
+-- ARGV[2+] reports, see endings.lua. A token of zeros asks for cancellation, or for the end of a task that waited past
 --          its time; another ends the task if that lease has expired
--- Touches  t: run lease due: wake: tied limits and, through shared.lua, o: a: p: c: l: ext done dead exp q: count expiring uniq: made made: stat: ev
+-- Touches  t: run lease due: wake: tied limits and, through what stands before it, o: a: p: c: l: ext done dead exp q: count expiring uniq: made made: stat: ev
 -- Returns  a status a task: 1 ended | 2 asked to stop | 3 had ended before | 0 no such task, or the lease is alive or another's
 
 local at, reports = 2, {}

@@ -9,7 +9,7 @@
 -- ARGV[4]  last occurrence as read (6) .. last one then (6) .. when to go on (6) .. a: at once | q: when its last task has ended
 --          .. 1: these are the last | 0
 -- ARGV[5+] occurrence (6) .. id of its task (16), record of its task; repeated
--- Touches  sb: sh: sched t: and, through shared.lua and claims.lua, uniq: run q: due: count expiring made made: stat: wake: ev
+-- Touches  sb: sh: sched t: and, through what stands before it, uniq: run q: due: count expiring made made: stat: wake: ev
 -- Returns  {now ms, 0 it has moved, or is no more | 1 fired | 2 its last task has not ended}
 
 local member, fill, head = ARGV[2], ARGV[3], ARGV[4]

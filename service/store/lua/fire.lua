@@ -9,7 +9,7 @@
 --         most runs (4) .. occurrence (6) .. id of its task (16), or how many were missed (4)
 --   kind     f the next occurrence | p one that waits for its turn | r by hand | m missed, none is fired
 --   overlap  what to do while the last task has not ended: a fire all the same | s skip | q wait for its end | c cancel it
--- Touches  s: sh: sched t: and, through shared.lua and claims.lua, uniq: run q: due: count expiring made made: stat: wake: ev
+-- Touches  s: sh: sched t: and, through what stands before it, uniq: run q: due: count expiring made made: stat: wake: ev
 -- Returns  {now ms, a status for each, ids of the tasks to be cancelled first, or which have the unique key of one run by hand}
 --          0 it has moved, or is no more | F fired | S skipped | Q waits | M missed | C cancel the last task, then again
 

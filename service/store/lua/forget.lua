@@ -5,7 +5,7 @@
 -- ARGV[1]  key prefix
 -- ARGV[2]  id
 -- ARGV[3]  hash of its idempotency key, or empty
--- Touches  t: o: a: p: c: l: q: idem: done dead exp made made: and, through shared.lua, uniq:
+-- Touches  t: o: a: p: c: l: q: idem: done dead exp made made: and, through what stands before it, uniq:
 -- Returns  1 removed | 0 no such task | -1 it has not ended
 
 local id, key = ARGV[2], prefix .. 't:' .. ARGV[2]

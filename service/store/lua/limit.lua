@@ -7,7 +7,7 @@
 -- ARGV[3]  number of the change, 19 digits: a lower one than the last comes too late, the last one was made already
 -- ARGV[4]  the gate as shared.lua reads it, without a number; empty: none; left out: as it is
 -- ARGV[5]  1: of its concurrency, no less than run now (other shards get the rest, and it must not be given twice)
--- Touches  limits count and, through shared.lua, q: wake: tied
+-- Touches  limits count and, through what stands before it, q: wake: tied
 -- Returns  {1 as asked, 0 too late; concurrency that it has now or -1; how many run; how many wait; until when starts are paid
 --           for, ms}
 

@@ -1,6 +1,6 @@
 -- Lines of tasks that are tied to others: by a flow key, which limits them together, or by a group, which takes turns.
 --
--- Not a script of its own: scripts.py puts it behind shared.lua. A home is a queue, a lane and a priority. Its tasks without
+-- Not a script of its own: scripts.py puts it behind writes.lua. A home is a queue, a lane and a priority. Its tasks without
 -- ties wait in q:<home>, as if there were no others; each group and flow key there has a line, a list of its own.
 -- Groups share a home by virtual time (`turn:`, SCFQ): the least is next, and one task adds 1/weight to it; '' stands for all
 -- tasks without a group. Within a group the line whose first task is the oldest is next (`lines:`), so that a flow key holds

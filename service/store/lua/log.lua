@@ -4,8 +4,8 @@
 -- KEYS     conf, none
 -- ARGV[1]  key prefix
 -- ARGV[2]  how long the log of a running task is kept, ms
--- ARGV[3+] id (16) .. token (12); lines as keep_log of shared.lua takes them; repeated
--- Touches  run ev and, through shared.lua, l:
+-- ARGV[3+] id (16) .. token (12); lines as keep_log of endings.lua takes them; repeated
+-- Touches  run ev and, through what stands before it, l:
 -- Returns  a status a task: 1 kept | 0 lease lost
 
 local statuses = {}

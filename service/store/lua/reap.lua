@@ -8,7 +8,7 @@
 --          negative when its worker ended it, which clears them
 -- ARGV[4]  why they were lost, as the rest of a row: ,"error":{…}; empty when it is not known
 -- ARGV[5+] id (16) .. token (12) of each
--- Touches  conf t: run lease ext a: limits tied and, through shared.lua, l: q: due: count stat: wake: ev
+-- Touches  conf t: run lease ext a: limits tied and, through what stands before it, l: q: due: count stat: wake: ev
 -- Returns  {how many were given back, id .. token of each task that must end: its crashes are used up, or it was to be cancelled,
 --           or an endpoint holds it and has not been heard from in its time}
 -- Who crashed is decided fairly: a task that was lost alone did; of several lost together with a worker any may have, so none

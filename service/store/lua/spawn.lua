@@ -8,7 +8,7 @@
 -- ARGV[4]  time in the ids, ms (6)
 -- ARGV[5]  how long it is remembered, ms
 -- ARGV[6+] id (16), record; repeated
--- Touches  bulk: and, through shared.lua and claims.lua, uniq: run t: q: due: count expiring made made: stat: wake: ev
+-- Touches  bulk: and, through what stands before it, uniq: run t: q: due: count expiring made made: stat: wake: ev
 -- Returns  {now ms, time in the ids of this slice's tasks (6), how many were made}; of the first call, if it was not this one
 
 local key = prefix .. 'bulk:' .. ARGV[2]

@@ -8,7 +8,7 @@
 -- ARGV[3]  worker id
 -- ARGV[4]  lease length, ms
 -- ARGV[5]  how many finished tasks follow
--- then     for each: a report, see shared.lua; more kinds, whose value is empty:
+-- then     for each: a report, see endings.lua; more kinds, whose value is empty:
 --          R again in ms, attempt spent | D again in ms, attempt not spent | B at once, at the front, not spent
 --          | K as B, after a crash, which is counted; whether the task may crash once more was decided before
 --          | H handed over to the endpoint, which is to be heard from within ms; value: until when at the latest (6)
@@ -17,7 +17,7 @@
 --          shares of the others, all the room there is. A want of a capital lane brings one suspect (see reap.lua),
 --          and nothing beside it
 --          A queue that is paused, or may start no more tasks now, gives none; see limit.lua
--- Touches  t: run lease ext a: c: sess: q: due: wake: limits count tied lines: and, through shared.lua, l: o: p: done dead exp expiring uniq: made made: stat: ev
+-- Touches  t: run lease ext a: c: sess: q: due: wake: limits count tied lines: and, through what stands before it, l: o: p: done dead exp expiring uniq: made made: stat: ev
 -- Returns  {now ms, a status a finished task, earliest due ms or -1, 1 when work was left behind + 2 when suspects were + 4 when
 --           a leased task has a checkpoint + 8 when the call was full before every want had been looked at,
 --           id .. attempt (2 bytes) .. crashes, undelivered, flags (1 byte each) .. record of each

@@ -7,7 +7,7 @@
 -- ARGV[3+] id .. nothing, or hash of the idempotency key (16) .. fingerprint of the submission (8) .. nothing, or U when it
 --          claims a unique key, or R when it does so in the place of another; record; behind an R the report that ends that
 --          other, waiting task; repeated
--- Touches  t: idem: limits count due: and, through shared.lua and claims.lua, uniq: run o: a: p: c: l: q: ext lease done dead exp
+-- Touches  t: idem: limits count due: and, through what stands before it, uniq: run o: a: p: c: l: q: ext lease done dead exp
 --          expiring made made: stat: wake: ev
 -- Returns  {now ms, a status a task, id of another task for each status but 0, 3 and 4, queue and how many tasks it has over its
 --           length for each that drops its oldest ...}
