@@ -15,7 +15,7 @@ import orjson
 
 from service.ids import encode_id
 from service.schedule import NO_TASK, Schedule, read_definition, split48
-from service.sealing import NO_KEYS, Keyring
+from service.sealing import Keyring
 from service.task import rfc3339
 
 FORMAT = 1
@@ -71,7 +71,7 @@ def parse(member: str, id_: str, record: bytes) -> Backfill:
     return Backfill(member, id_, asked, state, last_high << 32 | last_low, done, last_id, ended_high << 32 | ended_low)
 
 
-def parse_due(place: str, text: bytes, keyring: Keyring = NO_KEYS) -> Backfill:
+def parse_due(place: str, text: bytes, keyring: Keyring) -> Backfill:
     """A backfill that is due, as due.lua reads it: with the schedule that it goes by. Raises as `schedule.parse`."""
     member, _, id_ = place.partition("#")
     length = int.from_bytes(text[:4], "big")

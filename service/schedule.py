@@ -17,7 +17,7 @@ import orjson
 
 from service.ids import encode_id
 from service.recurrence.timing import InvalidTiming, Timing, timing_of
-from service.sealing import NO_KEYS, Keyring
+from service.sealing import Keyring
 from service.task import rfc3339
 
 FORMAT = 1
@@ -88,7 +88,7 @@ def timing_for(member: str, definition: Mapping[str, Any], created_ms: int, zone
     return timing_of(fields, seed=member, created_at=moment(created_ms), zone=zone)
 
 
-def pack(schedule: Schedule, keyring: Keyring = NO_KEYS) -> bytes:
+def pack(schedule: Schedule, keyring: Keyring) -> bytes:
     """The record, its definition sealed where there are keys."""
     head = HEADER.pack(
         FORMAT, schedule.state, schedule.version, *split48(schedule.next_ms), *split48(schedule.last_ms),
@@ -108,7 +108,7 @@ def read_definition(namespace: str, name: str, stored: bytes, keyring: Keyring) 
     return definition
 
 
-def parse(member: str, record: bytes, keyring: Keyring = NO_KEYS) -> Schedule:
+def parse(member: str, record: bytes, keyring: Keyring) -> Schedule:
     """What `pack` packed. Raises ValueError, struct.error for what it did not, and PayloadUnreadable."""
     namespace, _, name = member.partition("/")
     (number, state, version, next_high, next_low, last_high, last_low, runs, pending_high, pending_low, last_id) = (

@@ -86,6 +86,24 @@ class System:
         until(lambda: len(self.workers()) > before, "a new worker")
         return part
 
+    def submit(self, wait: float | None = None, **submission: Any) -> dict[str, Any]:
+        """A task that was taken in; *wait*: for its end, so many seconds at most."""
+        headers = {} if wait is None else {"Prefer": f"wait={wait:g}"}
+        answer = self.api.post("/v1/tasks", json=submission, headers=headers)
+        assert answer.status_code in (200, 201, 202), answer.text
+        task: dict[str, Any] = answer.json()
+        return task
+
+    def ended(self, id_: str) -> dict[str, Any]:
+        """The task, once it has ended."""
+
+        def finished() -> dict[str, Any] | None:
+            task: dict[str, Any] = self.api.get(f"/v1/tasks/{id_}", params={"wait": 20}).json()
+            return task if task["finished_at"] else None
+
+        task: dict[str, Any] = until(finished, f"the end of task {id_}")
+        return task
+
     def workers(self) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = self.api.get("/v1/workers").json().get("items", [])
         return items

@@ -43,7 +43,8 @@ class ProgressReporter:
 
     def forget(self, task: Leased) -> None:
         """The attempt is over; its last progress goes with its outcome."""
-        if self.said and self.said.get(task.id, (b"", b""))[0] == task.token:
+        said = self.said.get(task.id)
+        if said is not None and said[0] is task:  # another attempt of the same task may have spoken since
             del self.said[task.id]
 
     async def send(self) -> None:

@@ -9,7 +9,6 @@ do without them where another server runs it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -59,7 +58,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*given, **named)
         self.slowness = Slowness()
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         most = getattr(self.config, "most_connections", 0)
         if most and len(self.connections) > most:

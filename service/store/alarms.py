@@ -13,7 +13,7 @@ from secrets import token_hex
 from typing import Any
 
 from service.alarm import Alarm
-from service.sealing import NO_KEYS, Keyring
+from service.sealing import Keyring
 from service.store.fields import Document, Fields
 from service.store.scripts import Scripts
 from service.store.tasks import Clock
@@ -36,7 +36,7 @@ class Notice:
 class Alarms:
     """Reads and changes which alarms ring, all in shard 0."""
 
-    def __init__(self, scripts: Scripts, clock: Clock, keyring: Keyring = NO_KEYS) -> None:
+    def __init__(self, scripts: Scripts, clock: Clock, keyring: Keyring) -> None:
         self.fields, self.clock = Fields(scripts, "A", keyring), clock
 
     async def ringing(self) -> dict[str, Document]:

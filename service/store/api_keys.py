@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from service.apikeys import ApiKey
 from service.errors import TooManyKeys
-from service.sealing import NO_KEYS, Keyring
+from service.sealing import Keyring
 from service.store import keys
 from service.store.fields import Document, Fields
 from service.store.replies import pairs_of
@@ -44,7 +44,7 @@ class Found:
 class ApiKeys:
     """All keys of the deployment."""
 
-    def __init__(self, scripts: Scripts, clock: Clock, keyring: Keyring = NO_KEYS) -> None:
+    def __init__(self, scripts: Scripts, clock: Clock, keyring: Keyring) -> None:
         self.scripts, self.clock = scripts, clock
         self.fields = Fields(scripts, "K", keyring)
 

@@ -18,7 +18,7 @@ from service.ids import shard_of
 from service.store.records import opened_line, opened_row, sealed_lines
 from service.store.replies import snapshot_of
 from service.store.tasks import Tasks
-from service.task import DEFAULT_NAMESPACE, Snapshot
+from service.task import Snapshot
 
 KEPT_MS = 7 * 86_400_000  # the log of an attempt that runs, since its last line
 
@@ -34,7 +34,7 @@ class LogNote:
     token: bytes
     first: int
     lines: Sequence[bytes]
-    namespace: str = DEFAULT_NAMESPACE
+    namespace: str
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from service.schedule import HEADER_BYTES as SCHEDULE_BYTES
-from service.sealing import version_of
+from service.sealing import NO_KEYS, version_of
 from service.store import Store
 from service.store.fields import KEYS, Fields
 from service.store.vitals import answered
@@ -63,7 +63,7 @@ async def census(store: Store) -> Count:
     """
     counts: Count = Counter()
     for letter, key in KEYS.items():
-        for _, text in await Fields(store.scripts, letter).texts():
+        for _, text in await Fields(store.scripts, letter, NO_KEYS).texts():
             counts[version_of(text), key.rpartition(":")[2]] += 1
     found: list[tuple[str, bytes]] = []
     async for key in store.client.scan_iter(match="tp:{*}:*", count=AT_ONCE):

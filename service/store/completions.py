@@ -21,7 +21,7 @@ import orjson
 from service.errors import TaskpostError
 from service.ids import shard_of
 from service.outcome import Cancelled, Deferred, Failed, Outcome, failed
-from service.sealing import NO_KEYS, Keyring, version_of
+from service.sealing import Keyring, version_of
 from service.settings import Settings
 from service.store import keys
 from service.store.decisions import decide, report_of, row_of
@@ -45,7 +45,7 @@ GONE, RECORDED, CANCELLING = b"0", b"1", b"2"
 class CompletionSecret:
     """What seals completion tokens: made once for a deployment, kept in Redis, known by heart."""
 
-    def __init__(self, scripts: Scripts, keyring: Keyring = NO_KEYS) -> None:
+    def __init__(self, scripts: Scripts, keyring: Keyring) -> None:
         self.scripts, self.keyring = scripts, keyring
         self.value = b""
         self.read_at = float("-inf")

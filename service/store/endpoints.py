@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.endpoint import endpoint_called_by
-from service.sealing import NO_KEYS, Keyring
+from service.sealing import Keyring
 from service.store.fields import NamedSettings, SettingsBook, field_of
 from service.store.scripts import Scripts
 from service.task import rfc3339
@@ -16,7 +16,7 @@ from service.task import rfc3339
 class EndpointSettings(NamedSettings):
     """Reads and changes the settings of endpoints, all in shard 0; their names are those of `service.endpoint`."""
 
-    def __init__(self, scripts: Scripts, keyring: Keyring = NO_KEYS) -> None:
+    def __init__(self, scripts: Scripts, keyring: Keyring) -> None:
         super().__init__(scripts, "E", keyring)
 
 

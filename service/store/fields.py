@@ -18,7 +18,7 @@ from typing import Any, Self
 import orjson
 
 from service.errors import PayloadUnreadable, TaskpostError
-from service.sealing import NO_KEYS, Keyring, version_of
+from service.sealing import Keyring, version_of
 from service.store import keys
 from service.store.replies import pairs_of
 from service.store.scripts import Scripts
@@ -37,7 +37,7 @@ VERSION = "#"  # a field that counts changes; no field of ours can be called so
 class Fields:
     """The fields of one hash. *letter* is what replace.lua calls it."""
 
-    def __init__(self, scripts: Scripts, letter: str, keyring: Keyring = NO_KEYS) -> None:
+    def __init__(self, scripts: Scripts, letter: str, keyring: Keyring) -> None:
         self.scripts, self.letter, self.keyring = scripts, letter, keyring
         self.key = KEYS[letter]
 
@@ -123,7 +123,7 @@ class NamedSettings:
     any more is gone.
     """
 
-    def __init__(self, scripts: Scripts, letter: str, keyring: Keyring = NO_KEYS) -> None:
+    def __init__(self, scripts: Scripts, letter: str, keyring: Keyring) -> None:
         self.fields = Fields(scripts, letter, keyring)
 
     async def read(self, namespace: str, name: str) -> Document:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.routing import Route, read_routes, route_of
-from service.sealing import NO_KEYS, Keyring
+from service.sealing import Keyring
 from service.store.fields import Document, NamedSettings, SettingsBook
 from service.store.scripts import Scripts
 from service.task import CALLBACK_QUEUE, DEFAULT_QUEUE, stored_queue
@@ -25,7 +25,7 @@ def named(field: str) -> tuple[str, str]:
 class QueueSettings(NamedSettings):
     """Reads and changes the settings of queues, all of it in shard 0."""
 
-    def __init__(self, scripts: Scripts, keyring: Keyring = NO_KEYS) -> None:
+    def __init__(self, scripts: Scripts, keyring: Keyring) -> None:
         super().__init__(scripts, "Q", keyring)
 
     async def all_of(self, namespace: str) -> dict[str, Document]:

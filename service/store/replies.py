@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from service.errors import PayloadUnreadable
-from service.sealing import NO_KEYS, Keyring
+from service.sealing import Keyring
 from service.store.records import CHECKPOINT, OUTCOME, PROGRESS, namespace_of, opened_record, opened_value
 from service.task import (
     DEFAULT_QUEUE,
@@ -32,7 +32,7 @@ QUEUES: dict[bytes, tuple[str, str]] = {}  # stored name without ties -> (namesp
 
 
 def all_leased_of(
-    reply: Sequence[bytes], token: bytes, now_ms: int, has_checkpoints: bool, keyring: Keyring = NO_KEYS
+    reply: Sequence[bytes], token: bytes, now_ms: int, has_checkpoints: bool, keyring: Keyring
 ) -> list[Leased]:
     """The leased tasks of step.lua's reply; a checkpoint follows where the flags name one."""
     if not has_checkpoints:
@@ -52,7 +52,7 @@ def all_leased_of(
     return leased
 
 
-def leased_of(packed: bytes, token: bytes, now_ms: int, keyring: Keyring = NO_KEYS) -> Leased:
+def leased_of(packed: bytes, token: bytes, now_ms: int, keyring: Keyring) -> Leased:
     """A leased task from step.lua's reply: id, attempt (2 bytes), crashes, undelivered, flags, record."""
     raw, unreadable = packed[21:], None
     if raw[0] == SEALED:

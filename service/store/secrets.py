@@ -13,7 +13,7 @@ from typing import Any
 
 from service.errors import InvalidSubmission
 from service.identity import new_identity_key
-from service.sealing import NO_KEYS, Keyring
+from service.sealing import Keyring
 from service.signing import Signer, new_private_key, new_secret, public_key_of
 from service.store.fields import Document, Fields
 from service.store.scripts import Scripts
@@ -44,7 +44,7 @@ class Generation:
 class Secrets:
     """Reads, makes and rotates the secrets of namespaces."""
 
-    def __init__(self, scripts: Scripts, clock: Clock, keyring: Keyring = NO_KEYS) -> None:
+    def __init__(self, scripts: Scripts, clock: Clock, keyring: Keyring) -> None:
         self.fields, self.clock = Fields(scripts, "S", keyring), clock
 
     async def generations(self, namespace: str) -> list[Generation]:

@@ -333,12 +333,6 @@ class Tasks:
             return ""
         head = await self.scripts.command("GETRANGE", keys.record(id_), 0, LONGEST_HEADER)
         return namespace_of(head) if head else ""
-
-    async def attempts(self, id_: bytes) -> list[dict[str, Any]]:
-        """As stored, oldest first: all but a first that succeeded and logged nothing. `Attempts.history` opens them."""
-        rows = await self.scripts.command("LRANGE", keys.attempts(id_), 0, -1)
-        return [orjson.loads(row) for row in rows]
-
     async def forget(self, id_: bytes, record: Record) -> int:
         """Remove an ended task. 1 removed, 0 no such task, -1 it has not ended."""
         key = record.submission.get("idempotency_key")

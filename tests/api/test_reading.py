@@ -124,7 +124,8 @@ async def test_attempts_show_what_they_logged(api: Serving, worker: Worker) -> N
     path = f"/v1/tasks/{task['id']}/attempts"
     [leased] = await worker.lease()
     lines = [pack_line(0, "warning", "no address"), pack_line(1, "info", "sent")]
-    await worker.store.attempts.note_log(shard_of(leased.id), [LogNote(leased.id, leased.token, 1200, lines)])
+    note = LogNote(leased.id, leased.token, 1200, lines, leased.namespace)
+    await worker.store.attempts.note_log(shard_of(leased.id), [note])
     expected = [
         {"at": "1970-01-01T00:00:00.000Z", "level": "info", "message": "… 1,200 earlier lines were left out"},
         {"at": "1970-01-01T00:00:00.000Z", "level": "warning", "message": "no address"},

@@ -30,7 +30,7 @@ def path_of(task: dict[str, Any] | str) -> str:
 async def say(store: Store, leased: Leased, first: int, *messages: str) -> None:
     """The attempt logs *messages*."""
     lines = [pack_line(store.tasks.clock.now_ms(), "info", message) for message in messages]
-    await store.attempts.note_log(0, [LogNote(leased.id, leased.token, first, lines)])
+    await store.attempts.note_log(0, [LogNote(leased.id, leased.token, first, lines, leased.namespace)])
 
 
 async def note(store: Store, leased: Leased, current: int) -> None:

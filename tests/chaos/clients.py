@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -108,7 +109,7 @@ class Clients:
             self.ask(made)
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while left and asyncio.get_running_loop().time() < deadline:
-            receipts = await self.insist(lambda left=left: send(left))  # type: ignore[misc]
+            receipts = await self.insist(partial(send, left))
             again = []
             for made, receipt in zip(left, receipts or [], strict=receipts is not None):
                 if receipt.task is not None:

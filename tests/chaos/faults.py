@@ -274,10 +274,11 @@ def replies_cut(stage: Stage, chance: random.Random) -> None:
 @fault("sentinel", loss=seconds(1))
 def failed_over(stage: Stage, chance: random.Random) -> None:
     """The master dies and the replica takes over; what that had not received is lost."""
-    assert stage.sentinels is not None
-    old = stage.sentinels.master
+    sentinels = stage.sentinels
+    assert sentinels is not None
+    old = sentinels.master
     old.kill()
-    until(lambda: stage.sentinels.master is not old, "another master is named")  # type: ignore[union-attr]
+    until(lambda: sentinels.master is not old, "another master is named")
     until(lambda: stage.redis.admin.info("replication")["role"] == "master", "the new master knows its role")
     old.restart()
     until(lambda: old.admin.info("replication")["role"] == "slave", "the old master follows")

@@ -60,14 +60,16 @@ class Stage:
 
     @property
     def redis_url(self) -> str:
-        if self.sentinels or self.cluster:
-            return (self.sentinels or self.cluster).url  # type: ignore[union-attr]
+        if (several := self.sentinels or self.cluster) is not None:
+            return several.url
         return f"redis://{servers.HOST}:{self.proxy.port if self.proxy else self.redis.port}/0"
 
     @property
     def redis(self) -> Server:
         """The server, or the master of now."""
-        return self.sentinels.master if self.sentinels else self.server  # type: ignore[return-value]
+        found = self.sentinels.master if self.sentinels else self.server
+        assert found is not None, "a cluster has several"
+        return found
 
     def deployment(self) -> Deployment:
         """All keys, past any proxy."""

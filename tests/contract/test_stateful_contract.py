@@ -33,7 +33,7 @@ def test_walks_meet_only_what_the_contract_tells_of() -> None:
     with live_api() as api:
         base = str(api.http.base_url)
 
-        class Walk(SCHEMA.as_state_machine()):  # type: ignore[misc]
+        class Walk(SCHEMA.as_state_machine()):
             def setup(self) -> None:
                 asked = {"name": "walk", "namespace": f"walk-{next(numbers)}", "scopes": ["admin"]}
                 made = api.http.post("/v1/keys", json=asked, headers={"authorization": "Bearer the-operators"})

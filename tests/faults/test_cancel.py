@@ -20,7 +20,7 @@ from tests.faults.acting import (
     until_state,
 )
 from tests.servers import HOST
-from tests.store.acting import new
+from tests.store.acting import new, rows
 
 Start = Callable[..., Part]
 
@@ -34,7 +34,7 @@ async def test_a_running_coroutine_is_cancelled_at_once(store: Store, start: Sta
     assert "stopping" == await cancel_task(store, id_)
     [found] = await until_ended(store, id_)
     assert "cancelled" == found.state
-    assert ["cancelled"] == [row["outcome"] for row in await store.tasks.attempts(id_)]
+    assert ["cancelled"] == [row["outcome"] for row in await rows(store, id_)]
 
 
 async def test_a_thread_that_looks_is_cancelled(store: Store, start: Start, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,9 @@ def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
     ] == events_of(tmp_path)
 
 
-QUIET = {"where": "single", "fsync": "always", "only": ("none",), "parts": ("web", "scheduler-0", "worker-0")}
+QUIET: dict[str, Any] = {
+    "where": "single", "fsync": "always", "only": ("none",), "parts": ("web", "scheduler-0", "worker-0"),
+}  # fmt: skip
 
 
 @pytest.mark.full
@@ -96,7 +99,7 @@ QUIET = {"where": "single", "fsync": "always", "only": ("none",), "parts": ("web
 def test_a_planted_bug_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bug: str, expected: str) -> None:
     """Workers whose script has it are told on, though nobody did anything to them."""
     monkeypatch.setenv("CHAOS_PLANT", bug)
-    plan = Plan(1, 3, **QUIET, per_second=30, handlers="tests.chaos.planted", patience_seconds=3)  # type: ignore[arg-type]
+    plan = Plan(1, 3, **QUIET, per_second=30, handlers="tests.chaos.planted", patience_seconds=3)
     findings = play(plan, tmp_path).verdict.findings
     assert any(expected in text or "without a reason" in text for text in findings), findings
 

@@ -24,6 +24,7 @@ from tests.faults.acting import (
     until_ended,
     until_state,
 )
+from tests.store.acting import rows
 
 pytestmark = pytest.mark.both_servers
 
@@ -44,8 +45,8 @@ async def test_tasks_of_a_killed_worker_run_again(store: Store, start: Start, tm
         assert "queued" == (await until_state(store, id_, "queued")).state
     await start().ready()
     await eventually(lambda: len(lines(path)) == 10)
-    rows = await store.tasks.attempts(ids[0])
-    assert ["crashed"] == [row["outcome"] for row in rows]
+    noted = await rows(store, ids[0])
+    assert ["crashed"] == [row["outcome"] for row in noted]
     found = await snapshot(store, ids[0])
     assert found.run is not None
     assert (1, 0) == (found.run.attempt, found.run.crashes), "lost together, so none is to blame"
@@ -110,7 +111,7 @@ async def test_tasks_of_a_killed_process_come_back_at_once(store: Store, start: 
     assert re.search(r"was ended by SIGKILL; it had used up to \d+ MiB of memory; tasks that it held: 3", worker.text)
     assert [child] != worker.children()
     for id_ in ids:
-        [crashed] = [row for row in await store.tasks.attempts(id_) if row["outcome"] == "crashed"]
+        [crashed] = [row for row in await rows(store, id_) if row["outcome"] == "crashed"]
         assert re.fullmatch(
             r"its worker process was ended by SIGKILL; it had used up to \d+ MiB of memory; it ran 3 tasks",
             crashed["error"]["message"],
@@ -137,7 +138,7 @@ async def test_a_task_that_kills_its_process_ends_as_worker_lost(store: Store, s
     [found] = await until_ended(store, id_)
     assert ("failed", "worker_lost") == outcome(found)
     assert (3, 3) == (len(lines(path)), (found.record.outcome or {})["crashes"])
-    assert ["crashed"] * 3 == [row["outcome"] for row in await store.tasks.attempts(id_)]
+    assert ["crashed"] * 3 == [row["outcome"] for row in await rows(store, id_)]
     [sound] = await submit(store, given("add", args={"a": 1, "b": 2}))
     assert [("succeeded", 3)] == [outcome(one) for one in await until_ended(store, sound)]
     assert await worker.stop() == 0

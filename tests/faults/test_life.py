@@ -20,7 +20,7 @@ from tests.faults.acting import (
     until_ended,
     until_state,
 )
-from tests.store.acting import new
+from tests.store.acting import new, rows
 
 Start = Callable[..., Part]
 SOON = {"kind": "constant", "base_seconds": 0.05, "jitter": "none"}
@@ -32,10 +32,10 @@ async def test_retries_come_after_their_backoff_until_one_succeeds(store: Store,
     [id_] = await submit(store, given("flaky", args={"fail_times": 3}, retries=3, backoff=[0.1, 0.2, 0.05]))
     [found] = await until_ended(store, id_)
     assert ("succeeded", "attempt 4") == outcome(found)
-    rows = await store.tasks.attempts(id_)
-    assert ["retried"] * 3 + ["succeeded"] == [row["outcome"] for row in rows]
-    assert [1, 2, 3, 4] == [row["attempt"] for row in rows]
-    for row, following, delay_ms in zip(rows, rows[1:], (100, 200, 50), strict=False):
+    noted = await rows(store, id_)
+    assert ["retried"] * 3 + ["succeeded"] == [row["outcome"] for row in noted]
+    assert [1, 2, 3, 4] == [row["attempt"] for row in noted]
+    for row, following, delay_ms in zip(noted, noted[1:], (100, 200, 50), strict=False):
         assert delay_ms == row["retry_ms"] - row["finished_ms"]
         assert following["started_ms"] >= row["retry_ms"] - 2, "by two clocks that are a moment apart"
 
@@ -110,7 +110,7 @@ async def test_a_task_for_a_newer_worker_waits_for_one(store: Store, start: Star
     await start(handlers="tests.faults.more_handlers:registry").ready()
     [found] = await until_ended(store, id_)
     assert ("succeeded", "by the newer worker") == outcome(found)
-    assert [] == [row for row in await store.tasks.attempts(id_) if row["outcome"] == "deferred"]
+    assert [] == [row for row in await rows(store, id_) if row["outcome"] == "deferred"]
 
 
 async def test_a_task_for_nobody_fails_in_the_end(store: Store, start: Start) -> None:

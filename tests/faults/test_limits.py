@@ -18,6 +18,7 @@ from tests.faults.acting import (
     until_ended,
     until_state,
 )
+from tests.store.acting import rows
 
 Start = Callable[..., Part]
 
@@ -48,8 +49,8 @@ async def test_a_handler_that_blocks_beyond_its_limit_fails_by_it(store: Store, 
     [found, slept] = await until_ended(store, id_, other)
     assert ("failed", "TimeLimitExceeded") == outcome(found)
     assert (2, 2) == (len(lines(path)), (found.record.outcome or {})["attempt"])
-    rows = await store.tasks.attempts(id_)
-    assert ["retried", "failed"] == [row["outcome"] for row in rows]
+    noted = await rows(store, id_)
+    assert ["retried", "failed"] == [row["outcome"] for row in noted]
     assert ("succeeded", "slept") == outcome(slept)
     assert "crashes" not in (slept.record.outcome or {})
     assert "blocks its event loop" in worker.text

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,7 +15,7 @@ from service.settings import Settings
 from service.store import Store
 from tests.faults.acting import eventually
 from tests.journey.receiver import Receiver, receiver
-from tests.parts import System, system
+from tests.parts import system
 from tests.servers import until
 
 LATER = {"Taskpost-Async": "1"}
@@ -34,13 +33,6 @@ async def store(redis_url: str) -> AsyncIterator[Store]:
     opened = await Store.open(Settings(redis_url=redis_url))
     yield opened
     await opened.close()
-
-
-def submitted(running: System, **submission: Any) -> dict[str, Any]:
-    answer = running.api.post("/v1/tasks", json=submission)
-    assert 201 == answer.status_code, answer.text
-    task: dict[str, Any] = answer.json()
-    return task
 
 
 async def until_handed_over(store: Store, id_: str) -> None:
@@ -61,7 +53,7 @@ async def test_the_endpoint_finishes_although_api_and_worker_were_killed(
         worker = running.start_worker()
         endpoint.answers = [(202, b"{}")]
         done = f"{endpoint.url}/done"
-        task = submitted(running, url=f"{endpoint.url}/work", callback={"url": done}, retries=0, max_crashes=0)
+        task = running.submit(url=f"{endpoint.url}/work", callback={"url": done}, retries=0, max_crashes=0)
         _, headers, _ = endpoint.next()
         place = headers["taskpost-completion-url"]
         assert place.startswith(f"{running.url}/v1/completions/")
@@ -87,7 +79,7 @@ def test_an_endpoint_that_falls_silent_is_called_again(redis_url: str, endpoint:
         running.start_worker()
         endpoint.headers["Taskpost-Heartbeat"] = "1"
         endpoint.answers = [(202, b"{}"), (200, b'"done"')]
-        task = submitted(running, url=endpoint.url, backoff={"delays_seconds": [0]})
+        task = running.submit(url=endpoint.url, backoff={"delays_seconds": [0]})
         place = endpoint.next()[1]["taskpost-completion-url"]
         ended = running.api.get(f"/v1/tasks/{task['id']}", params={"wait": 25}).json()
         assert ("succeeded", "done", 2, 0) == tuple(ended[n] for n in ("state", "result", "attempt", "crashes"))
@@ -101,7 +93,7 @@ def test_a_slot_is_free_while_an_endpoint_works(redis_url: str, endpoint: Receiv
     with system(redis_url) as running:
         running.start_worker(url_concurrency=1)
         endpoint.answers = [(202, b"{}")] * 5
-        tasks = [submitted(running, url=endpoint.url) for _ in range(5)]
+        tasks = [running.submit(url=endpoint.url) for _ in range(5)]
         places = [endpoint.next()[1]["taskpost-completion-url"] for _ in tasks]
         assert {"running"} == {running.api.get(f"/v1/tasks/{task['id']}").json()["state"] for task in tasks}
         for place in places:
@@ -113,7 +105,7 @@ def test_a_running_call_that_is_cancelled_is_closed(redis_url: str) -> None:
     with system(redis_url) as running, socket.create_server(("127.0.0.1", 0)) as listening:
         running.start_worker()
         listening.settimeout(60)
-        task = submitted(running, url=f"http://127.0.0.1:{listening.getsockname()[1]}/slow", timeout_seconds=600)
+        task = running.submit(url=f"http://127.0.0.1:{listening.getsockname()[1]}/slow", timeout_seconds=600)
         connection, _ = listening.accept()
         with connection:
             connection.settimeout(60)
@@ -130,7 +122,7 @@ def test_an_endpoint_can_be_called_when_its_task_is_cancelled(redis_url: str, en
     with system(redis_url) as running:
         running.start_worker()
         endpoint.answers = [(202, b"{}")]
-        task = submitted(running, url=f"{endpoint.url}/work", cancel_url=f"{endpoint.url}/cancel")
+        task = running.submit(url=f"{endpoint.url}/work", cancel_url=f"{endpoint.url}/cancel")
         place = endpoint.next()[1]["taskpost-completion-url"]
         assert 202 == running.api.post(f"/v1/tasks/{task['id']}/cancel").status_code
         endpoint.headers.clear()

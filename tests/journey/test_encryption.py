@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
 
 import pytest
 
@@ -32,30 +32,14 @@ def written(server: Server) -> bytes:
     return b"".join(path.read_bytes() for path in sorted((server.folder / "appendonlydir").iterdir()))
 
 
-def submitted(running: System, **submission: Any) -> dict[str, Any]:
-    answer = running.api.post("/v1/tasks", json=submission)
-    assert 201 == answer.status_code, answer.text
-    task: dict[str, Any] = answer.json()
-    return task
-
-
-def ended(running: System, id_: str) -> dict[str, Any]:
-    def finished() -> dict[str, Any] | None:
-        task: dict[str, Any] = running.api.get(f"/v1/tasks/{id_}", params={"wait": 20}).json()
-        return task if task["finished_at"] else None
-
-    task: dict[str, Any] = until(finished, f"the end of task {id_}")
-    return task
-
-
 def through_a_handler(running: System, endpoint: Receiver, padding: str) -> None:
     """Arguments, options, progress, lines, checkpoint, error, result, and a callback that tells of them."""
     callback = {"url": f"{endpoint.url}/{CANARY}?q={CANARY}", "headers": {"X-Own": CANARY}}
-    task = submitted(
-        running, name="vault.keep", args={"word": CANARY + padding}, tags=[CANARY], metadata={"of": CANARY},
+    task = running.submit(
+        name="vault.keep", args={"word": CANARY + padding}, tags=[CANARY], metadata={"of": CANARY},
         callback=callback, idempotency_key=f"{CANARY}{len(padding)}", unique={"key": CANARY + padding[:9]},
     )  # fmt: skip
-    done = ended(running, task["id"])
+    done = running.ended(task["id"])
     assert ("succeeded", CANARY + padding, 2) == (done["state"], done["result"]["word"], done["attempt"])
     assert CANARY in done["progress"]["message"]
     rows = running.api.get(f"/v1/tasks/{task['id']}/attempts").json()["items"]
@@ -70,12 +54,12 @@ def through_a_url(running: System, endpoint: Receiver) -> None:
     """Path, query, header, body, answer, and what the endpoint says of an attempt that it finishes later."""
     call = {"url": f"{endpoint.url}/{CANARY}?token={CANARY}", "headers": {"X-Word": CANARY}, "body": {"word": CANARY}}
     endpoint.answers.append((200, f'{{"heard": "{CANARY}"}}'.encode()))
-    done = ended(running, submitted(running, **call)["id"])
+    done = running.ended(running.submit(**call)["id"])
     assert CANARY == done["result"]["heard"]
     endpoint.next()
     endpoint.headers = {"Taskpost-Async": "1"}
     endpoint.answers.append((202, b""))
-    later = submitted(running, **call)
+    later = running.submit(**call)
     told = endpoint.next()[1]["taskpost-completion-url"]
     endpoint.headers = {}
     for what, body in (
@@ -83,8 +67,9 @@ def through_a_url(running: System, endpoint: Receiver) -> None:
         ("log", {"lines": [{"message": CANARY}]}),
         ("fail", {"error": {"type": "Late", "message": CANARY}, "retry": False}),
     ):
-        until(lambda: running.api.post(f"{told}/{what}", json=body).status_code == 200, f"{what} taken")  # noqa: B023
-    failed = ended(running, later["id"])
+        tell = partial(running.api.post, f"{told}/{what}", json=body)
+        until(lambda tell=tell: tell().status_code == 200, f"{what} taken")
+    failed = running.ended(later["id"])
     assert ("failed", CANARY) == (failed["state"], failed["error"]["message"])
     assert 201 == running.api.post(f"/v1/tasks/{later['id']}/replay", json={"body": {"new": CANARY}}).status_code
     endpoint.next()
@@ -96,7 +81,7 @@ def through_a_schedule(running: System) -> None:
     answer = running.api.put("/v1/schedules/nightly", json={"every_seconds": 86_400, "task": template})
     assert answer.is_success, answer.text
     fired = running.api.post("/v1/schedules/nightly/run").json()
-    assert "succeeded" == ended(running, fired["id"])["state"]
+    assert "succeeded" == running.ended(fired["id"])["state"]
     assert CANARY == running.api.get("/v1/schedules/nightly").json()["task"]["args"]["word"]
     auth = {"kind": "bearer", "token": CANARY}
     path = f"/v1/endpoints/{endpoint_of('https://api.example.com')}/auth"
@@ -140,12 +125,12 @@ def test_keys_are_rotated_while_work_goes_on(
     ):
         worker, ids = running.start_worker("tests.journey.vault", encryption_keys=ONE), []
         for given in (f"{ONE},{TWO}", f"{TWO},{ONE}"):
-            ids += [submitted(running, url=f"{endpoint.url}/n", body={"n": n})["id"] for n in range(20)]
+            ids += [running.submit(url=f"{endpoint.url}/n", body={"n": n})["id"] for n in range(20)]
             newer = running.start_worker("tests.journey.vault", encryption_keys=given)
             worker.end()
             worker = newer
-        ids.append(submitted(running, name="vault.keep", args={"word": CANARY})["id"])
-        done = [ended(running, id_) for id_ in ids]
+        ids.append(running.submit(name="vault.keep", args={"word": CANARY})["id"])
+        done = [running.ended(id_) for id_ in ids]
         assert ({"succeeded"}, CANARY) == ({task["state"] for task in done}, done[-1]["result"]["word"])
         assert [] == [task["unreadable"] for task in done if "unreadable" in task]
         assert {1, 2} <= versions_in_use(server, monkeypatch, capsys)

@@ -1,5 +1,5 @@
 """
-Every block of the README and of docs/ that can run does run, page by page, before one living system.
+Every block of the README and of docs/ that can run does run, page by page, each before a living system of its own.
 
 A page that a reader follows by the letter works: each command is accepted, each request answered below 400, each
 program ends without an error. tests/pages.py says how a block that cannot run is marked.
@@ -21,9 +21,9 @@ KEY = "the-key-of-these-pages"
 FOLLOWED = [page for page in PAGES if any(block.is_run for block in blocks(page))]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def running() -> Iterator[System]:
-    """With the demo and with handlers that pages name."""
+    """New for each page, which may pause queues; with the demo and with handlers that pages name."""
     with servers.single("valkey", appendonly="yes") as server, system(server.url, api_key=KEY) as started:
         started.api.headers["authorization"] = f"Bearer {KEY}"
         started.start_worker("workers.demo,tests.journey.named")

@@ -100,6 +100,12 @@ async def snapshot(store: Store, id_: bytes) -> Snapshot:
     return found
 
 
+async def rows(store: Store, id_: bytes) -> list[dict[str, Any]]:
+    """The attempts noted for a task, oldest first: all but a first one that succeeded and logged nothing."""
+    history = await store.attempts.history(id_)
+    return history.rows if history else []
+
+
 async def ask_cancel(store: Store, id_: bytes) -> str | None:
     return await cancel(store.tasks, store.handlers, store.settings, id_)
 

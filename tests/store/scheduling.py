@@ -11,6 +11,7 @@ from typing import Any
 from service.planning import plan
 from service.schedule import ACTIVE, PAUSED, Happened, Schedule, pack
 from service.scheduler.firer import Firer
+from service.sealing import NO_KEYS
 from service.store import Store, keys
 from service.store.schedules import NEW
 from service.task import Snapshot
@@ -53,7 +54,7 @@ async def move(store: Store, name: str = "s1", **header: Any) -> Schedule:
     """Change what firing changes, as if time had passed: `next_ms=`, `pending_ms=` and so on; it is due then."""
     schedule = replace(await read(store, name), **header)
     shard = store.schedules.shard_of(schedule.member)
-    await store.tasks.scripts.command("SET", keys.schedule(shard, schedule.member), pack(schedule))
+    await store.tasks.scripts.command("SET", keys.schedule(shard, schedule.member), pack(schedule, NO_KEYS))
     if schedule.state == ACTIVE and "next_ms" in header:
         pair = (schedule.next_ms, schedule.member)
         await store.tasks.scripts.command("ZADD", keys.due_schedules(shard), *pair)

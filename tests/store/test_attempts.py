@@ -26,7 +26,8 @@ def lines(*texts: str) -> list[bytes]:
 
 async def say(store: Store, task: Leased, *texts: str, first: int = NEXT) -> bytes:
     """Note lines of *task*; by default those that come next."""
-    return await store.attempts.note_log(shard_of(task.id), [LogNote(task.id, task.token, first, lines(*texts))])
+    note = LogNote(task.id, task.token, first, lines(*texts), task.namespace)
+    return await store.attempts.note_log(shard_of(task.id), [note])
 
 
 async def history(store: Store, id_: bytes) -> History:

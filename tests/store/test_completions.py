@@ -13,7 +13,7 @@ from service.store.decisions import HandOver, report_of
 from service.store.endings import HANDED_OVER
 from service.store.outside import reap
 from service.task import Leased, options_of
-from tests.store.acting import Worker, ask_cancel, snapshot, state, submit_everywhere
+from tests.store.acting import Worker, ask_cancel, rows, snapshot, state, submit_everywhere
 from tests.store.deployments import Deployment
 from tests.store.test_reap import arrange
 
@@ -147,7 +147,7 @@ async def test_silence_fails_the_attempt(store: Store, worker: Worker, deploymen
     silence(deployment, *tasks)
     assert len(tasks) == await reap_all(store, deployment)
     task = tasks[0]
-    [row] = await store.tasks.attempts(task.id)
+    [row] = await rows(store, task.id)
     assert ("retried", "HeartbeatMissed", 1) == (row["outcome"], row["error"]["type"], row["attempt"])
     assert "was not heard from for 60 s" in row["error"]["message"]
     again = await worker.lease(lane="url")
@@ -232,7 +232,7 @@ async def test_all_processes_seal_with_one_secret(store: Store) -> None:
     """Made once; a process that knew it brings it back to a Redis that was emptied."""
     secret = await store.completions.secret.get()
     assert 32 == len(secret)
-    other = type(store.completions.secret)(store.scripts)
+    other = type(store.completions.secret)(store.scripts, store.tasks.keyring)
     assert secret == await other.get()
     await store.scripts.command("HDEL", "tp:{0}:conf", "secret")
     await store.completions.secret.refresh()

@@ -20,6 +20,7 @@ from tests.store.acting import (
     Worker,
     ask_cancel,
     new,
+    rows,
     snapshot,
     state,
     submit,
@@ -63,7 +64,7 @@ async def test_failed_tasks_keep_their_error_and_attempts(store: Store, worker: 
     assert b"1" == await worker.fail(*await worker.lease())
     read = await shown(store, id_)
     assert ("failed", "ValueError") == (read["state"], read["error"]["type"])
-    assert [{"attempt": 1, "outcome": "failed"}] == await store.tasks.attempts(id_)
+    assert [{"attempt": 1, "outcome": "failed"}] == await rows(store, id_)
 
 
 async def test_a_late_worker_cannot_replace_the_result(store: Store, worker: Worker) -> None:

@@ -10,7 +10,7 @@ from service.ids import shard_of
 from service.store import Store
 from service.store.endings import Ending, again
 from service.ties import Ties
-from tests.store.acting import LEASE_MS, Worker, ask_cancel, new, snapshot, state, submit, submit_everywhere
+from tests.store.acting import LEASE_MS, Worker, ask_cancel, new, rows, snapshot, state, submit, submit_everywhere
 from tests.store.deployments import Deployment
 
 
@@ -144,7 +144,7 @@ async def test_a_retry_spends_an_attempt_and_a_deferral_does_not(store: Store, w
             await asyncio.sleep(0.005)
         [again] = await worker.lease_all(queue=kind.decode())
         assert (id_, attempt) == (again.id, again.attempt)
-        assert (1 if row else 0) == len(await store.tasks.attempts(id_))
+        assert (1 if row else 0) == len(await rows(store, id_))
 
 
 async def test_a_task_waiting_for_its_retry_reads_as_scheduled(store: Store, worker: Worker) -> None:
@@ -202,7 +202,7 @@ async def test_a_reported_crash_is_counted_and_the_task_comes_first(store: Store
     assert b"1" == (await worker.step(0, [again(first, b"K", 0, row)])).statuses
     assert b"0" == (await worker.step(0, [again(first, b"K", 0, row)])).statuses  # the lease is over
     assert "queued" == await state(store, first.id)
-    assert [{"attempt": 1, "outcome": "crashed"}] == await store.tasks.attempts(first.id)
+    assert [{"attempt": 1, "outcome": "crashed"}] == await rows(store, first.id)
     [next_one] = (await worker.step(0, wants=[("default", "async", 1)])).leased
     assert (first.id, 1, 1) == (next_one.id, next_one.attempt, next_one.crashes)
 

@@ -325,7 +325,7 @@ class Model(RuleBasedStateMachine):
         first = history.said if history else 0
         two = [f"{len(said)}", f"{len(said) + 1}"]
         lines = [pack_line(0, "info", text) for text in two]
-        notes = [LogNote(task.id, task.token, first, lines), LogNote(task.id, task.token, first + 1, lines[1:])]
+        notes = [LogNote(task.id, task.token, first + n, lines[n:], task.namespace) for n in (0, 1)]
         assert (b"11" if is_held else b"00") == self.run(self.store.attempts.note_log(shard_of(task.id), notes))
         said += two if is_held else []
 

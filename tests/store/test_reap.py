@@ -10,7 +10,7 @@ from service.ids import shard_of
 from service.store import Store
 from service.store.outside import lost_report, reap
 from service.task import Leased
-from tests.store.acting import ADD, LEASE_MS, Worker, ask_cancel, new, snapshot, state, submit, submit_everywhere
+from tests.store.acting import ADD, LEASE_MS, Worker, ask_cancel, new, rows, snapshot, state, submit, submit_everywhere
 from tests.store.deployments import Deployment
 
 
@@ -57,8 +57,8 @@ async def test_tasks_of_a_silent_worker_come_back(store: Store, worker: Worker, 
     again = await Worker(store, "w2").lease()
     assert sorted(ids) == sorted(task.id for task in again)
     assert {(1, 0)} == {(task.attempt, task.crashes) for task in again}
-    rows = await store.tasks.attempts(ids[0])
-    assert [("crashed", "w1")] == [(row["outcome"], row["worker"]) for row in rows]
+    noted = await rows(store, ids[0])
+    assert [("crashed", "w1")] == [(row["outcome"], row["worker"]) for row in noted]
 
 
 async def test_tasks_come_back_before_those_that_waited_behind_them(
@@ -173,7 +173,7 @@ async def test_a_task_that_kills_its_workers_fails_as_worker_lost(
     assert "failed" == found.state
     outcome: dict[str, Any] = found.record.outcome or {}
     assert ("worker_lost", 3) == (outcome["error"]["type"], outcome["crashes"])
-    assert 3 == len(await store.tasks.attempts(id_))
+    assert 3 == len(await rows(store, id_))
     assert 1 == len(await worker.lease(queue="callbacks", lane="url"))
 
 
@@ -222,7 +222,7 @@ async def test_attempts_say_what_is_known_of_their_end(store: Store, worker: Wor
     reason = 'its worker process was ended by SIGKILL; "said" it'
     assert 2 == await reap(store.tasks, store.handlers, store.settings, 0, lost, 2, reason)
     for task in (again, once):
-        [row] = await store.tasks.attempts(task.id)
+        [row] = await rows(store, task.id)
         assert ("crashed", "worker_lost", reason) == (row["outcome"], row["error"]["type"], row["error"]["message"])
     found = await snapshot(store, once.id)
     assert f"{reason}. It has crashed 1 time; max_crashes is 0." == (found.record.outcome or {})["error"]["message"]
@@ -274,8 +274,8 @@ async def test_attempts_are_kept_in_number(store: Store, worker: Worker) -> None
     for n in range(120):
         [task] = await worker.lease()
         await worker.again(b"R", task, row=orjson.dumps({"attempt": n}))
-    rows = await store.tasks.attempts(id_)
-    assert (100, 119) == (len(rows), rows[-1]["attempt"])
+    noted = await rows(store, id_)
+    assert (100, 119) == (len(noted), noted[-1]["attempt"])
     await worker.succeed(*await worker.lease())
 
 
@@ -288,7 +288,7 @@ async def test_a_crash_that_a_worker_saw_counts_and_spends_no_attempt(store: Sto
     again = (await worker.step(0, wants=[("default", "async", 2)])).leased
     assert [(first, 1, 1), (second, 1, 0)] == [(one.id, one.attempt, one.crashes) for one in again]
     assert [("crashed", "SIGSEGV")] == [
-        (one["outcome"], one["error"]["message"]) for one in await store.tasks.attempts(first)
+        (one["outcome"], one["error"]["message"]) for one in await rows(store, first)
     ]
 
 

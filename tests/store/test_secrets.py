@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from service.errors import InvalidSubmission
+from service.sealing import NO_KEYS
 from service.signing import verify
 from service.store import Store, keys
 from service.store.fields import Fields
@@ -101,14 +102,14 @@ async def test_a_replacement_sent_twice_takes_effect_once(store: Store) -> None:
     """The reply of the first may have been lost."""
     for _ in range(2):
         assert b"new" == await store.scripts.call(0, "replace", "E", "a", b"", b"new")
-    assert b"1" == await Fields(store.scripts, "E").version()
+    assert b"1" == await Fields(store.scripts, "E", NO_KEYS).version()
     assert b"new" == await store.scripts.call(0, "replace", "E", "a", b"other", b"newer")
     assert b"" == await store.scripts.call(0, "replace", "E", "a", b"new", b"")
 
 
 async def test_documents_come_and_go(store: Store) -> None:
     """Changed, read one by one or all, removed; the version tells of each change."""
-    fields = Fields(store.scripts, "E")
+    fields = Fields(store.scripts, "E", NO_KEYS)
     assert {"a": 1} == await fields.change("one", lambda found: {"a": 1})
     await fields.change("two", lambda found: {"b": 2})
     version = await fields.version()
