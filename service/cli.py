@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from shutil import get_terminal_size
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from service import __version__
 
@@ -148,17 +148,25 @@ def run(word: str, arguments: list[str]) -> int:
     env = dict(os.environ)
     screen = Screen(sys.stdout, sys.stderr, env)
     command = COMMANDS[word]
-    module = import_module(command.module)
-    define: Callable[[ArgumentParser], None] = getattr(module, f"define{command.suffix}")
-    act: Callable[[Namespace, Screen, Mapping[str, str]], int] = getattr(module, f"run{command.suffix}")
-    parser = ArgumentParser(f"taskpost {word}", formatter_class=Formatter, add_help=False)
-    define(parser)
-    parser.add_argument("-h", "--help", action="help", help="show this")
+    act: Callable[[Namespace, Screen, Mapping[str, str]], int] = function_of(command, "run")
     try:
-        return act(parsed(parser, word, arguments), screen, env)
+        return act(parsed(parser_of(word), word, arguments), screen, env)
     except (ArgumentTypeError, TaskpostError) as exc:
         screen.note(f"taskpost {word}: {exc}")
         return FAULT
+
+
+def parser_of(word: str) -> ArgumentParser:
+    """What reads the options of one command."""
+    parser = ArgumentParser(f"taskpost {word}", formatter_class=Formatter, add_help=False)
+    define: Callable[[ArgumentParser], None] = function_of(COMMANDS[word], "define")
+    define(parser)
+    parser.add_argument("-h", "--help", action="help", help="show this")
+    return parser
+
+
+def function_of(command: Command, verb: str) -> Any:
+    return getattr(import_module(command.module), verb + command.suffix)
 
 
 def parsed(parser: ArgumentParser, word: str, arguments: list[str]) -> Namespace:

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/tutorials").glob("*.md"))]
+FOLDERS = ("docs", "docs/tutorials", "docs/how-to", "docs/reference")
+PAGES = [ROOT / "README.md", *(page for folder in FOLDERS for page in sorted((ROOT / folder).glob("*.md")))]
 BLOCK = re.compile(
     r"^(?P<note><!-- (?P<word>not run|before|printed):? ?(?P<said>.*?) ?-->\n\n?)?"
     r"```(?P<language>\w*)\n(?P<text>.*?)^```$",

@@ -7,15 +7,12 @@ import shlex
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
 from service.cli import COMMANDS, parsed
-
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+from tests.pages import PAGES
 
 
 class Strict(ArgumentParser):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,29 @@ def test_every_page_is_in_the_index() -> None:
     index, folder = (ROOT / "docs/README.md").read_text(), ROOT / "docs"
     pages = {str(page.relative_to(folder)) for page in PAGES if page.is_relative_to(folder)} - {"README.md"}
     assert set() == {page for page in pages if f"({page})" not in index}
+
+
+def test_every_link_leads_somewhere() -> None:
+    """To a file that is there, and to a heading of it."""
+    faults = []
+    for page in PAGES:
+        text = re.sub(r"```.*?^```|`[^`\n]*`", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            path, _, anchor = link.partition("#")
+            if ":" in path:
+                continue
+            target = (page.parent / path).resolve() if path else page
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                faults.append(f"{page.relative_to(ROOT)}: {link}")
+    assert [] == faults
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """What links may name behind #, as GitHub makes it of headings."""
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_commands_are_marked_as_such() -> None:
