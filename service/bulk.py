@@ -8,7 +8,7 @@ itself is never met again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from service.search import Query
@@ -91,7 +91,7 @@ def query_of(action: str, namespace: str, filters: Mapping[str, Any]) -> Query:
 
 def pack(bulk: Bulk) -> dict[str, Any]:
     """The document that is kept."""
-    return asdict(bulk)
+    return {one.name: getattr(bulk, one.name) for one in fields(bulk)}
 
 
 def parse(document: Mapping[str, Any]) -> Bulk:

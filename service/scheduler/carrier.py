@@ -18,13 +18,14 @@ from service.errors import TaskpostError
 from service.scheduler.replayer import Replayer, plan
 from service.store import Store
 from service.store.bulks import HeldByAnother
-from service.store.pages import Place
+from service.store.pages import Place, written
+from service.store.tasks import MOST_A_CALL
 from service.task import Snapshot
 
 log = logging.getLogger("taskpost.scheduler")
 
 HOLD_MS = 6000
-MOST_A_SLICE, MOST_REPLAYED = 512, 100
+MOST_A_SLICE, MOST_REPLAYED, MOST_BYTES_A_SLICE = 2048, 512, 8 << 20
 SLICES_PER_SECOND = 4
 RENEW_SECONDS = 1.0
 
@@ -113,14 +114,15 @@ class Carrier:
                 if not looked_at:
                     # Fewer than were asked for may be all canaries that there are.
                     return await self.replayer.canary(bulk, self.pause, is_over=True)
-                if bulk.action != "replay":  # while this is done to some, the next are read
+                reads_ahead = bulk.canary is None  # else it depends on this slice how many more there may be
+                if reads_ahead:
                     reading = asyncio.ensure_future(self.slice(source, self.most(bulk)))
                 await self.act(bulk, found, place)
                 bulk.place, bulk.examined = place, bulk.examined + looked_at
                 await self.keep(bulk)
                 if reason := await self.replayer.canary(bulk, self.pause):
                     return reason
-                if bulk.action == "replay":
+                if not reads_ahead:
                     reading = asyncio.ensure_future(self.slice(source, self.most(bulk)))
         finally:
             reading.cancel()
@@ -136,16 +138,27 @@ class Carrier:
         return most
 
     async def slice(self, source: AsyncIterator[tuple[bytes, Place]], most: int) -> tuple[list[Snapshot], Place, int]:
-        """Up to *most* of the next tasks as they are, the place behind them, and how many were looked at."""
-        candidates: list[tuple[bytes, Place]] = []
-        async for candidate in source:
-            candidates.append(candidate)
-            if len(candidates) >= most:
+        """
+        Up to *most* of the next tasks as they are, fewer when they are large; the place behind them, and how many were
+        looked at.
+        """
+        found: list[Snapshot] = []
+        place: Place = []
+        looked_at = size = 0
+        while looked_at < most and size < MOST_BYTES_A_SLICE:
+            candidates: list[tuple[bytes, Place]] = []
+            async for candidate in source:
+                candidates.append(candidate)
+                if len(candidates) >= min(MOST_A_CALL, most - looked_at):
+                    break
+            if not candidates:
                 break
-        if not candidates:
-            return [], [], 0
-        found = await self.store.tasks.read([id_ for id_, _ in candidates])
-        return [task for task in found if task is not None], candidates[-1][1], len(candidates)
+            some = [task for task in await self.store.tasks.read([id_ for id_, _ in candidates]) if task is not None]
+            found += some
+            place = written(candidates[-1][1])
+            looked_at += len(candidates)
+            size += sum(task.size for task in some)
+        return found, place, looked_at
 
     async def act(self, bulk: Bulk, found: list[Snapshot], place: Place) -> None:
         """Do what is asked to those of *found* that are meant, no faster than asked. Raises as `carry_out`."""
@@ -157,7 +170,7 @@ class Carrier:
             bulk.number += 1
             bulk.plan = plan(bulk.number, wanted, place)
             await self.keep(bulk)
-            await self.replayer.carry_out(bulk)
+            await self.replayer.carry_out(bulk, wanted)
         else:
             if bulk.action == "cancel":
                 done = await bulks.cancel(wanted)

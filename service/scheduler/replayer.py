@@ -4,7 +4,8 @@ Makes the tasks of replays of many: a slice that was planned, and the canaries w
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import jsonschema_rs
@@ -15,6 +16,7 @@ from service.ids import decode_id, encode_id, shard_of
 from service.packing import pack, with_whole_numbers
 from service.replaying import can_have, replayed, with_origin
 from service.store import Store
+from service.store.bulks import MOST_A_CALL
 from service.store.tasks import MOST_BYTES_A_CALL
 from service.task import Snapshot
 
@@ -29,10 +31,10 @@ class Replayer:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    async def carry_out(self, bulk: Bulk) -> None:
+    async def carry_out(self, bulk: Bulk, found: Sequence[Snapshot] = ()) -> None:
         """
         Make the tasks of the planned slice, and note them in *bulk*, which is then to be kept. Done again after it was
-        interrupted, it makes none twice.
+        interrupted, it makes none twice. *found* are the tasks that are replayed, when they have just been read.
 
         Raises:
             StoreUnavailable, StoreFull: to be taken up again.
@@ -40,9 +42,11 @@ class Replayer:
         if bulk.plan is None:
             return
         number, parts, place = bulk.plan
-        made = many = 0
-        for shard, part, members in parts:
-            tasks = await self.store.tasks.read([bytes.fromhex(id_) for _, id_ in members])
+        known = {task.id: task for task in found}
+
+        async def make(shard: int, part: int, members: list[tuple[int, str]]) -> list[bytes]:
+            ids = [bytes.fromhex(id_) for _, id_ in members]
+            tasks = [known.get(id_) for id_ in ids] if known else await self.store.tasks.read(ids)
             flows = [
                 flow
                 for task in tasks
@@ -52,11 +56,19 @@ class Replayer:
             await self.store.tasks.flows.declare(shard, flows)
             records = self.records([n for n, _ in members], tasks, bulk.asked.get("edits", {}))
             stem, some = await self.store.bulks.spawn(bulk, shard, number, part, records)
-            made, many = made + some, many + len(members)
-            if bulk.canary is not None:
-                bulk.canary_ids += [encode_id(stem + n.to_bytes(2, "big")) for n, _ in records[:some]]
-        bulk.done += made
-        bulk.skipped += many - made
+            return [stem + n.to_bytes(2, "big") for n, _ in records[:some]]
+
+        # All are over before one's fault is told: what is made is noted with the others, when it is done again.
+        made = await asyncio.gather(*(make(*part) for part in parts), return_exceptions=True)
+        ids: list[bytes] = []
+        for some in made:
+            if isinstance(some, BaseException):
+                raise some
+            ids += some
+        if bulk.canary is not None:
+            bulk.canary_ids += map(encode_id, ids)
+        bulk.done += len(ids)
+        bulk.skipped += sum(len(members) for _, _, members in parts) - len(ids)
         bulk.plan, bulk.place = None, place
 
     def records(
@@ -120,7 +132,7 @@ def plan(number: int, tasks: list[Snapshot], place: Any) -> list[Any]:
     for n, task in enumerate(tasks):
         shard = shard_of(task.id)
         part, members, size = open_.get(shard, (-1, [], 0))
-        if not members or size + task.size > MOST_BYTES_A_CALL:
+        if not members or len(members) >= MOST_A_CALL or size + task.size > MOST_BYTES_A_CALL:
             part, members, size = part + 1, [], 0
             parts.append([shard, part, members])
         members.append([n, task.id.hex()])

@@ -27,7 +27,7 @@ from service.store.workers import HandlerBook
 from service.task import Snapshot, split_queue
 
 MOST_RUNNING, MOST_KEPT = 10, 100
-MOST_A_CALL = 64  # half of what a call may have: nobody waits long behind one
+MOST_A_CALL = 32  # a quarter of what a call may have: nobody waits long behind one
 MARKER_MS = 7 * 86_400_000
 T = TypeVar("T")
 
@@ -201,7 +201,7 @@ class Bulks:
         size_of: Callable[[T], int],
         call: Callable[[int, list[T]], Any],
     ) -> int:
-        """*call* for the parts of all tasks, by shard, up to 64 and 1 MiB at once; the sum of what it answers."""
+        """*call* for the parts of all tasks, by shard, up to 32 and 1 MiB at once; the sum of what it answers."""
         open_: dict[int, tuple[list[T], int]] = {}
         calls: list[Any] = []
         for task in tasks:

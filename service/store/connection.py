@@ -20,6 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from service.errors import InvalidSetting, StoreFull, StoreUnavailable, TaskpostError
 from service.settings import Settings
+from service.store.wire import pack_by_hiredis
 
 Client = redis.Redis | RedisCluster
 RETRY_AFTER = {"Retry-After": "2"}
@@ -44,6 +45,13 @@ def connect(settings: Settings, *, wait_seconds: float = 0) -> Client:
     Raises:
         InvalidSetting: the URL is of no kind that is understood.
     """
+    client = client_of(settings, wait_seconds)
+    pack_by_hiredis(client)
+    return client
+
+
+def client_of(settings: Settings, wait_seconds: float) -> Client:
+    """The library's client for that URL. Raises as `connect`."""
     options: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_SECONDS,
         "socket_timeout": COMMAND_SECONDS + wait_seconds,

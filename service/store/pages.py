@@ -46,7 +46,12 @@ Candidates = AsyncIterator[tuple[bytes, Place]]
 
 def pack_cursor(query: Query, place: Place) -> str:
     """An opaque cursor; it says for which state it was made."""
-    return base64.urlsafe_b64encode(orjson.dumps([query.state, *place])).decode().rstrip("=")
+    return base64.urlsafe_b64encode(orjson.dumps([query.state, *written(place)])).decode().rstrip("=")
+
+
+def written(place: Place) -> Place:
+    """*place* as JSON can hold it. Sources give ids as bytes: of a thousand places one is kept."""
+    return [encode_id(part) if isinstance(part, bytes) else part for part in place]
 
 
 def unpack_cursor(query: Query, cursor: str) -> Place:
@@ -148,7 +153,7 @@ class Pages:
         async for id_ in merged(streams, newest_first):
             if created_ms(id_) < oldest_ms:
                 return
-            yield id_, [encode_id(id_)]
+            yield id_, [id_]
 
     async def created_in(self, shard: int, bound: bytes) -> AsyncIterator[bytes]:
         """
@@ -187,7 +192,7 @@ class Pages:
         for shard in range(self.tasks.shards):
             held += await self.tasks.scripts.command("ZRANGE", keys.lease(shard), 0, -1)
         for id_ in sorted((id_ for id_ in held if id_ < bound), reverse=True):
-            yield id_, [encode_id(id_)]
+            yield id_, [id_]
 
     async def ended(self, query: Query, place: Place | None) -> Candidates:
         """Ended tasks, newest end first."""
@@ -203,7 +208,7 @@ class Pages:
         async for score, id_ in merged(streams, lambda pair: (-pair[0], newest_first(pair[1]))):
             if score < query.first_end_ms:
                 return
-            yield id_, [score, encode_id(id_)]
+            yield id_, [score, id_]
 
     async def scheduled(self, query: Query, place: Place | None) -> Candidates:
         """Delayed and retrying tasks by due time."""
