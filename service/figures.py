@@ -17,6 +17,7 @@ WORKER_LOST = "worker_lost"
 ENDINGS = {"S": "succeeded", "F": "failed", "C": "cancelled", "X": "expired"}
 AGAIN = {"R": "retried", "D": "deferred", "B": "released", "K": "crashed"}
 SUBMITTED, LEASED = "N", "W"
+WAITED_US, RAN_US = "V", "U"
 ERRORS_SHOWN = 5
 
 
@@ -48,12 +49,12 @@ class Figures:
         return self.counts["F"] + self.counts["R"] + self.counts["K"] > 0
 
     def show(self, seconds: float, *, is_of_name: bool = False) -> dict[str, Any]:
-        """The contract's `StatsFigures`, of so many *seconds*; what waits is not counted by name."""
+        """The contract's `StatsFigures`, of so many *seconds*; what comes in is not counted by name."""
         counts = self.counts
         judged = counts["S"] + counts["F"]
         return {
             "submitted": None if is_of_name else counts[SUBMITTED],
-            "started": None if is_of_name else counts[LEASED],
+            "started": counts[LEASED],
             **{word: counts[letter] for letter, word in (ENDINGS | AGAIN).items()},
             "ended_per_second": round(self.ended / seconds, 4) if seconds > 0 else 0.0,
             "error_rate": round(counts["F"] / judged, 4) if judged else None,

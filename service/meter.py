@@ -43,9 +43,12 @@ METRICS = {
         COUNTER, "Attempts that another follows: retried, deferred, released or crashed.", (*TASKS, "outcome")
     ),
     "taskpost_schedule_to_start_seconds": Metric(
-        HISTOGRAM, "How long attempts had been due when they were leased.", ("namespace", "queue"), TASK_SECONDS
+        HISTOGRAM, "How long attempts had been due when they were leased; the sum is exact to a tenth.",
+        TASKS, TASK_SECONDS,
     ),
-    "taskpost_run_seconds": Metric(HISTOGRAM, "How long attempts ran.", TASKS, TASK_SECONDS),
+    "taskpost_run_seconds": Metric(
+        HISTOGRAM, "How long attempts ran; the sum is exact to a tenth.", TASKS, TASK_SECONDS
+    ),
     "taskpost_dead_letters": Metric(GAUGE, "Failed tasks that are kept."),
     "taskpost_circuits_open": Metric(GAUGE, "Endpoints whose circuit is open.", ("namespace",)),
     "taskpost_workers": Metric(GAUGE, "Live workers.", ("state",)),

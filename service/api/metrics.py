@@ -19,7 +19,7 @@ from service.api.runtime import Asked
 from service.api.workers import seen_from
 from service.errors import TaskpostError
 from service.exposition import CONTENT_TYPE, exposition
-from service.figures import AGAIN, ENDINGS, LEASED, SUBMITTED
+from service.figures import AGAIN, ENDINGS, LEASED, RAN_US, SUBMITTED, WAITED_US
 from service.histogram import STEPS
 from service.meter import METRICS, TASK_SECONDS, Labels
 from service.store import Store, keys
@@ -130,6 +130,8 @@ def note_totals(families: Families, totals: Counter[Tally]) -> None:
     by_queue: Counter[Labels] = Counter()
     by_name: Counter[Labels] = Counter()
     for tally, many in totals.items():
+        if tally.letter in (WAITED_US, RAN_US):
+            continue
         by_queue[tally.namespace, tally.queue] += many
         if tally.name is not None:
             by_name[tally.namespace, tally.name] += many
@@ -138,13 +140,15 @@ def note_totals(families: Families, totals: Counter[Tally]) -> None:
     for tally, many in sorted(totals.items(), key=lambda one: repr(one[0])):
         queue = tally.queue if (tally.namespace, tally.queue) in queues else OTHER
         name = "" if tally.name is None else tally.name if (tally.namespace, tally.name) in names else OTHER
+        labels = (tally.namespace, queue, name)
         if tally.letter == SUBMITTED:
             add(families, "taskpost_tasks_submitted_total", (tally.namespace, queue), many)
         elif tally.letter == LEASED:
             add(families, "taskpost_attempts_started_total", (tally.namespace, queue), many)
-            note_time(waits, (tally.namespace, queue), tally, many)
+            note_time(waits, labels, tally, many)
+        elif tally.letter in (WAITED_US, RAN_US):
+            buckets_of(waits if tally.letter == WAITED_US else runs, labels)[-1] += many / 1e6
         else:
-            labels = (tally.namespace, queue, name)
             if tally.letter in ENDINGS:
                 add(families, "taskpost_tasks_ended_total", (*labels, ENDINGS[tally.letter]), many)
             elif tally.letter in AGAIN:
@@ -154,8 +158,13 @@ def note_totals(families: Families, totals: Counter[Tally]) -> None:
 
 
 def note_time(times: dict[Labels, Any], labels: Labels, tally: Tally, many: int) -> None:
-    buckets = times.setdefault(labels, [0] * (len(TASK_SECONDS) + 1))
-    buckets[min((tally.step or 0) // STEPS, len(TASK_SECONDS))] += many
+    buckets_of(times, labels)[min((tally.step or 0) // STEPS, len(TASK_SECONDS))] += many
+
+
+def buckets_of(times: dict[Labels, Any], labels: Labels) -> list[float]:
+    """A number for each bucket, one beyond, and the sum of all times."""
+    buckets: list[float] = times.setdefault(labels, [0.0] * (len(TASK_SECONDS) + 2))
+    return buckets
 
 
 def add(families: Families, name: str, labels: Labels, many: float) -> None:

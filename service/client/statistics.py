@@ -42,10 +42,10 @@ class Times(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What was counted. *submitted* and *started* are None of one name."""
+    """What was counted. *submitted* is None of one name."""
 
     submitted: int | None = None
-    started: int | None = None
+    started: int = 0
     succeeded: int = 0
     failed: int = 0
     cancelled: int = 0

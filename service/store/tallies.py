@@ -1,12 +1,13 @@
 """
 What is counted for statistics: the fields of `stat:`, made and read.
 
-Pure. A field is a letter, a step, the queue as it is stored and, for what is counted by name, a byte 1, the name and,
-where there was one, a byte 1 and the type of the error. The step is a byte: 31 when nothing was measured, else 32 and
-more, see histogram.py. The letters:
+Pure. A field is a letter, a step, the queue as it is stored and, for what is counted by name, a byte 1, the name (of a
+lease: or the URL up to its path) and, where there was one, a byte 1 and the type of the error. The step is a byte: 31
+when nothing was measured, else 32 and more, see histogram.py. The letters:
 
     N  taken in             W  leased, by how long it had been due
     S  F  C  X  ended so    R  D  B  K  to run again, see step.lua; by how long the attempt ran
+    V  U     how long W, and all the others, took in microseconds: only what total.lua adds up has these
     q  s  r  how many there were at the most: queued, scheduled, running     g  that somebody looked (alone)
 
 A report carries its field to the script that accepts it, and only what is accepted is counted. For most tasks queue and
@@ -78,5 +79,7 @@ def read_tally(field: bytes) -> Tally:
     queue, *rest = field[2:].split(b"\x01", 2)
     namespace, shown = split_queue(queue.decode(errors="replace") or DEFAULT_QUEUE)
     name, error = [part.decode(errors="replace") for part in (*rest, b"", b"")[:2]]
+    if "://" in name:  # a lease of a task that calls a URL
+        name = name_of({"url": name})
     step = field[1] - FIRST_STEP if len(field) > 1 and field[1] >= FIRST_STEP else None
     return Tally(chr(field[0]), step, namespace, shown, name if rest else None, error)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 
 from service.api.metrics import MOST_NAMES
 from service.store import Store, keys
+from service.store.tallies import step_byte
 from tests.api.serving import ADD, Serving, serving
 from tests.api.test_keys import holder
 from tests.api.test_workers import announced
@@ -80,6 +82,27 @@ async def test_tasks_and_queues_are_told(api: Serving, worker: Worker) -> None:
         assert 4 == total(buckets, le="2097.152", queue="mail")
     assert 1 == total(found["taskpost_dead_letters"]) == total(found["taskpost_redis_up"])
     assert 0 == total(found["taskpost_circuits_open"])
+
+
+async def test_means_can_be_had_of_times(api: Serving, redis_server: Server, store: Store) -> None:
+    """Sums are exact to a tenth, before and after their minute is added up; by queue and name."""
+    minute, named = store.statistics.now_minute(), b"mail\x01slow"
+    key = f"tp:{{0}}:stat:1:{minute}"
+    counted = {(b"W", 700, b""): 3, (b"S", 90_000, b""): 2, (b"F", 1, b"\x01E"): 1}
+    redis_server.admin.hset(key, mapping={
+        letter + step_byte(ms) + named + error: many for (letter, ms, error), many in counted.items()
+    })  # fmt: skip
+    for _ in range(2):
+        found = await metrics(api)
+        [(labels, waited)] = found["taskpost_schedule_to_start_seconds_sum"].items()
+        assert 'namespace="default",queue="mail",name="slow"' == labels
+        assert pytest.approx(2.1, rel=0.1) == waited
+        assert pytest.approx(180, rel=0.1) == total(found["taskpost_run_seconds_sum"])
+        assert 3 == total(found["taskpost_run_seconds_count"])
+        if redis_server.admin.exists(key):
+            redis_server.admin.delete("tp:{0}:stat:all:0")
+            redis_server.admin.hset(keys.conf(0), "totalled", minute - 5)
+            redis_server.admin.rename(key, f"tp:{{0}}:stat:1:{minute - 3}")
 
 
 async def test_counters_never_go_back(api: Serving, store: Store, worker: Worker, redis_server: Server) -> None:

@@ -58,7 +58,8 @@ async def test_one_queue_or_name_is_told_alone(api: Serving, worker: Worker) -> 
     of_queue = await stats(api, queue="mail", top=1)
     assert ([4], 4) == ([one["figures"]["submitted"] for one in of_queue["queues"]], of_queue["totals"]["submitted"])
     of_name = await stats(api, name="demo.add")
-    assert (None, 3) == (of_name["totals"]["submitted"], of_name["totals"]["succeeded"])
+    told = of_name["totals"]
+    assert (None, 4, 3, 4) == (told["submitted"], told["started"], told["succeeded"], told["wait"]["count"])
     assert {None} == {point["queued"] for point in of_name["series"]}
     assert 0 == (await stats(api, name="nobody"))["totals"]["succeeded"]
 

@@ -51,7 +51,7 @@ async def test_a_task_is_counted_from_its_submission_to_its_end(store: Store, wo
     history = await read(store)
     assert {"N": 7, "W": 7, "S": 7} == dict(history.totals.counts)
     assert ["mail"] == list(history.queues)
-    assert {"S": 7} == dict(history.names["email:send"].counts)
+    assert {"W": 7, "S": 7} == dict(history.names["email:send"].counts)
     assert (7, 7) == (history.totals.wait.total(), history.totals.run.total())
     assert history.steps[-1].figures.counts.total() + history.steps[-2].figures.counts.total() == 21
 
@@ -128,13 +128,13 @@ async def test_namespaces_see_only_their_own(store: Store, worker: Worker) -> No
 
 
 async def test_one_queue_and_one_name_can_be_asked_for(store: Store, worker: Worker) -> None:
-    """What waits is counted by queue alone."""
+    """What comes in is counted by queue alone."""
     await submit(store, new(EMAIL, queue="mail"), new({"name": "other", "args": {}}, queue="mail"), new(EMAIL))
     for queue in ("mail", "default"):
         await worker.succeed(*await worker.lease_all(queue=queue))
     assert {"N": 2, "W": 2, "S": 2} == await totals(store, queue="mail")
-    assert {"S": 2} == await totals(store, name="email:send")
-    assert {"S": 1} == await totals(store, name="email:send", queue="mail")
+    assert {"W": 2, "S": 2} == await totals(store, name="email:send")
+    assert {"W": 1, "S": 1} == await totals(store, name="email:send", queue="mail")
 
 
 async def test_url_tasks_are_counted_by_their_endpoint(store: Store, worker: Worker) -> None:
@@ -142,7 +142,20 @@ async def test_url_tasks_are_counted_by_their_endpoint(store: Store, worker: Wor
     urls = [f"https://api.example.com/orders/{n}?x=1" for n in range(4)]
     await submit(store, *[new({"url": url}, lane="url") for url in urls])
     await worker.succeed(*await worker.lease_all(lane="url"))
-    assert ["https:api.example.com"] == list((await read(store)).names)
+    history = await read(store)
+    assert {"https:api.example.com": {"W": 4, "S": 4}} == {name: dict(of.counts) for name, of in history.names.items()}
+
+
+async def test_a_start_is_counted_without_a_name_where_the_submission_begins_with_something_else(
+    store: Store, worker: Worker
+) -> None:
+    """However the URL is written, it is one endpoint; no script reads on in a body for its name."""
+    hook = {"url": "HTTPS://API.example.com:443?b=https://c.example", "body": "d"}
+    await submit(store, new(hook, lane="url"), new({"timeout_seconds": 5, **hook}, lane="url"))
+    await worker.succeed(*await worker.lease_all(lane="url"))
+    history = await read(store)
+    assert {"https:api.example.com": {"W": 1, "S": 2}} == {name: dict(of.counts) for name, of in history.names.items()}
+    assert {"N": 2, "W": 2, "S": 2} == dict(history.totals.counts)
 
 
 @pytest.mark.deployments("valkey-1", "redis-1")

@@ -19,7 +19,7 @@ RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]
 EXPRESSIONS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 EXPRESSIONS += [rule["expr"] for rule in RULES]
 SERIES = {name for name, metric in METRICS.items() if metric.kind != HISTOGRAM}
-SERIES |= {f"{name}_{part}" for name in METRICS.keys() - SERIES for part in ("bucket", "count")}
+SERIES |= {f"{name}_{part}" for name in METRICS.keys() - SERIES for part in ("bucket", "count", "sum")}
 ADDED = {"le", "instance", "job"}
 
 
@@ -29,7 +29,7 @@ def test_an_expression_names_what_there_is(expression: str) -> None:
     named = set(re.findall(r"taskpost_\w+", expression))
     assert named
     assert set() == named - SERIES
-    known = {label for name in named for label in METRICS[re.sub("_(bucket|count)$", "", name)].labels} | ADDED
+    known = {label for name in named for label in METRICS[re.sub("_(bucket|count|sum)$", "", name)].labels} | ADDED
     grouped = re.findall(r"(?:by|without) \(([^)]*)\)", expression)
     labels = {label.strip() for group in grouped for label in group.split(",")} | set(re.findall(r"(\w+)=", expression))
     assert set() == labels - known - {""}

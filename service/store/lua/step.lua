@@ -187,11 +187,12 @@ local function start(want, entry, record, packed)
   local id, run = entry:sub(3), packed and read_run(packed)
   examined, bytes = examined + 1, bytes + (record and #record or 0)
   if not record or record:sub(2, 3) ~= 'W' .. entry:sub(2, 2) or (run and run.held) or taken[id] then return false end
-  local due, stamps = id:sub(1, 6), waited[want.queue] or {}
+  local due, subject, subjects = id:sub(1, 6), subject_of(record), waited[want.queue] or {}
   if run or record:sub(6, 11) ~= AT_ONCE then -- what waits again has run before
     due = pack48(math.max(read48(record, 6), read48(id, 1), run and run.started or 0))
   end
-  waited[want.queue], stamps[due] = stamps, (stamps[due] or 0) + 1
+  local stamps = subjects[subject] or {}
+  waited[want.queue], subjects[subject], stamps[due] = subjects, stamps, (stamps[due] or 0) + 1
   run = run or { attempt = 0, crashes = 0, undelivered = 0 }
   local checkpoint = run.checkpointed and redis.call('GET', prefix .. 'c:' .. id)
   run.checkpointed = checkpoint and true

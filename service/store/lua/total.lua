@@ -7,20 +7,32 @@
 -- Touches  conf stat:
 -- Returns  {1 when minutes are left to be added up, else 0, fields and values of all minutes that are over, those of this one}
 -- Fields are as in tallies.py, without types of errors, and their steps are the ends of whole doublings, 88 being over the last.
+-- Beside them stands how long it all took, in microseconds: each count as if it lay in the middle of its step, before that
+-- is made coarser.
 
 local MOST_MINUTES, LAST = 200, 88
 local minute = math.floor(now / 60000)
 
+local function middle_us(step)
+  return step == 0 and 500 or (2 ^ (step / 4) + 2 ^ ((step - 1) / 4)) * 500
+end
+
 local function coarse(found)
-  local summed = {}
+  local summed, took = {}, {}
   for i = 1, #found, 2 do
     local field = found[i]:match('^[A-Z].[^\1]*\1?[^\1]*')
     if field then
       local step = field:byte(2) - 32
-      if step >= 0 then field = field:sub(1, 1) .. string.char(32 + math.min(math.ceil(step / 4) * 4, LAST)) .. field:sub(3) end
-      summed[field] = (summed[field] or 0) + tonumber(found[i + 1])
+      local letter, subject, many = field:sub(1, 1), field:sub(3), tonumber(found[i + 1])
+      if step >= 0 then
+        local sum = (letter == 'W' and 'V' or 'U') .. NO_STEP .. subject
+        took[sum] = (took[sum] or 0) + many * middle_us(step)
+        field = letter .. string.char(32 + math.min(math.ceil(step / 4) * 4, LAST)) .. subject
+      end
+      summed[field] = (summed[field] or 0) + many
     end
   end
+  for field, us in pairs(took) do summed[field] = string.format('%.0f', us) end
   return summed
 end
 

@@ -22,7 +22,7 @@ local function emit(letter, id)
 end
 
 -- What is counted for statistics (`stat:`): fields, which tallies.py describes, and by how much. *submitted* and *waited* are
--- by queue: how many came, and how many were leased by when they had been due (6 bytes).
+-- by queue: how many came, and how many were leased, by what they are and when they had been due (6 bytes).
 local STATS_MS = { [1] = 26 * 3600000, [10] = 8 * 86400000, [60] = 8 * 86400000, all = 30 * 86400000 }
 local MOST_STATS, NO_STEP = { [1] = 2000, [10] = 2000, [60] = 2000, all = 10000 }, '\31'
 local stats, submitted, waited = {}, {}, {}
@@ -36,6 +36,13 @@ end
 local function stat_of(letter, queue, text, at, rest)
   local name = text:match('^\1([^\2]*)\2', at) or text:match('^{"name":"([^"]*)"', at) or ''
   return letter .. NO_STEP .. queue .. '\1' .. name .. (rest or '')
+end
+
+-- The same of a lease, for which *record* was read anyway: a byte 1 and the name, or as much of the URL as says whom it calls.
+local function subject_of(record)
+  local at = 14 + record:byte(13)
+  local named = record:match('^\1[^\2]*', at)
+  return named or '\1' .. (record:match('^{"name":"([^"]*)"', at) or record:match('^{"url":"(%a+://[^/?"]*)', at) or '')
 end
 
 -- How long something took, as the byte of a field: quarters of a doubling, from a millisecond on.
@@ -64,8 +71,10 @@ end
 
 local function write_stats()
   for queue, many in pairs(submitted) do count_stat('N' .. NO_STEP .. queue, many) end
-  for queue, stamps in pairs(waited) do
-    for stamp, many in pairs(stamps) do count_stat('W' .. step_of(now - read48(stamp, 1)) .. queue, many) end
+  for queue, subjects in pairs(waited) do
+    for subject, stamps in pairs(subjects) do
+      for stamp, many in pairs(stamps) do count_stat('W' .. step_of(now - read48(stamp, 1)) .. queue .. subject, many) end
+    end
   end
   if next(stats) then add_stats(stats, 1, math.floor(now / 60000)) end
 end
