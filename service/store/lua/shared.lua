@@ -64,17 +64,21 @@ local function header(record)
   }
 end
 
--- An entry of `run`; task.py reads the same bytes.
+-- An entry of `run`; task.py reads the same bytes. Of most tasks the only flag is that they are held, and a table is made
+-- for as many fields as it begins with.
 local function read_run(text)
   local attempt, crashes, undelivered, flags, high, low = struct.unpack('>I2BBBI2I4', text, 13)
   if undelivered >= 128 then undelivered, flags = undelivered - 128, flags + EXTERNAL end -- the ninth flag stands there
-  return {
+  local run = {
     token = text:sub(1, 12), attempt = attempt, crashes = crashes, undelivered = undelivered, flags = flags,
-    held = flags % 2 == 1, confirmed = flags % 4 >= 2, cancelling = flags % 8 >= 4,
-    progressed = flags % 16 >= 8, ran = flags % 32 >= 16, suspect = flags % 64 >= 32,
-    checkpointed = flags % 128 >= 64, logged = flags % 256 >= 128, external = flags >= 256,
-    started = high * 4294967296 + low, worker = text:sub(24),
+    held = flags % 2 == 1, started = high * 4294967296 + low, worker = text:sub(24),
   }
+  if flags > HELD then
+    run.confirmed, run.cancelling, run.progressed = flags % 4 >= 2, flags % 8 >= 4, flags % 16 >= 8
+    run.ran, run.suspect, run.checkpointed = flags % 32 >= 16, flags % 64 >= 32, flags % 128 >= 64
+    run.logged, run.external = flags % 256 >= 128, flags >= 256
+  end
+  return run
 end
 
 local function pack_run(token, attempt, crashes, undelivered, flags, started, worker)
