@@ -102,7 +102,9 @@ class Settings:
     timezone: str = setting("UTC", "zone of schedules that name none")
     log_level: str = setting("info", "debug, info, warning or error")
     log_format: str = setting("text", "how web, worker and scheduler log: text or json, a line each")
-
+    access_log: bool = setting(
+        False, "the API logs each request: what was asked for, by which key, how it was answered, in which time"
+    )
     telemetry: str = setting(
         "", "traces by OpenTelemetry: otlp (sent to where OTEL_* variables say) or console; empty: none"
     )

@@ -42,6 +42,7 @@ from service.api import (
     tasks,
     workers,
 )
+from service.api.access_log import AccessLog, NotingGate
 from service.api.auth import Gate, scope_of
 from service.api.callers import Caller
 from service.api.cors import Cors, Origins
@@ -170,7 +171,8 @@ class Api:
     def __init__(self, settings: Settings) -> None:
         self.runtime = Runtime(settings)
         self.most_target_bytes = settings.max_target_bytes
-        gate, intakes = Gate(self.runtime), Intakes(self.runtime)
+        gate = (NotingGate if settings.access_log else Gate)(self.runtime)
+        intakes = Intakes(self.runtime)
         submit = Submit(intakes, gate)
         self.echo = Echo(settings.max_body_bytes) if settings.dev else None
         self.dashboard = Dashboard(is_fresh=settings.dev)
@@ -187,8 +189,10 @@ class Api:
         ]
         self.router = Router(routes, redirect_slashes=False, default=nothing_here)
         origins = Origins(settings.cors_origins)
-        self.sockets = Sockets(self.runtime, gate, origins)
+        self.sockets: ASGIApp = Sockets(self.runtime, gate, origins)
         self.http: ASGIApp = Timing(Cors(self.answer, origins) if origins.allowed else self.answer, self.runtime)
+        if settings.access_log:
+            self.http, self.sockets = AccessLog(self.http), AccessLog(self.sockets)
 
     def methods(self, path: str) -> list[str]:
         """The methods that *path* has, in the order in which Allow names them."""

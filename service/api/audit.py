@@ -36,7 +36,6 @@ def is_noted(path: str, method: str) -> bool:
 
 async def note(runtime: Runtime, scope: Scope, path: str, method: str, caller: Caller, status: int) -> None:
     """Note a call that was answered with *status*. While Redis is away it stands in the log of the process alone."""
-    forwarded = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1")[:MOST_FORWARDED_CHARS]
     entry = {
         "at_ms": runtime.store.tasks.clock.now_ms(),
         "operation": contract()["paths"][path][method.lower()]["operationId"],
@@ -45,13 +44,18 @@ async def note(runtime: Runtime, scope: Scope, path: str, method: str, caller: C
         "status": status,
         "key_id": caller.id,
         "key_name": caller.name,
-        "address": (scope.get("client") or ("",))[0],
-        "forwarded_for": forwarded or None,
+        **addresses_of(scope),
     }
     try:
         await runtime.within(runtime.require_store().audit.note(caller.namespace, entry))
     except (StoreUnavailable, StoreFull):
         log.error("not kept in the audit log: %s", entry)
+
+
+def addresses_of(scope: Scope) -> dict[str, str | None]:
+    """Who is at the other end of the connection, and for whom they say that they ask."""
+    forwarded = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1")[:MOST_FORWARDED_CHARS]
+    return {"address": (scope.get("client") or ("",))[0], "forwarded_for": forwarded or None}
 
 
 async def list_audit(asked: Asked) -> Response:

@@ -28,6 +28,7 @@ from service.api.problems import MEDIA_TYPE, unexpected
 from service.api.protocol import ABORT
 from service.api.queries import check_query
 from service.api.runtime import Runtime, task_id
+from service.api.timing import ROUTE
 from service.errors import Forbidden, InvalidRequest, NotFound, Problem
 from service.live import Event
 
@@ -69,6 +70,7 @@ class Sockets:
     async def begin(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[Caller, Feed | None]:
         """Who asks, and what is to be sent. Raises a Problem: it is refused."""
         path, named = path_of(scope["path"])
+        scope[ROUTE] = path
         if not self.origins.may_connect(headers):
             raise Forbidden(
                 f"pages of {headers[b'origin'].decode('latin-1')[:100]} may not open a WebSocket here; "
