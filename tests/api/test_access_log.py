@@ -53,7 +53,8 @@ def test_a_process_logs_each_request_once(redis_url: str) -> None:
         http.post("/v1/send/https://u:s3cret@a.example/x?key=s3cret")
         http.get("/nothing%0Ahere?password=s3cret")
         with http.stream("GET", "/v1/events", headers=bearer) as stream:
-            next(stream.iter_bytes())
+            chunks = stream.iter_bytes()  # held: without it the stream would be closed
+            next(chunks)
             assert 6 == len(lines_of(part))
         until(lambda: len(lines_of(part)) == 7, "the line of the stream")
         assert 0 == part.end()
