@@ -53,6 +53,7 @@ COMMANDS = {
     "routes": Command("service.cli_queues", "_routes", "list or replace the routes by which tasks come to queues"),
     "flows": Command("service.cli_flows", "", "list flow keys; show, set, pause, pin or reset one; weigh groups"),
     "stats": Command("service.cli_stats", "_stats", "tell what tasks did in a time: counts, times, errors"),
+    "slow": Command("service.cli_slow", "", "list the slowest attempts, and where their time went"),
     "overview": Command("service.cli_stats", "_overview", "tell how everything is now, and what should be mended"),
     "workers": Command("service.cli_workers", "", "list live workers; show, quiet, resume, stop or resize one"),
     "schedules": Command("service.cli_schedules", "", "list schedules; show, add, change, pause, run or preview one"),

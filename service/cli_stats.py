@@ -58,7 +58,7 @@ def show_stats(screen: Screen, found: Statistics) -> None:
     if totals.submitted is not None:
         rows.append(("submitted", f"{totals.submitted:,}"))
     rows += [("ended", outcomes(totals)), ("a second", f"{totals.ended_per_second:,.2f}")]
-    if again := attempts_again(totals):
+    if again := attempts_of_note(totals):
         rows.append(("attempts", again))
     if totals.wait.count:
         rows.append(("waited", times(totals.wait)))
@@ -81,8 +81,9 @@ def outcomes(figures: Figures) -> str:
     return ", ".join(shown) or "none"
 
 
-def attempts_again(figures: Figures) -> str:
-    counted = {name: getattr(figures, name) for name in ("retried", "deferred", "released", "crashed")}
+def attempts_of_note(figures: Figures) -> str:
+    """Those that others follow, and those that were slow."""
+    counted = {name: getattr(figures, name) for name in ("retried", "deferred", "released", "crashed", "slow")}
     return ", ".join(f"{many:,} {name}" for name, many in counted.items() if many)
 
 

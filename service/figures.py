@@ -16,7 +16,7 @@ from service.histogram import seconds_within
 WORKER_LOST = "worker_lost"
 ENDINGS = {"S": "succeeded", "F": "failed", "C": "cancelled", "X": "expired"}
 AGAIN = {"R": "retried", "D": "deferred", "B": "released", "K": "crashed"}
-SUBMITTED, LEASED = "N", "W"
+SUBMITTED, LEASED, SLOW = "N", "W", "L"
 WAITED_US, RAN_US = "V", "U"
 ERRORS_SHOWN = 5
 
@@ -56,6 +56,7 @@ class Figures:
             "submitted": None if is_of_name else counts[SUBMITTED],
             "started": counts[LEASED],
             **{word: counts[letter] for letter, word in (ENDINGS | AGAIN).items()},
+            "slow": counts[SLOW],
             "ended_per_second": round(self.ended / seconds, 4) if seconds > 0 else 0.0,
             "error_rate": round(counts["F"] / judged, 4) if judged else None,
             "wait": times(self.wait),

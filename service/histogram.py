@@ -24,7 +24,7 @@ def end_seconds(step: int) -> float:
     return float(2 ** (step / STEPS)) / 1000
 
 
-def seconds_within(counts: Mapping[int, int], share: float) -> float | None:
+def seconds_within(counts: Mapping[int, float], share: float) -> float | None:
     """
     The time within which *share* of what *counts* holds by step was over, as if the times of a step lay evenly on its
     scale; None when it holds nothing.

@@ -49,6 +49,9 @@ METRICS = {
     "taskpost_run_seconds": Metric(
         HISTOGRAM, "How long attempts ran; the sum is exact to a tenth.", TASKS, TASK_SECONDS
     ),
+    "taskpost_attempts_slow_total": Metric(
+        COUNTER, "Attempts that ran longer than their threshold; see /v1/stats/slow.", TASKS
+    ),
     "taskpost_dead_letters": Metric(GAUGE, "Failed tasks that are kept."),
     "taskpost_circuits_open": Metric(GAUGE, "Endpoints whose circuit is open.", ("namespace",)),
     "taskpost_workers": Metric(GAUGE, "Live workers.", ("state",)),

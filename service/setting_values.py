@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from service.errors import InvalidSetting
+from service.slow import threshold
 
 PREFIX = "TASKPOST_"
 
@@ -38,6 +39,14 @@ def check_range(name: str, value: Any, least: float | None, most: float | None) 
         raise InvalidSetting(f"{PREFIX}{name.upper()}={value}: needs at least {least:g}")
     if most is not None and value > most:
         raise InvalidSetting(f"{PREFIX}{name.upper()}={value}: needs at most {most:g}")
+
+
+def check_threshold(text: str) -> None:
+    """Raises InvalidSetting for what says not from when on an attempt is slow."""
+    try:
+        threshold(text)
+    except ValueError as exc:
+        raise InvalidSetting(f"TASKPOST_SLOW_AFTER={text}: {exc}") from exc
 
 
 def check_origins(text: str) -> None:

@@ -18,7 +18,7 @@ from service.apikeys import NAMESPACE
 from service.egress_rules import read_rules
 from service.errors import InvalidSetting
 from service.served import served
-from service.setting_values import PREFIX, check_origins, check_range, read_value, setting
+from service.setting_values import PREFIX, check_origins, check_range, check_threshold, read_value, setting
 
 PLATFORM_NAMES = {"redis_url": "REDIS_URL", "port": "PORT", "web_processes": "WEB_CONCURRENCY"}
 MIB = 1024 * 1024
@@ -104,6 +104,11 @@ class Settings:
     log_format: str = setting("text", "how web, worker and scheduler log: text or json, a line each")
     access_log: bool = setting(
         False, "the API logs each request: what was asked for, by which key, how it was answered, in which time"
+    )
+    slow_after: str = setting(
+        "0.5",
+        "from when on an attempt is slow, of handlers that say nothing and of calls: seconds, or a multiple of a "
+        "name's own p95, such as `3x`; 0: never",
     )
     telemetry: str = setting(
         "", "traces by OpenTelemetry: otlp (sent to where OTEL_* variables say) or console; empty: none"
@@ -271,6 +276,7 @@ class Settings:
             from service.sealing import keyring_of  # who has no key needs no ciphers, which take a while to load
 
             keyring_of(self.encryption_keys)
+        check_threshold(self.slow_after)
         check_origins(self.cors_origins)
         read_rules("TASKPOST_EGRESS_ALLOW", self.egress_allow)
         read_rules("TASKPOST_EGRESS_DENY", self.egress_deny)

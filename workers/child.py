@@ -112,7 +112,8 @@ class Child:
         self.helm.turn()
         self.listen()
         await self.introduce()
-        duties = (self.keep_queues(), self.keep_published(), self.keep_own_leases(), self.turn(), gate.keep())
+        duties = (self.keep_queues(), self.keep_published(), self.keep_own_leases(), self.turn(), gate.keep(),
+                  pipeline.slowness.keep_telling())  # fmt: skip
         background = [asyncio.create_task(duty) for duty in duties]
         ended = asyncio.gather(*(loop.run() for loop in self.loops))
         stopped = asyncio.create_task(self.stopping.wait())
@@ -125,6 +126,7 @@ class Child:
         await push.aclose()
         with suppress(TaskpostError):
             await gate.tell()
+            await pipeline.slowness.tell()
         await self.store.close()
 
     async def introduce(self) -> None:
@@ -146,10 +148,8 @@ class Child:
     # ------------------------------------------------------------ the parent
 
     def say(self, kind: int, shard: int = 0, lanes: int = 0) -> None:
-        try:
+        with suppress(BlockingIOError, BrokenPipeError):  # it reads when it can; every rest ends after five seconds
             os.write(self.answers, frames.pack(kind, shard, lanes))
-        except (BlockingIOError, BrokenPipeError):
-            pass  # it reads when it can; every rest ends after five seconds anyway
 
     def announce_idle(self, shard: int, lanes: int) -> None:
         self.say(frames.IDLE, shard, lanes)

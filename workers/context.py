@@ -26,6 +26,7 @@ from workers.task_log import ReportLog, TaskLog
 if TYPE_CHECKING:
     from workers.calling import Submitting
     from workers.handles import Handle, SyncHandle
+    from workers.push.trace import Trace
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,6 +52,8 @@ class Context:
         "_thread",
         "attempt",
         "backoff",
+        "began",
+        "busy_seconds",
         "id",
         "last_ms",
         "loop",
@@ -61,6 +64,7 @@ class Context:
         "report_log",
         "retries",
         "tags",
+        "trace",
     )
 
     def __init__(
@@ -93,6 +97,9 @@ class Context:
         self.report_log = report_log
         self.on_stop: Callable[[], None] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.began: float | None = None  # when the handler began, or the call of the URL, by the monotonic clock
+        self.busy_seconds: float | None = None  # how long of that it computed; an async one: had the event loop
+        self.trace: Trace | None = None  # of the call
         self._deadline_ms = deadline_ms
         self._report_progress = report_progress
         self._checkpoint = None if last_checkpoint is None else checkpoint_json(last_checkpoint)

@@ -16,6 +16,7 @@ import msgspec
 
 from service import retry, sharing
 from service.errors import InvalidHandler
+from service.slow import Threshold, threshold
 
 if TYPE_CHECKING:
     from workers.hooks import Hook, Policy
@@ -62,6 +63,7 @@ class HandlerOptions(TypedDict, total=False):
     backoff: Mapping[str, Any] | Sequence[float]
     max_crashes: int
     result_ttl: float
+    slow_after: float | str
     flow: str | Mapping[str, Any]
     group: str
     unique: str | Mapping[str, Any]
@@ -86,6 +88,7 @@ class Options(msgspec.Struct, frozen=True):
     backoff: dict[str, Any] | None = None
     max_crashes: int | None = None
     result_ttl: float | None = None
+    slow_after: Threshold | None = None
     flow: dict[str, Any] | None = None
     group: str | None = None
     unique: dict[str, Any] | None = None
@@ -157,6 +160,8 @@ def _checked(name: str, value: Any) -> Any:
             return _seconds(value, MAX_TIMEOUT_SECONDS, zero=False)
         case "result_ttl":
             return _seconds(value, YEAR_SECONDS, zero=True)
+        case "slow_after":
+            return threshold(value)
         case "backoff":
             return _backoff(value)
         case "flow" | "group" | "unique":

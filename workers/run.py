@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -22,6 +23,7 @@ from service.ids import encode_id
 from service.meter import Meter
 from service.outcome import Accepted, PutOff
 from service.settings import Settings
+from service.slow import SlowAttempt
 from service.store import Store
 from service.store.decisions import Again, Decision, HandOver, decide, report_of, row_of
 from service.store.endings import Ending
@@ -37,6 +39,7 @@ from workers.push.answer import GONE
 from workers.push.client import PushClient
 from workers.push.gate import Gate, Visit
 from workers.registry import Registry
+from workers.slow import Slowness
 from workers.task_log import ReportLog
 
 log = logging.getLogger("taskpost.worker")
@@ -51,8 +54,8 @@ class Attempt:
     """An attempt in progress: the task, its limits, and the way to stop it."""
 
     __slots__ = (
-        "ctx", "deadline_ms", "handler", "is_handed_back", "log", "options", "progress", "slot", "stop_reason",
-        "task",
+        "ctx", "deadline_ms", "handler", "is_handed_back", "log", "options", "progress", "slot", "slow",
+        "stop_reason", "task",
     )  # fmt: skip
 
     def __init__(self, task: Leased, handler: Handler[..., Any] | None, options: Mapping[str, Any], slot: int) -> None:
@@ -61,6 +64,7 @@ class Attempt:
         self.progress: dict[str, Any] | None = None
         self.log: Unsent | None = None  # what it logged and Redis may not have
         self.ctx: Context | None = None
+        self.slow: SlowAttempt | None = None  # once it has ended, if it was slow
         self.stop_reason = ""
         self.is_handed_back = False
 
@@ -127,6 +131,7 @@ class Pipeline:
         self.memory = None if store is None else store.memory
         self.meter = Meter() if store is None else store.meters.meter
         self.gate, self.tracer = gate, tracer
+        self.slowness = Slowness(settings, registry, worker, store)
         self.defaults: dict[str, dict[str, Any]] = {}
 
     def prepare(self, task: Leased, slot: int) -> Attempt:
@@ -197,6 +202,8 @@ class Pipeline:
             later = await self.completion_url(task)
         except TaskpostError as exc:  # no fault of the task's
             return Deferred(STORE_SECONDS, f"{exc}")
+        if attempt.ctx is not None:
+            attempt.ctx.began = monotonic()
         outcome = await self.push.call(task, attempt.options, attempt.deadline_ms, attempt.ctx, later)
         self.meter.count("taskpost_http_attempts_total", answer_of(outcome))
         if gone is not None and isinstance(outcome, Failed) and (outcome.http or {}).get("status") == GONE:
@@ -226,9 +233,10 @@ class Pipeline:
         ctx = attempt.context(ears)
         return await pool.call(handler, kwargs, ctx, options["timeout_seconds"], options["soft_timeout_seconds"])
 
-    def cancelled_row(self, attempt: Attempt, now_ms: int) -> bytes:
-        """The attempt of a task that was cancelled while it ran."""
-        return row_of(attempt.task, Cancelled(attempt.stop_reason), "cancelled", now_ms, self.worker)
+    def cancelled(self, attempt: Attempt, now_ms: int) -> Ending:
+        """The end of a task that was cancelled while it ran."""
+        row = row_of(attempt.task, Cancelled(attempt.stop_reason), "cancelled", now_ms, self.worker)
+        return Ending("cancelled", row=row)
 
     def report(self, attempt: Attempt, decision: Decision, now_ms: int) -> list[bytes]:
         """*decision* as step.lua takes it."""

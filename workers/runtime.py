@@ -20,7 +20,7 @@ from service.served import served
 from service.settings import Settings
 from service.store import Store
 from service.store.decisions import Again, Decision
-from service.store.endings import HANDED_OVER, Ending
+from service.store.endings import HANDED_OVER
 from service.store.tasks import MOST_A_CALL, MOST_BYTES_A_CALL, Stepped
 from service.task import ALONE, LETTERS, Leased, stored_queue
 from workers.alone import Isolation
@@ -31,7 +31,7 @@ from workers.held import HeldTable, label, monotonic_ms, name_of
 from workers.log_sender import LogSender
 from workers.outcome import LOST, SHUTDOWN, Cancelled, Failed
 from workers.progress import ProgressReporter
-from workers.run import Attempt, Ears, Pipeline
+from workers.run import Attempt, Ears, Pipeline, told_of
 from workers.slots import Slots
 from workers.turns import Rounds, turned, turns_of
 
@@ -119,8 +119,7 @@ class LeaseLoop:
         self.event.clear()
         if not self.is_draining:
             is_held = self.slots.is_quiet or self.isolation.holds_back(self.shard)
-            idle = [] if is_held else self.slots.free_lanes
-            idle = [lane for lane in idle if lane not in self.owed]
+            idle = [] if is_held else [lane for lane in self.slots.free_lanes if lane not in self.owed]
             if idle and self.isolation.is_empty:
                 idle += self.isolation.lanes
             self.announce_idle(self.shard, sum(LANE_BITS[lane] for lane in idle))
@@ -278,33 +277,36 @@ class LeaseLoop:
         """How an attempt ends whose asyncio task was cancelled."""
         if attempt.stop_reason == SHUTDOWN:
             return Again(b"B")
-        return Ending("cancelled", row=self.pipeline.cancelled_row(attempt, self.store.tasks.clock.now_ms()))
+        return self.pipeline.cancelled(attempt, self.store.tasks.clock.now_ms())
 
     def finish(self, attempt: Attempt, decision: Decision) -> None:
         """The slot is free; the lease is kept until the report is recorded."""
         if attempt.is_handed_back:
             return
-        lane = attempt.task.lane
-        self.slots.used[lane] -= 1
+        self.slots.used[attempt.task.lane] -= 1
         self.table.finish(attempt.slot)
+        now_ms, slowness = self.store.tasks.clock.now_ms(), self.pipeline.slowness
+        if now_ms - attempt.task.leased_ms >= slowness.least_ms:
+            attempt.slow = slowness.judge(attempt, told_of(decision)[0], now_ms)
         attempt.ctx = None  # which knows the attempt, so only the garbage collector would free the two
         self.progress.forget(attempt.task)
         self.logs.close(attempt)
-        report = self.pipeline.report(attempt, decision, self.store.tasks.clock.now_ms())
         del self.tasks[attempt.task.id + attempt.task.token]
-        self.finished.append((attempt, report))
+        self.finished.append((attempt, self.pipeline.report(attempt, decision, now_ms)))
         self.event.set()
-        self.wake_siblings((lane,))
+        self.wake_siblings((attempt.task.lane,))
 
     def settle(self, finished: list[tuple[Attempt, list[bytes]]], statuses: bytes) -> None:
         """What Redis said to the reports."""
+        now_ms = self.store.tasks.clock.now_ms()
         for (attempt, sent), status in zip(finished, statuses, strict=True):
             task = attempt.task
             if status == ord("2"):  # it was to run again, but cancellation was asked for in the meantime
-                ending = Ending("cancelled", row=self.pipeline.cancelled_row(attempt, self.store.tasks.clock.now_ms()))
-                report = self.pipeline.report(attempt, ending, self.store.tasks.clock.now_ms())
-                self.finished.append((attempt, report))
+                ending = self.pipeline.cancelled(attempt, now_ms)
+                self.finished.append((attempt, self.pipeline.report(attempt, ending, now_ms)))
                 continue
+            if attempt.slow is not None:
+                self.pipeline.slowness.keep(task, attempt.slow, now_ms - attempt.slow.ended_ms)
             if status == ord("0") and sent[0][:1] != HANDED_OVER:  # that may be finished by its endpoint already
                 log.warning("%s: its lease was lost, so this result is dropped", encode_id(task.id))
             self.table.drop(attempt.slot)
@@ -343,7 +345,6 @@ class LeaseLoop:
             attempt.is_handed_back = True
             self.logs.close(attempt)
             task.cancel()
-            report = self.pipeline.report(attempt, Again(b"B"), 0)
-            self.finished.append((attempt, report))
+            self.finished.append((attempt, self.pipeline.report(attempt, Again(b"B"), 0)))
             del self.tasks[held]
         self.event.set()

@@ -124,6 +124,7 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
     "/v1/handlers": {"GET": workers.list_handlers},
     HANDLER_PATH: {},
     "/v1/stats": {"GET": stats.get_stats},
+    "/v1/stats/slow": {"GET": stats.list_slow},
     "/v1/overview": {"GET": stats.get_overview},
     "/v1/audit": {"GET": audit.list_audit},
     "/v1/session": {

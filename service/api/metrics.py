@@ -19,7 +19,7 @@ from service.api.runtime import Asked
 from service.api.workers import seen_from
 from service.errors import TaskpostError
 from service.exposition import CONTENT_TYPE, exposition
-from service.figures import AGAIN, ENDINGS, LEASED, RAN_US, SUBMITTED, WAITED_US
+from service.figures import AGAIN, ENDINGS, LEASED, RAN_US, SLOW, SUBMITTED, WAITED_US
 from service.histogram import STEPS
 from service.meter import METRICS, TASK_SECONDS, Labels
 from service.store import Store, keys
@@ -153,6 +153,8 @@ def note_totals(families: Families, totals: Counter[Tally]) -> None:
                 add(families, "taskpost_tasks_ended_total", (*labels, ENDINGS[tally.letter]), many)
             elif tally.letter in AGAIN:
                 add(families, "taskpost_attempts_again_total", (*labels, AGAIN[tally.letter]), many)
+            elif tally.letter == SLOW:
+                add(families, "taskpost_attempts_slow_total", labels, many)
             if tally.step is not None:
                 note_time(runs, labels, tally, many)
 

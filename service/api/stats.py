@@ -1,5 +1,5 @@
 """
-`GET /v1/stats` and `GET /v1/overview`: what tasks did in a time, and how everything is now.
+`GET /v1/stats`, what of it was slow, and `GET /v1/overview`: what tasks did in a time, and how everything is now.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from service import __version__
 from service.api.answers import json_answer
 from service.api.runtime import Asked
 from service.api.workers import live_workers
+from service.called import TIMES
 from service.errors import InvalidQuery
 from service.figures import Figures, errors_of, name_shown
+from service.ids import encode_id
+from service.slow import SlowAttempt
 from service.store.queues import FIELDS
 from service.store.statistics import LEVELS, MINUTE_MS, History, Scope, Step, least_step
 from service.submission import Fault, counted
@@ -121,6 +124,35 @@ def shown(
         "failing": [name_shown(name, figures, seconds) for name, figures in failing[:top]],
         "errors": errors_of(history.totals.errors, top),
     }  # fmt: skip
+
+
+async def list_slow(asked: Asked) -> Response:
+    """`GET /v1/stats/slow`"""
+    runtime, query = asked.runtime, asked.query
+    store = runtime.require_store()
+    span = span_of(query, store.tasks.clock.now_ms())
+    found = await runtime.within(store.slow.read(runtime.namespace, span.begin, span.end))
+    wanted = [one for one in found if query.get("queue", one.queue) == one.queue
+              and query.get("name", one.name) == one.name]  # fmt: skip
+    wanted.sort(key=lambda one: (-one.run_ms, -one.ended_ms))
+    return json_answer({
+        "begins_at": rfc3339(span.begin * MINUTE_MS),
+        "ends_at": rfc3339(span.end * MINUTE_MS),
+        "items": [slow_shown(one) for one in wanted[: query["top"]]],
+    })  # fmt: skip
+
+
+def slow_shown(one: SlowAttempt) -> dict[str, Any]:
+    """The contract's `SlowAttempt`."""
+    parts = ("threshold", "run", "wait", "hold", "busy", "report")
+    times = {name: getattr(one, f"{name}_ms") for name in parts}
+    shown = {
+        "task_id": encode_id(one.id),
+        **{name: getattr(one, name) for name in ("name", "queue", "attempt", "outcome", "worker")},
+        "ended_at": rfc3339(one.ended_ms),
+        **{f"{name}_seconds": None if ms is None else round(ms / 1000, 6) for name, ms in times.items()},
+    }
+    return shown if one.call is None else {**shown, "times": dict(zip(TIMES, one.call, strict=True))}
 
 
 def busy(figures: Figures) -> int:

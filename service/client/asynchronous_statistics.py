@@ -8,7 +8,7 @@ from typing import TypeVar, Unpack
 
 from service.client.calls import Steps
 from service.client.shell import Shell
-from service.client.statistics import Overview, Period, Statistics
+from service.client.statistics import Overview, Period, SlowAttempts, Statistics, Window
 
 T = TypeVar("T")
 
@@ -23,6 +23,10 @@ class AsyncStatisticsReader(Shell):
     async def stats(self, **period: Unpack[Period]) -> Statistics:
         """As `Taskpost.stats`."""
         return await self._run(self._statistics.stats(period))
+
+    async def slow(self, **window: Unpack[Window]) -> SlowAttempts:
+        """As `Taskpost.slow`."""
+        return await self._run(self._statistics.slow(window))
 
     async def overview(self) -> Overview:
         """As `Taskpost.overview`."""

@@ -17,7 +17,7 @@ from service.client.submission import in_utc
 from service.client.types import View
 
 
-class Period(TypedDict, total=False):
+class Window(TypedDict, total=False):
     """
     Of what time, and of what: from *since*, or *last* seconds before *until*, which is now if left out; an hour when
     nothing is said. *queue* and *name* restrict it, *top* is how many of each are listed.
@@ -26,10 +26,15 @@ class Period(TypedDict, total=False):
     since: datetime | None
     until: datetime | None
     last: Seconds | None
-    step: Seconds | None
     queue: str | None
     name: str | None
     top: int | None
+
+
+class Period(Window, total=False):
+    """A window in steps of *step* seconds, which are chosen if left out."""
+
+    step: Seconds | None
 
 
 class Times(msgspec.Struct, frozen=True):
@@ -54,6 +59,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     deferred: int = 0
     released: int = 0
     crashed: int = 0
+    slow: int = 0
     ended_per_second: float = 0
     error_rate: float | None = None
     wait: Times
@@ -108,6 +114,36 @@ class Statistics(View, frozen=True, kw_only=True):
     names: Sequence[NameFigures] = ()
     failing: Sequence[NameFigures] = ()
     errors: Sequence[ErrorCount] = ()
+
+
+class SlowAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    An attempt that ran longer than its threshold, and where its time went: due before its lease, held before it began,
+    and computing while it ran. None is what is not known. *times* are those of a URL's call, by their names.
+    """
+
+    task_id: str
+    name: str
+    queue: str
+    attempt: int
+    outcome: str
+    worker: str
+    ended_at: datetime
+    threshold_seconds: float
+    run_seconds: float
+    wait_seconds: float | None = None
+    hold_seconds: float | None = None
+    busy_seconds: float | None = None
+    report_seconds: float | None = None
+    times: Mapping[str, float | None] | None = None
+
+
+class SlowAttempts(View, frozen=True, kw_only=True):
+    """The slowest attempts from *begins_at* to *ends_at*, the slowest first."""
+
+    begins_at: datetime
+    ends_at: datetime
+    items: Sequence[SlowAttempt] = ()
 
 
 class TasksNow(msgspec.Struct, frozen=True):
@@ -169,14 +205,22 @@ class StatisticsCalls:
         self._calls = calls
 
     def stats(self, period: Period) -> Steps[Statistics]:
-        asked = urlencode(query_of(period), quote_via=quote)
-        return (yield from self._calls.read(Statistics, Request("GET", f"/v1/stats?{asked}" if asked else "/v1/stats")))
+        return (yield from self._calls.read(Statistics, Request("GET", "/v1/stats" + asked_of(period))))
+
+    def slow(self, window: Window) -> Steps[SlowAttempts]:
+        return (yield from self._calls.read(SlowAttempts, Request("GET", "/v1/stats/slow" + asked_of(window))))
 
     def overview(self) -> Steps[Overview]:
         return (yield from self._calls.read(Overview, Request("GET", "/v1/overview")))
 
 
-def query_of(period: Period) -> dict[str, str]:
+def asked_of(period: Window) -> str:
+    """*period* as what stands behind a path."""
+    asked = urlencode(query_of(period), quote_via=quote)
+    return f"?{asked}" if asked else ""
+
+
+def query_of(period: Window) -> dict[str, str]:
     """*period* as the API asks for it. Raises ValueError: a time without a zone."""
     found: dict[str, str] = {}
     for name, key in (("since", "from"), ("until", "to"), ("last", "last_seconds"), ("step", "step_seconds"),

@@ -41,6 +41,7 @@ from service.store.schedules import Schedules
 from service.store.scripts import Scripts
 from service.store.secrets import Secrets
 from service.store.sessions import Sessions
+from service.store.slow import SlowAttempts
 from service.store.statistics import Statistics
 from service.store.tasks import Tasks
 from service.store.traffic import Traffic
@@ -73,6 +74,7 @@ class Store:
         self.gone = GoneUrls(self.scripts, settings)
         self.queues = Queues(self.tasks)
         self.statistics = Statistics(self.tasks)
+        self.slow = SlowAttempts(self.tasks)
         self.meters = Meters(self.tasks)
         self.alarms = Alarms(self.scripts, self.tasks.clock, keyring)
         self.endpoint_settings = EndpointSettings(self.scripts, keyring)

@@ -41,6 +41,8 @@ names that depend on a task or a queue from that prefix; their headers list whic
     done  dead  exp           zset    ended tasks by time; failed ones; ended ones with a time to live of their own
     made  made:<opened>       zset, list   all tasks in order of creation, in buckets of runs of ids
     stat:<minutes>:<first>    hash    what was counted in so many minutes (1, 10, 60) from that one on: see tallies.py
+    slow:<namespace>:<minute>   zset   the slowest attempts of a minute, by how long they ran, see slow.py (shard 0)
+    told:<session>            string  number of the last call by which a worker process told of them (shard 0)
     idem:<hash>               string  idempotency key -> task, fingerprint; since when, while it is only reserved
     expiring                  zset    tasks that have not ended and expire, by from when on they may not start any more
     uniq:<hash>               string  unique key -> its task, how long it has it, until and since when; see claims.lua

@@ -26,7 +26,7 @@ NAMES = (
     "submit", "step", "amend", "extend", "beat", "reap", "end", "progress", "log", "checkpoint", "read", "attempts",
     "forget", "sweep", "retire", "flow", "tidy", "prune", "replace", "limit", "yielding", "tell", "nudge", "save",
     "due", "fire", "backfill", "fill", "abandon", "spawn", "discard", "reserve", "confirm",
-    "calls", "probe", "mend", "gauge", "condense", "history", "oldest", "total", "ration",
+    "calls", "probe", "mend", "gauge", "condense", "history", "oldest", "total", "ration", "slow", "slowest",
 )  # fmt: skip
 # Finishing needs memory too: only scripts that take in work may be refused for want of it.
 MAKES_TASKS = ("submit", "fire", "fill", "spawn")

@@ -6,6 +6,7 @@ lease: or the URL up to its path) and, where there was one, a byte 1 and the typ
 when nothing was measured, else 32 and more, see histogram.py. The letters:
 
     N  taken in             W  leased, by how long it had been due
+    L  slow, see slow.py
     S  F  C  X  ended so    R  D  B  K  to run again, see step.lua; by how long the attempt ran
     V  U     how long W, and all the others, took in microseconds: only what total.lua adds up has these
     q  s  r  how many there were at the most: queued, scheduled, running     g  that somebody looked (alone)

@@ -113,3 +113,23 @@ def test_a_long_series_fits_into_a_line() -> None:
     assert len(line.partition("  at")[0]) <= 72
     assert {" ", "▂", "█"} == set(line.partition("  at most")[0]) | {" "}
     assert "nothing" == bars([0, 0]) == bars([])
+
+
+async def test_who_asks_is_told_what_was_slow(url: str, run: Run) -> None:
+    """By both clients and by the command line; where nothing was, it says so."""
+    deadline = time.monotonic() + 60
+    with Taskpost(url) as client:
+        task = client.submit("demo.sleep", {"seconds": 0.6}, queue="late", wait=20)
+        while not (found := client.slow(last=timedelta(hours=1), queue="late").items):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert (task.id, "demo.sleep", 0.5) == (found[0].task_id, found[0].name, found[0].threshold_seconds)
+    assert found[0].run_seconds >= 0.599
+    assert found[0].busy_seconds is not None
+    async with AsyncTaskpost(url) as client:
+        assert found == (await client.slow(queue="late")).items
+    status, out, _ = run("slow", "--queue", "late")
+    assert (0, True, True) == (status, task.id in out, "COMPUTED" in out)
+    assert task.id == json.loads(run("slow", "--last", "10m", "--json")[1])["items"][0]["task_id"]
+    assert "Nothing was slow from " in run("slow", "--name", "nobody")[1]
+    assert "1 slow" in run("stats", "--queue", "late")[1]

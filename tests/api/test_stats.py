@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from service.contract import validator_of
+from service.ids import new_ids
+from service.slow import SlowAttempt
 from service.store import Store
 from service.task import rfc3339
 from tests.api.serving import ADD, Serving
@@ -167,3 +169,44 @@ async def test_settings_of_redis_that_lose_tasks_are_named(api: Serving, redis_s
     finally:
         redis_server.admin.config_set("maxmemory-policy", "noeviction")
         redis_server.admin.config_set("maxmemory", "0")
+
+
+def slow_attempt(store: Store, run_ms: float, **given: Any) -> SlowAttempt:
+    now_ms = store.tasks.clock.now_ms()
+    known: dict[str, Any] = {"name": "demo.add", "queue": "mail", "outcome": "succeeded", "ended_ms": now_ms}
+    return SlowAttempt(
+        id=new_ids(0, 1, now_ms)[0], attempt=1, worker="w", threshold_ms=500.0, run_ms=run_ms, **(known | given)
+    )
+
+
+async def test_the_slowest_attempts_are_told_with_where_their_time_went(api: Serving, store: Store) -> None:
+    """The slowest first, by queue, name and time, of the caller's namespace alone; and how many there were."""
+    endpoint = "https:api.example.com"
+    old_ms = store.tasks.clock.now_ms() - 3 * 3_600_000
+    calls = [0.1, 2.0, None, 700.0, 1.0, 703.1]
+    rows = [
+        ("default", slow_attempt(store, 900.0, wait_ms=12, hold_ms=0.5, busy_ms=41.25, report_ms=1)),
+        ("default", slow_attempt(store, 703.1, name=endpoint, queue="default", call=calls)),
+        ("default", slow_attempt(store, 5000.0, ended_ms=old_ms)),
+        ("globex", slow_attempt(store, 9000.0, name="theirs")),
+    ]
+    await store.slow.tell("s", 1, rows, {b"L\x1fmail\x01demo.add": 4, b"L\x1fglobex/mail\x01theirs": 1})
+
+    async def told(**query: Any) -> list[tuple[str, float]]:
+        answer = await api.http.get("/v1/stats/slow", params=query)
+        assert 200 == answer.status_code, answer.text
+        assert [] == [str(fault) for fault in validator_of("SlowAttemptList").iter_errors(answer.json())]
+        return [(one["name"], one["run_seconds"]) for one in answer.json()["items"]]
+
+    assert [("demo.add", 0.9), (endpoint, 0.7031)] == await told()
+    assert [("demo.add", 5.0), ("demo.add", 0.9)] == await told(last_seconds=86_400, name="demo.add")
+    assert [("demo.add", 5.0)] == await told(last_seconds=604_800, top=1)
+    assert [(endpoint, 0.7031)] == await told(queue="default")
+    assert [("demo.add", 5.0)] == await told(to=rfc3339(old_ms + MINUTE_MS), **{"from": rfc3339(old_ms - MINUTE_MS)})
+    first, second = (await api.http.get("/v1/stats/slow")).json()["items"]
+    assert (0.012, 0.0005, 0.04125, 0.001) == tuple(first[f"{n}_seconds"] for n in ("wait", "hold", "busy", "report"))
+    assert ("times" in first, 700.0) == (False, second["times"]["first_byte_ms"])
+    shown = await stats(api)
+    assert (4, 4) == (shown["totals"]["slow"], shown["names"][0]["figures"]["slow"])
+    answer = await api.http.get("/v1/stats/slow", params={"from": "yesterday", "step_seconds": 60, "top": 0})
+    assert (422, 3) == (answer.status_code, len(answer.json()["errors"]))

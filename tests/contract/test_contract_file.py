@@ -48,7 +48,7 @@ OPERATION_IDS = {
     "listFlows", "getFlow", "updateFlow", "resetFlow", "listGroups", "updateGroup",
     "listQueues", "getQueue", "updateQueue", "deleteQueue", "pauseQueue", "drainQueue", "resumeQueue",
     "scaleQueue", "purgeQueue", "listRoutes", "putRoutes",
-    "getStats", "getOverview", "getMetrics", "listWorkers",
+    "getStats", "listSlowAttempts", "getOverview", "getMetrics", "listWorkers",
     "getWorker", "quietWorker", "resumeWorker", "stopWorker", "resizeWorker", "listHandlers", "submitToHandler",
     "sendPost", "sendPut", "sendPatch", "sendDelete",
     "completeAttempt", "failAttempt", "deferAttempt", "sendHeartbeat", "reportProgress", "logLines",

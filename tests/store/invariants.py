@@ -25,7 +25,7 @@ from tests.store.line_invariants import line_faults, lined_ties, lines_of
 LEAST_TTL_MS = 60_000
 MAY_BE_LEFT = ("conf", "ev", "workers", "handlers", "gone", "secrets", "endpoints", "calls", "called", "circuits",
                "bulks", "limits", "meters", "alarms")  # fmt: skip
-PASSING = (b"sess:", b"idem:", b"worker:", b"doing:", b"ctl:", b"bulk:", b"stat:")
+PASSING = (b"sess:", b"idem:", b"worker:", b"doing:", b"ctl:", b"bulk:", b"stat:", b"slow:", b"told:")
 LASTING_MARKERS = (b"wake:@queues", b"wake:@schedules")
 WAITING_LETTERS = b"qwrk"
 
@@ -319,7 +319,8 @@ class Checker:
         known = (
             b"t:", b"o:", b"a:", b"p:", b"c:", b"l:", b"q:", b"due:", b"wake:", b"made:", b"idem:", b"uniq:",
             b"sess:", b"worker:", b"doing:", b"ctl:", b"s:", b"sh:", b"sb:", b"app:", b"bulk:", b"stat:",
-            b"line:", b"lined:", b"lines:", b"turn:", b"park:", b"parks:", b"flow:", b"hold:", b"groups:",
+            b"slow:", b"told:", b"line:", b"lined:", b"lines:", b"turn:", b"park:", b"parks:", b"flow:", b"hold:",
+            b"groups:",
         )  # fmt: skip
         lists = (b"done", b"dead", b"exp", b"expiring", b"made", b"ev")
         whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone",

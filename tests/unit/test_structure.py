@@ -34,7 +34,7 @@ LAYERS = [
         "recurrence settings setting signing sealing identity endpoint credentials egress children ports "
         "contract redaction unique submission sharing packing passthrough templates schedule backfill occurrences "
         "search bulk replaying routing planning declared explaining request curl called "
-        "histogram figures meter exposition problem checkup live reading alarm telemetry"
+        "histogram slow figures meter exposition problem checkup live reading alarm telemetry"
     ),
     "client",
     "store",

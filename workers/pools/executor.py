@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
+from time import monotonic, process_time
 from typing import Any
 
 import orjson
@@ -235,6 +236,7 @@ class Executor:
 
     def attempt(self, frame: wire.Frame) -> None:
         """Run one call, and say how it ended."""
+        began, used = monotonic(), process_time()
         _, _, self.number, body = frame
         name, args, facts = orjson.loads(body)
         tell_log, keep = partial(self.tell_log, self.number), partial(self.keep, self.number)
@@ -253,7 +255,8 @@ class Executor:
         if self.is_worn_out():
             self.is_done = True
             flags |= wire.RETIRES
-        self.say(wire.pack_outcome(self.number, outcome, flags))
+        is_long = monotonic() - began >= wire.TIMED_SECONDS
+        self.say(wire.pack_outcome(self.number, outcome, flags, process_time() - used if is_long else None))
 
     def outcome_of(self, handler: Handler[..., Any], args: dict[str, Any], ctx: Context) -> Outcome:
         try:

@@ -15,6 +15,7 @@ import asyncio
 from asyncio import CancelledError, Future, TimerHandle
 from collections.abc import Coroutine, Generator
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from workers.around import coroutine_of, surround
@@ -75,6 +76,7 @@ class LoopPool:
         soft_timeout: float | None,
     ) -> Outcome:
         """Run *handler* with its dependencies, under its limits."""
+        ctx.began = monotonic()
         if handler.context_name is not None:
             kwargs[handler.context_name] = ctx
             ctx.loop = asyncio.get_running_loop()
@@ -126,6 +128,7 @@ class Running:
         "_requests",
         "_task",
         "_timers",
+        "_waited_seconds",
         "ctx",
         "is_abandoned",
         "is_closed",
@@ -143,6 +146,7 @@ class Running:
         self._is_soft = False
         self._requests = 0  # cancels of ours that have not arrived yet
         self._timers: list[TimerHandle] = []
+        self._waited_seconds = 0.0
         self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine waits only inside a task
@@ -190,9 +194,17 @@ class Running:
         A plain future obeys a cancel at once. A task may refuse it for ever, so that one is waited for
         through a future of ours, which a second cancel ends.
         """
-        if type(awaited) is Future or not isinstance(awaited, Future):
-            yield awaited
-            return
+        since = monotonic()
+        try:
+            if type(awaited) is Future or not isinstance(awaited, Future):
+                yield awaited
+            else:
+                yield from self._wait_patiently(awaited)
+        finally:
+            self._waited_seconds += monotonic() - since
+
+    def _wait_patiently(self, awaited: Future[Any]) -> Generator[Any, Any, None]:
+        """Wait for a task; see `_wait`."""
         awaited._asyncio_future_blocking = False
         has_asked = False
         while not awaited.done():
@@ -261,6 +273,8 @@ class Running:
 
     def _disarm(self) -> None:
         self.ctx.on_stop = None
+        if self.ctx.began is not None:
+            self.ctx.busy_seconds = monotonic() - self.ctx.began - self._waited_seconds
         for timer in self._timers:
             timer.cancel()
 

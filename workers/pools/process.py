@@ -279,6 +279,10 @@ class ProcessPool:
         call.line = None
         self.brood.deaths_in_row = 0
         self.dealer.note(self._loop.time() - call.began)
+        call.ctx.began = call.began
+        if flags & wire.TIMED:
+            call.ctx.busy_seconds = wire.SPENT.unpack_from(body)[0]
+            body = body[wire.SPENT.size :]
         if flags & wire.STOP_SEEN:
             call.ctx.mark_stop_seen()
         call.end(call.ctx.stopped_as or wire.read_outcome(kind, body))
@@ -303,7 +307,7 @@ class ProcessPool:
         is_wanted = line.is_leaving
         if call is not None and (call.doom is not None or line.desk.begun >= call.serial):
             line.calls.popleft()
-            call.line = None
+            call.line, call.ctx.began = None, call.began
             is_wanted = call.doom is not None
             if call.doom is None:
                 log.error("%s: %s: %s", call.ctx.id, call.handler.name, reason)

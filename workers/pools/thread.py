@@ -14,6 +14,7 @@ import contextvars
 import logging
 import threading
 from queue import SimpleQueue
+from time import monotonic, thread_time
 from typing import Any
 
 from workers.around import call_sync
@@ -154,4 +155,8 @@ class ThreadPool:
             del given, call, outcome  # an idle thread must not keep a large result alive
 
     def _run(self, call: Call) -> Outcome:
-        return call_sync(call.handler, call.kwargs, call.ctx, self.max_result_bytes)
+        call.ctx.began, used = monotonic(), thread_time()
+        try:
+            return call_sync(call.handler, call.kwargs, call.ctx, self.max_result_bytes)
+        finally:
+            call.ctx.busy_seconds = thread_time() - used

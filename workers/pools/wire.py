@@ -27,7 +27,11 @@ CALL, SOFT, CANCEL, TERMINATE, READY, PROGRESS, SUCCEEDED, FAILED, DEFERRED, CAN
 LOG, WITHDRAWN, CHECKPOINT, KEPT, REFUSED = range(11, 16)
 NUMBER = struct.Struct("=Q")  # what the bodies of the last three begin with
 ASIDE = 1  # flag of a checkpoint: it comes from a thread of the handler's own, so only a signal makes it heard
-STOP_SEEN, RETIRES = 1, 2  # flags of an outcome: the handler noticed that it was to stop; it was the executor's last
+# Flags of an outcome: the handler noticed that it was to stop; it was the executor's last; it took a while, and how
+# much processor time that was (`SPENT`) stands before what is carried.
+STOP_SEEN, RETIRES, TIMED = 1, 2, 4
+SPENT = struct.Struct("=d")
+TIMED_SECONDS = 0.01  # from which that is told: of shorter ones nobody asks where the time went
 READ_BYTES = 256 * 1024
 
 Frame = tuple[int, int, int, bytes]
@@ -63,17 +67,24 @@ def pack_call(number: int, name: str, args: dict[str, Any], ctx: Context) -> byt
     return pack(CALL, number, orjson.dumps([name, args, ctx.facts()]))
 
 
-def pack_outcome(number: int, outcome: Outcome, flags: int) -> bytes:
+def pack_outcome(number: int, outcome: Outcome, flags: int, spent_seconds: float | None = None) -> bytes:
+    kind, body = outcome_parts(outcome)
+    if spent_seconds is not None:
+        body, flags = SPENT.pack(spent_seconds) + body, flags | TIMED
+    return pack(kind, number, body, flags)
+
+
+def outcome_parts(outcome: Outcome) -> tuple[int, bytes]:
     match outcome:
         case Succeeded():
-            return pack(SUCCEEDED, number, outcome.result_json, flags)
+            return SUCCEEDED, outcome.result_json
         case Failed():
             kind, fields = FAILED, [outcome.error, outcome.retry, outcome.after_seconds]
         case Deferred():
             kind, fields = DEFERRED, [outcome.after_seconds, outcome.reason]
         case _:
             kind, fields = CANCELLED, [outcome.reason]
-    return pack(kind, number, orjson.dumps(fields), flags)
+    return kind, orjson.dumps(fields)
 
 
 def read_outcome(kind: int, body: bytes) -> Outcome:

@@ -107,6 +107,8 @@ class PushClient:
             ctx.on_stop = partial(cancel, caller)
         try:
             outcome = await self._traced(task, options, deadline_ms, completion_url, used, seen, caller)
+            if ctx is not None and seen.call is not None:
+                ctx.trace = seen.call.trace
             self._details.note(task, used.hidden.outcome(outcome), seen, used.hidden)
             return outcome
         except asyncio.CancelledError:
