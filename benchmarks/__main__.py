@@ -1,5 +1,5 @@
 """
-The command: `python -m benchmarks [names …] [--json FILE] [--quick] [--server valkey|redis|both] [--against DIR]`.
+The command: `python -m benchmarks [names …] [--peers [NAMES]] [--json FILE] [--quick] [--server …] [--against DIR]`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
 
 from benchmarks import machine
 from benchmarks.bulk import bulk
-from benchmarks.celery import celery
 from benchmarks.dashboard import dashboard
 from benchmarks.drain import drain
 from benchmarks.figures import Figure, table
@@ -25,6 +25,8 @@ from benchmarks.flow import flow
 from benchmarks.latency import latency
 from benchmarks.live import live
 from benchmarks.memory import memory
+from benchmarks.peers.compare import peers
+from benchmarks.peers.definitions import PEERS
 from benchmarks.scale import FULL, QUICK, TINY, Scale
 from benchmarks.schedules import schedules
 from benchmarks.sleep import sleep
@@ -36,8 +38,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     one.__name__: one
     for one in (submit, batch, stream, drain, latency, memory, sleep, url, schedules, bulk, live, flow)
 }
-# One installs a package, the other needs a browser: nobody gets them unasked.
-BY_NAME_ONLY: dict[str, Benchmark] = {"celery": celery, "dashboard": dashboard}
+# Needs a browser: nobody gets it unasked.
+BY_NAME_ONLY: dict[str, Benchmark] = {"dashboard": dashboard}
 NAMES_HELP = f"which; all unless named: {', '.join(BENCHMARKS)}; only by name: {', '.join(BY_NAME_ONLY)}"
 
 
@@ -51,7 +53,14 @@ def options_of(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--tiny", action="store_const", const=TINY, dest="scale", help="only to see that it works")
     parser.add_argument("--server", choices=["valkey", "redis", "both"], default="both", help="which server (both)")
     parser.add_argument("--against", metavar="DIR", type=Path, help="flow: another checkout, to be measured in turn")
+    parser.add_argument(
+        "--peers", metavar="NAMES", nargs="?", const=",".join(PEERS), default="",
+        help=f"beside other task queues, which are installed into .peers: all unless named, {','.join(PEERS)}",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
+    options.peers = [name for name in options.peers.split(",") if name]
+    if unknown := [name for name in options.peers if name not in PEERS]:
+        parser.error(f"--peers {','.join(unknown)}: there is no such peer; choose from {','.join(PEERS)}")
     if options.against:
         if not (options.against / "service" / "store").is_dir():
             parser.error(f"--against {options.against}: is no checkout of Taskpost")
@@ -69,16 +78,24 @@ def kinds_of(server: str) -> list[str]:
     return [kind for kind in ("valkey", "redis") if server in (kind, "both") and (kind == "valkey" or has_redis)]
 
 
+def chosen(options: Namespace) -> dict[str, Benchmark]:
+    """What is to be measured: all, unless something is named."""
+    named = {name: (BENCHMARKS | BY_NAME_ONLY)[name] for name in options.names}
+    if options.peers:
+        named["peers"] = partial(peers, names=options.peers)
+    return named or BENCHMARKS
+
+
 def main(arguments: Sequence[str]) -> int:
     options = options_of(arguments)
     about, began, status = machine.described(), time.monotonic(), 0
     figures: list[Figure] = []
     print(machine.headline(about), flush=True)
-    for name in options.names or BENCHMARKS:
+    for name, measured in chosen(options).items():
         for kind in kinds_of(options.server):
             print(f"{name} on {kind} …", file=sys.stderr, flush=True)
             try:
-                figures += (BENCHMARKS | BY_NAME_ONLY)[name](options.scale, kind)
+                figures += measured(options.scale, kind)
             except Exception:  # hours of other figures must not be lost with this one
                 traceback.print_exc()
                 status = 1

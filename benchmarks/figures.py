@@ -43,6 +43,7 @@ class Figure:
     goal: Goal | None = None
     against: str = ""
     floor: list[float] = field(default_factory=list)
+    error: str = ""  # why there are no rounds
 
     @property
     def value(self) -> float:
@@ -56,9 +57,12 @@ class Figure:
     @property
     def is_met(self) -> bool | None:
         """Whether the goal is met; None without a goal."""
-        return self.goal.is_met_by(self.value, self.ratio) if self.goal else None
+        return self.goal.is_met_by(self.value, self.ratio) if self.goal and not self.error else None
 
     def row(self) -> list[str]:
+        if self.error:
+            why = " ".join(self.error.split())[:80]
+            return [self.name, self.where, "failed", "", f"{self.against}: {why}", "", "", ""]
         floor = f"{self.against} {shown(median(self.floor))}" if self.floor else ""
         met = {None: "", True: "yes", False: "NO"}[self.is_met]
         ratio = f"{self.ratio:.2f}" if self.ratio is not None else ""
@@ -66,7 +70,8 @@ class Figure:
 
     def document(self) -> dict[str, Any]:
         return {
-            "name": self.name, "where": self.where, "value": self.value, "unit": self.unit, "rounds": self.rounds,
+            "name": self.name, "where": self.where, "value": None if self.error else self.value,
+            "error": self.error or None, "unit": self.unit, "rounds": self.rounds,
             "against": self.against or None, "floor_rounds": self.floor or None, "ratio": self.ratio,
             "goal": str(self.goal) if self.goal else None, "is_met": self.is_met,
         }  # fmt: skip

@@ -5,11 +5,14 @@ The handlers that are measured: they do nothing, or note when they were started.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from pathlib import Path
 
 from workers import task
 
 SLEEP_SECONDS = 0.05
+HELD_SECONDS = 600
 
 
 @task("bench.nothing")
@@ -46,3 +49,23 @@ async def sleep() -> None:
 def sleep_on_thread() -> None:
     """The same on a thread."""
     time.sleep(SLEEP_SECONDS)
+
+
+@task("bench.held", max_crashes=100)
+async def held() -> None:
+    """Notes that it runs, and does not end in a time that anybody waits."""
+    note()
+    await asyncio.sleep(HELD_SECONDS)
+
+
+@task("bench.held.process", max_crashes=100)
+def held_in_process() -> None:
+    """The same in a child process."""
+    note()
+    time.sleep(HELD_SECONDS)
+
+
+def note() -> None:
+    """When, and in which process."""
+    with Path(os.environ["BENCH_NOTES"]).open("a") as notes:
+        notes.write(f"{time.time_ns()} {os.getpid()}\n")

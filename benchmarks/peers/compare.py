@@ -1,0 +1,221 @@
+"""
+Taskpost beside each peer in turns: submit over HTTP, submit a hundred at a time, drain, sleep, answer when idle.
+
+While one side is measured the other's worker is frozen (SIGSTOP), so that it takes nothing. A peer's rate is by the
+stamps of its handlers, from the first that ran on; Taskpost's by what Redis noted of tasks that ended, their results
+stored. What a peer does not do stands among the figures with its error.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from benchmarks import load
+from benchmarks.drain import IN_PROCESS, NOTHING, drained
+from benchmarks.figures import Figure, Goal, percentile
+from benchmarks.handlers import SLEEP_SECONDS
+from benchmarks.latency import Caller, until_started
+from benchmarks.load import Load
+from benchmarks.peers.definitions import PEERS, Peer
+from benchmarks.peers.recovery import recovery
+from benchmarks.peers.running import Running, rate, running
+from benchmarks.scale import Scale
+from benchmarks.sleep import AT_ONCE, KINDS
+from benchmarks.submit import HUNDRED, ONE
+from benchmarks.system import MEMORY, System, floor, system
+
+THEIR_ONE = '{"name":"nothing","args":{"a":2,"b":3}}'
+BULK_GOAL, CHILDREN_GOAL = 4, 12
+CHILDREN = 4  # as many as Celery's
+CONNECTIONS = 8  # that submit hundreds; a peer that is asynchronous has as many calls under way
+FIRST = 200  # tasks by whose rate is decided how many make a round
+LONGER = 2  # a round that drains takes so many times the seconds of a round of load
+EXCHANGE_SECONDS = 20  # at the most, a round of exchanges, for peers that take half a second each
+Section = Callable[[Scale, Running, System], Iterator[Figure]]
+
+
+def peers(scale: Scale, kind: str, names: list[str]) -> Iterator[Figure]:
+    """All figures beside each of *names*, and at last what becomes of the tasks of killed workers."""
+    with system(kind, MEMORY, "web") as one, floor("starlette") as (port, _):
+        yield beside_starlette(scale, one, port)
+    for name in names:
+        print(f"  beside {PEERS[name]}", file=sys.stderr, flush=True)
+        yield from beside(scale, kind, PEERS[name])
+    print("  recovery of all", file=sys.stderr, flush=True)
+    yield from recovery(scale, kind, [PEERS[name] for name in names])
+
+
+def beside(scale: Scale, kind: str, peer: Peer) -> Iterator[Figure]:
+    whole = dict.fromkeys(("concurrency", "threads"), AT_ONCE) | {"processes": 1, "children": CHILDREN}
+    with ExitStack() as stack:
+        one = stack.enter_context(system(kind, MEMORY, "web"))
+        sections: list[Section] = [submitting, submitting_many] if peer.has_web else [submitting_many]
+        for section in sections:  # nobody works, so what is submitted stays
+            yield from reported(section, scale, kind, peer, one)
+    with ExitStack() as stack:
+        one = stack.enter_context(system(kind, MEMORY, "web", "worker", "scheduler", **whole))
+        for section in (working, sleeping) if peer.waiting else (working,):
+            yield from reported(section, scale, kind, peer, one)
+
+
+def reported(section: Section, scale: Scale, kind: str, peer: Peer, one: System) -> Iterator[Figure]:
+    """The figures of *section*, or of how it failed: hours of other figures must not be lost with it."""
+    try:
+        with running(peer, kind) as theirs:
+            yield from section(scale, theirs, one)
+    except Exception as fault:
+        traceback.print_exc()
+        yield Figure(section.__name__.replace("_", " "), one.where, "", [], None, str(peer), error=str(fault))
+
+
+def in_turns(
+    scale: Scale, ours: Callable[[], float], theirs: Callable[[], float]
+) -> tuple[list[float], list[float]]:
+    """The rounds of both; who comes first changes, so that neither always finds the machine as the other left it."""
+    found: dict[Callable[[], float], list[float]] = {ours: [], theirs: []}
+    for turn in range(scale.rounds):
+        for side in (theirs, ours) if turn % 2 else (ours, theirs):
+            found[side].append(side())
+    return found[ours], found[theirs]
+
+
+def times(least: float | None) -> Goal | None:
+    return Goal(least, is_ratio=True) if least else None
+
+
+# ---------------------------------------------------------------- submitting
+
+
+def served(scale: Scale, port: int, body: str) -> float:
+    return load.run(Load(port, "/v1/tasks", body, seconds=scale.seconds)).a_second
+
+
+def beside_starlette(scale: Scale, one: System, port: int) -> Figure:
+    ours, bare = in_turns(scale, lambda: served(scale, one.port, ONE), lambda: served(scale, port, ONE))
+    return Figure("submit, one a request", one.where, "req/s", ours, times(1.0), "bare Starlette", bare)
+
+
+def submitting(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
+    """One task a request, 50 connections; FastAPI before the peer, one process each."""
+    port = theirs.web()
+    served(scale, port, THEIR_ONE)  # connections to Redis are opened, scripts are loaded
+    ours, rounds = in_turns(
+        scale, lambda: served(scale, one.port, ONE), lambda: served(scale, port, THEIR_ONE)
+    )
+    name = "submit, one a request"
+    yield Figure(name, one.where, "req/s", ours, times(theirs.peer.submit_goal), f"FastAPI + {theirs.peer}", rounds)
+
+
+def submitting_many(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
+    """A hundred at a time: ours over HTTP, the peer by its library."""
+
+    def ours() -> float:
+        sent = Load(one.port, "/v1/tasks/batch", HUNDRED, connections=CONNECTIONS, seconds=scale.seconds)
+        return load.run(sent).a_second * 100
+
+    theirs.submit("nothing", 100)
+    ours_rounds, rounds = in_turns(scale, ours, lambda: float(theirs.ask(bulk_seconds=scale.seconds)["a_second"]))
+    name = "submit, 100 at a time, ours over HTTP"
+    yield Figure(name, one.where, "tasks/s", ours_rounds, times(BULK_GOAL), str(theirs.peer), rounds)
+
+
+# ---------------------------------------------------------------- working
+
+
+@contextmanager
+def frozen(one: System) -> Iterator[None]:
+    one.signal("worker", signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        one.signal("worker", signal.SIGCONT)
+
+
+def their_rate(theirs: Running, one: System, name: str, many: int) -> float:
+    """Tasks a second of *many* that wait already."""
+    ran = theirs.ran()
+    with frozen(one):
+        with theirs.frozen():
+            theirs.submit(name, many)
+        theirs.until(ran + many)
+    return rate(theirs.stamps_ns(ran))
+
+
+def a_round(scale: Scale, theirs: Running, one: System, name: str) -> int:
+    """How many tasks of the peer take long enough."""
+    first = their_rate(theirs, one, name, FIRST)
+    return max(int(first * scale.seconds * LONGER), FIRST)
+
+
+def our_rate(theirs: Running, one: System, submission: str, many: int) -> float:
+    with theirs.frozen():
+        return drained(one, submission, many).a_second
+
+
+def working(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
+    """Handlers that do nothing: many that wait already, and one at a time."""
+    peer = theirs.peer
+    theirs.start_worker(peer.worker)
+    shapes = [("drain", NOTHING, scale.drained, times(peer.drain_goal))]
+    if peer.name == "celery":
+        name = f"drain in {CHILDREN} child processes"
+        shapes.append((name, IN_PROCESS, scale.drained_otherwise, times(CHILDREN_GOAL)))
+    many = a_round(scale, theirs, one, "nothing")
+    for name, submission, ours_many, goal in shapes:
+        our_rate(theirs, one, submission, FIRST)
+        ours, rounds = in_turns(
+            scale,
+            lambda sent=submission, most=ours_many: our_rate(theirs, one, sent, most),  # type: ignore[misc]
+            lambda: their_rate(theirs, one, "nothing", many),
+        )
+        yield Figure(name, one.where, "tasks/s", ours, goal, str(peer), rounds)
+    yield from idle(scale, theirs, one)
+
+
+def idle(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
+    """Sent -> handler started on an idle system: ours over HTTP, the peer by its library."""
+    caller = Caller(one.port)
+    ours: list[list[float]] = []
+    rounds: list[list[float]] = []
+
+    def our_turn() -> float:
+        with theirs.frozen():
+            ours.append(until_started(caller, scale.exchanges))
+        return 0
+
+    def their_turn() -> float:
+        ran = theirs.ran()
+        with frozen(one):
+            sent = theirs.ask(exchanges=scale.exchanges, seconds=EXCHANGE_SECONDS)["sent_ns"]
+        rounds.append([(at - before) / 1e6 for before, at in zip(sent, theirs.stamps_ns(ran), strict=True)])
+        return 0
+
+    try:
+        until_started(caller, 5)
+        in_turns(scale, our_turn, their_turn)
+    finally:
+        caller.close()
+    for part in (0.5, 0.99):
+        name, ahead = f"idle: sent -> handler started, p{part * 100:g}", Goal(most=1.0, is_ratio=True)
+        both = [[percentile(values, part) for values in side] for side in (ours, rounds)]
+        yield Figure(name, one.where, "ms", both[0], ahead, str(theirs.peer), both[1])
+
+
+def sleeping(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
+    """Handlers that wait 50 ms, 200 at once."""
+    assert theirs.peer.waiting
+    theirs.start_worker(theirs.peer.waiting)
+    submission, ideal = KINDS["async def"], AT_ONCE / SLEEP_SECONDS
+    our_rate(theirs, one, submission, AT_ONCE)
+    many = a_round(scale, theirs, one, "sleep")
+    ours, rounds = in_turns(
+        scale,
+        lambda: our_rate(theirs, one, submission, scale.slept * AT_ONCE),
+        lambda: their_rate(theirs, one, "sleep", many),
+    )
+    name = f"sleeping {SLEEP_SECONDS * 1000:g} ms, {AT_ONCE} at once; ideal {ideal:,.0f}"
+    yield Figure(name, one.where, "tasks/s", ours, Goal(least=0.95 * ideal), str(theirs.peer), rounds)
