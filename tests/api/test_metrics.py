@@ -65,9 +65,10 @@ async def worked(api: Serving, worker: Worker) -> None:
     await worker.succeed(*others)
 
 
-async def test_tasks_and_queues_are_told(api: Serving, worker: Worker) -> None:
-    """Depth and age of queues, what came and ended, how long it waited and ran."""
+async def test_tasks_and_queues_are_told(api: Serving, store: Store, worker: Worker) -> None:
+    """Depth and age of queues, what came and ended, how long it waited and ran, and what of it was slow."""
     await worked(api, worker)
+    await store.slow.tell("s", 1, [], {b"L\x1fmail\x01demo.add": 2})
     found = await metrics(api)
     assert 1 == total(found["taskpost_queue_tasks"], queue="default", state="queued")
     assert 0 == total(found["taskpost_queue_tasks"], queue="mail")
@@ -76,6 +77,7 @@ async def test_tasks_and_queues_are_told(api: Serving, worker: Worker) -> None:
     assert 4 == total(found["taskpost_attempts_started_total"], queue="mail")
     ended = found["taskpost_tasks_ended_total"]
     assert (3, 1) == (total(ended, state="succeeded", name="demo.add"), total(ended, state="failed", queue="mail"))
+    assert 2 == total(found["taskpost_attempts_slow_total"], queue="mail", name="demo.add")
     for name in ("schedule_to_start", "run"):
         buckets = found[f"taskpost_{name}_seconds_bucket"]
         assert 4 == total(buckets, le="+Inf") == total(found[f"taskpost_{name}_seconds_count"])

@@ -84,6 +84,15 @@ def test_every_page_fits_a_narrow_screen(filled: System, page: Page, path: str) 
     page.wait_for_url("**/ui/workers")
 
 
+def test_the_overview_leads_to_what_was_slow(filled: System, page: Page) -> None:
+    """Each with where its time went, and a way to its task."""
+    open_page(page, "")
+    row = page.locator("section:has(#slowest) tbody tr").first
+    row.get_by_text("computed").wait_for()
+    row.locator("a").click()
+    page.wait_for_url("**/ui/tasks/*")
+
+
 def test_a_page_that_is_not_there_says_so(running: System, page: Page, refusals: set[int]) -> None:
     """A wrong address, a task and a queue that are gone."""
     refusals.add(404)

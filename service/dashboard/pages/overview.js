@@ -9,6 +9,7 @@ import { Chart } from "../parts/chart.js";
 import { Icon } from "../parts/icons.js";
 import { Table } from "../parts/rows.js";
 import { Answer, Empty, Figure, Head, Meter, ProblemBox, Section } from "../parts/shown.js";
+import { Slowest } from "../parts/slowest.js";
 
 const RANGES = [["1 h", 3600], ["6 h", 21_600], ["24 h", 86_400], ["7 d", 604_800]];
 const STEP_SECONDS = { 3600: 60, 21_600: 600, 86_400: 600, 604_800: 3600 };
@@ -30,6 +31,7 @@ export function Overview() {
     ${stats.data && !isNew && html`<${Charts} stats=${stats.data} />`}
     <div class="split even">
       ${overview.data && html`<${Queues} overview=${overview.data} />`}${stats.data && html`<${Failing} stats=${stats.data} />`}</div>
+    ${stats.data && !isNew && html`<${Slowest} last=${last} />`}
     ${overview.data && html`<${Machine} overview=${overview.data} />`}`;
 }
 
