@@ -38,7 +38,7 @@ log = logging.getLogger("taskpost.worker")
 TELL_SECONDS = 2.0
 SAY_SECONDS = 60.0  # from one line about a name to the next
 MOST_SAID = 100  # names that have lines at a time
-MOST_MINUTES = 60  # of rows that wait while Redis is away
+MOST_PLACES = 200  # namespaces and minutes of which rows wait while Redis is away
 MOST_ROWS, MOST_COUNTS = 100, 500  # of a call
 Batch = tuple[list[tuple[str, SlowAttempt]], dict[bytes, int]]
 
@@ -88,7 +88,7 @@ class Slowness:
         self.lines.note(slow)
         place = task.namespace, slow.ended_ms // MINUTE_MS
         self.rows[place] = slowest([*self.rows.pop(place, ()), slow])
-        if len(self.rows) > MOST_MINUTES:
+        if len(self.rows) > MOST_PLACES:
             del self.rows[min(self.rows, key=lambda one: one[1])]
         self.counts[tally_of(SLOW.encode(), task.raw, task.submission, None)] += 1
 

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from service.errors import InvalidHandler, InvalidSetting
+from service.histogram import step_of
 from service.settings import Settings
 from service.slow import LEAST_MS, NEED, SlowAttempt, threshold
 from workers import Registry
+from workers.usual import LEAST_MEASURED, Usual
 
 ONE = SlowAttempt(
     id=b"\1" * 16, name="email:send", queue="mail", attempt=2, outcome="retried", worker="w",
@@ -55,3 +57,16 @@ def test_a_slow_attempt_reads_as_it_was_kept() -> None:
         "(email:send, queue mail, attempt 2) was slow: it ran 2.31 s, and its threshold is 500 ms. "
         "It waited in its queue 12 ms; was held before it began 3.1 ms; computed 41 ms."
     )
+
+
+def test_what_is_usual_follows_the_last_hour() -> None:
+    """A handler that became quicker is judged by how it is now, and one that is gone is forgotten."""
+    key, usual = ("default", "report"), Usual()
+    usual.add({key: {step_of(1000): LEAST_MEASURED - 1}}, 1)
+    assert {} == usual.p95_seconds
+    usual.add({key: {step_of(1000): 100}}, 1)
+    assert usual.p95_seconds[key] == pytest.approx(1.0, rel=0.2)
+    usual.add({key: {step_of(10): 2000}}, 60)
+    assert usual.p95_seconds[key] == pytest.approx(0.01, rel=0.2)
+    usual.add({}, 900)
+    assert ({}, {}) == (usual.p95_seconds, usual.measured)
