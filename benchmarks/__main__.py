@@ -5,6 +5,7 @@ The command: `python -m benchmarks [names …] [--peers [NAMES]] [--json FILE] [
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -22,6 +23,7 @@ from benchmarks.dashboard import dashboard
 from benchmarks.drain import drain
 from benchmarks.figures import Figure, table
 from benchmarks.flow import flow
+from benchmarks.growth import growth
 from benchmarks.latency import latency
 from benchmarks.live import live
 from benchmarks.memory import memory
@@ -36,7 +38,7 @@ from benchmarks.urls import url
 Benchmark = Callable[[Scale, str], Iterator[Figure]]
 BENCHMARKS: dict[str, Benchmark] = {
     one.__name__: one
-    for one in (submit, batch, stream, drain, latency, memory, sleep, url, schedules, bulk, live, flow)
+    for one in (submit, batch, stream, drain, latency, memory, sleep, url, schedules, bulk, live, flow, growth)
 }
 # Needs a browser: nobody gets it unasked.
 BY_NAME_ONLY: dict[str, Benchmark] = {"dashboard": dashboard}
@@ -87,6 +89,7 @@ def chosen(options: Namespace) -> dict[str, Benchmark]:
 
 
 def main(arguments: Sequence[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing started is left
     options = options_of(arguments)
     about, began, status = machine.described(), time.monotonic(), 0
     figures: list[Figure] = []

@@ -31,6 +31,7 @@ class Drained:
     """One round; all but the rate is for one task."""
 
     a_second: float
+    submitted_a_second: float
     submit_us: float
     server_us: float
     worker_us: float
@@ -44,7 +45,7 @@ def drained(one: System, submission: str, many: int) -> Drained:
     try:
         began_us = one.server_cpu_us()
         body = f"[{','.join([submission] * A_REQUEST)}]"
-        load.run(Load(one.port, "/v1/tasks/batch", body, connections=4, most=many // A_REQUEST or 1))
+        sent = load.run(Load(one.port, "/v1/tasks/batch", body, connections=4, most=many // A_REQUEST or 1))
         many = max(many // A_REQUEST, 1) * A_REQUEST
         submitted_us, worker_us, trips = one.server_cpu_us(), one.part_cpu_us("worker"), one.round_trips()
     finally:
@@ -55,6 +56,7 @@ def drained(one: System, submission: str, many: int) -> Drained:
     after_first = sum(at > times[0] for at in times)  # what the first call recorded took no time that can be seen
     return Drained(
         a_second=after_first / max(times[-1] - times[0], 1) * 1000,
+        submitted_a_second=sent.a_second * A_REQUEST,
         submit_us=(submitted_us - began_us) / many,
         server_us=(server_us - began_us) / many,
         worker_us=worker_us / many,

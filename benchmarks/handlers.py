@@ -7,12 +7,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from pathlib import Path
+from functools import cache
 
 from workers import task
 
 SLEEP_SECONDS = 0.05
 HELD_SECONDS = 600
+WORK_SECONDS = 0.0002
 
 
 @task("bench.nothing")
@@ -65,7 +66,26 @@ def held_in_process() -> None:
     time.sleep(HELD_SECONDS)
 
 
+@task("bench.due")
+async def due(due_ms: int) -> None:
+    """Notes how late it is."""
+    os.write(notes(), b"%.3f\n" % (time.time_ns() / 1e6 - due_ms))
+
+
+@task("bench.work")
+async def work() -> None:
+    """Computes."""
+    until = time.thread_time() + WORK_SECONDS
+    while time.thread_time() < until:
+        pass
+
+
 def note() -> None:
     """When, and in which process."""
-    with Path(os.environ["BENCH_NOTES"]).open("a") as notes:
-        notes.write(f"{time.time_ns()} {os.getpid()}\n")
+    os.write(notes(), b"%d %d\n" % (time.time_ns(), os.getpid()))
+
+
+@cache
+def notes() -> int:
+    """The file of all notes; one write appends one line, from any number of processes."""
+    return os.open(os.environ["BENCH_NOTES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)

@@ -1,5 +1,5 @@
 """
-Taskpost beside each peer in turns: submit over HTTP, submit a hundred at a time, drain, sleep, answer when idle.
+Taskpost beside each peer in turns: submit over HTTP and by hundreds, drain, sleep, call a URL, start when idle.
 
 While one side is measured the other's worker is frozen (SIGSTOP), so that it takes nothing. A peer's rate is by the
 stamps of its handlers, from the first that ran on; Taskpost's by what Redis noted of tasks that ended, their results
@@ -13,6 +13,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, TypeVar
 
 from benchmarks import load
 from benchmarks.drain import IN_PROCESS, NOTHING, drained
@@ -20,22 +22,23 @@ from benchmarks.figures import Figure, Goal, percentile
 from benchmarks.handlers import SLEEP_SECONDS
 from benchmarks.latency import Caller, until_started
 from benchmarks.load import Load
-from benchmarks.peers.definitions import PEERS, Peer
+from benchmarks.peers.definitions import PEERS, Peer, Web
 from benchmarks.peers.recovery import recovery
 from benchmarks.peers.running import Running, rate, running
 from benchmarks.scale import Scale
 from benchmarks.sleep import AT_ONCE, KINDS
 from benchmarks.submit import HUNDRED, ONE
-from benchmarks.system import MEMORY, System, floor, system
+from benchmarks.system import HOST, MEMORY, System, floor, system
+from benchmarks.urls import submission_to
 
-THEIR_ONE = '{"name":"nothing","args":{"a":2,"b":3}}'
-BULK_GOAL, CHILDREN_GOAL = 4, 12
+BULK_GOAL, CHILDREN_GOAL, CALL_GOAL = 4, 12, 8
 CHILDREN = 4  # as many as Celery's
 CONNECTIONS = 8  # that submit hundreds; a peer that is asynchronous has as many calls under way
 FIRST = 200  # tasks by whose rate is decided how many make a round
 LONGER = 2  # a round that drains takes so many times the seconds of a round of load
 EXCHANGE_SECONDS = 20  # at the most, a round of exchanges, for peers that take half a second each
-Section = Callable[[Scale, Running, System], Iterator[Figure]]
+Round = TypeVar("Round")
+Section = Callable[..., Iterator[Figure]]  # of scale, the running peer and Taskpost
 
 
 def peers(scale: Scale, kind: str, names: list[str]) -> Iterator[Figure]:
@@ -53,12 +56,13 @@ def beside(scale: Scale, kind: str, peer: Peer) -> Iterator[Figure]:
     whole = dict.fromkeys(("concurrency", "threads"), AT_ONCE) | {"processes": 1, "children": CHILDREN}
     with ExitStack() as stack:
         one = stack.enter_context(system(kind, MEMORY, "web"))
-        sections: list[Section] = [submitting, submitting_many] if peer.has_web else [submitting_many]
-        for section in sections:  # nobody works, so what is submitted stays
+        submits: list[Section] = [partial(submitting, web=web) for web in peer.webs]
+        for section in (*submits, submitting_many):  # nobody works, so what is submitted stays
             yield from reported(section, scale, kind, peer, one)
     with ExitStack() as stack:
         one = stack.enter_context(system(kind, MEMORY, "web", "worker", "scheduler", **whole))
-        for section in (working, sleeping) if peer.waiting else (working,):
+        works = [working, *[sleeping] * bool(peer.waiting), *[calling] * peer.calls]
+        for section in works:
             yield from reported(section, scale, kind, peer, one)
 
 
@@ -69,14 +73,13 @@ def reported(section: Section, scale: Scale, kind: str, peer: Peer, one: System)
             yield from section(scale, theirs, one)
     except Exception as fault:
         traceback.print_exc()
-        yield Figure(section.__name__.replace("_", " "), one.where, "", [], None, str(peer), error=str(fault))
+        name = (section.func if isinstance(section, partial) else section).__name__.replace("_", " ")
+        yield Figure(name, one.where, "", [], None, str(peer), error=str(fault))
 
 
-def in_turns(
-    scale: Scale, ours: Callable[[], float], theirs: Callable[[], float]
-) -> tuple[list[float], list[float]]:
+def in_turns(scale: Scale, ours: Callable[[], Round], theirs: Callable[[], Round]) -> tuple[list[Round], list[Round]]:
     """The rounds of both; who comes first changes, so that neither always finds the machine as the other left it."""
-    found: dict[Callable[[], float], list[float]] = {ours: [], theirs: []}
+    found: dict[Callable[[], Round], list[Round]] = {ours: [], theirs: []}
     for turn in range(scale.rounds):
         for side in (theirs, ours) if turn % 2 else (ours, theirs):
             found[side].append(side())
@@ -90,24 +93,24 @@ def times(least: float | None) -> Goal | None:
 # ---------------------------------------------------------------- submitting
 
 
-def served(scale: Scale, port: int, body: str) -> float:
-    return load.run(Load(port, "/v1/tasks", body, seconds=scale.seconds)).a_second
+def served(scale: Scale, port: int, path: str = "/v1/tasks", body: str = ONE) -> float:
+    return load.run(Load(port, path, body, seconds=scale.seconds)).a_second
 
 
 def beside_starlette(scale: Scale, one: System, port: int) -> Figure:
-    ours, bare = in_turns(scale, lambda: served(scale, one.port, ONE), lambda: served(scale, port, ONE))
+    ours, bare = in_turns(scale, lambda: served(scale, one.port), lambda: served(scale, port))
     return Figure("submit, one a request", one.where, "req/s", ours, times(1.0), "bare Starlette", bare)
 
 
-def submitting(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
-    """One task a request, 50 connections; FastAPI before the peer, one process each."""
-    port = theirs.web()
-    served(scale, port, THEIR_ONE)  # connections to Redis are opened, scripts are loaded
+def submitting(scale: Scale, theirs: Running, one: System, web: Web) -> Iterator[Figure]:
+    """One task a request, 50 connections, one process each."""
+    port, peer = theirs.web(web), theirs.peer
+    served(scale, port, web.path, web.body)  # connections to Redis are opened, scripts are loaded
     ours, rounds = in_turns(
-        scale, lambda: served(scale, one.port, ONE), lambda: served(scale, port, THEIR_ONE)
+        scale, lambda: served(scale, one.port), lambda: served(scale, port, web.path, web.body)
     )
-    name = "submit, one a request"
-    yield Figure(name, one.where, "req/s", ours, times(theirs.peer.submit_goal), f"FastAPI + {theirs.peer}", rounds)
+    before = f"{web.title} {peer.version(web.title)} + {peer}"
+    yield Figure("submit, one a request", one.where, "req/s", ours, times(peer.submit_goal), before, rounds)
 
 
 def submitting_many(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
@@ -135,19 +138,19 @@ def frozen(one: System) -> Iterator[None]:
         one.signal("worker", signal.SIGCONT)
 
 
-def their_rate(theirs: Running, one: System, name: str, many: int) -> float:
+def their_rate(theirs: Running, one: System, name: str, many: int, **args: Any) -> float:
     """Tasks a second of *many* that wait already."""
     ran = theirs.ran()
     with frozen(one):
         with theirs.frozen():
-            theirs.submit(name, many)
+            theirs.submit(name, many, **args)
         theirs.until(ran + many)
     return rate(theirs.stamps_ns(ran))
 
 
-def a_round(scale: Scale, theirs: Running, one: System, name: str) -> int:
+def a_round(scale: Scale, theirs: Running, one: System, name: str, **args: Any) -> int:
     """How many tasks of the peer take long enough."""
-    first = their_rate(theirs, one, name, FIRST)
+    first = their_rate(theirs, one, name, FIRST, **args)
     return max(int(first * scale.seconds * LONGER), FIRST)
 
 
@@ -179,30 +182,26 @@ def working(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
 def idle(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
     """Sent -> handler started on an idle system: ours over HTTP, the peer by its library."""
     caller = Caller(one.port)
-    ours: list[list[float]] = []
-    rounds: list[list[float]] = []
 
-    def our_turn() -> float:
+    def our_turn() -> list[float]:
         with theirs.frozen():
-            ours.append(until_started(caller, scale.exchanges))
-        return 0
+            return until_started(caller, scale.exchanges)
 
-    def their_turn() -> float:
+    def their_turn() -> list[float]:
         ran = theirs.ran()
         with frozen(one):
             sent = theirs.ask(exchanges=scale.exchanges, seconds=EXCHANGE_SECONDS)["sent_ns"]
-        rounds.append([(at - before) / 1e6 for before, at in zip(sent, theirs.stamps_ns(ran), strict=True)])
-        return 0
+        return [(at - before) / 1e6 for before, at in zip(sent, theirs.stamps_ns(ran), strict=True)]
 
     try:
         until_started(caller, 5)
-        in_turns(scale, our_turn, their_turn)
+        both = in_turns(scale, our_turn, their_turn)
     finally:
         caller.close()
     for part in (0.5, 0.99):
         name, ahead = f"idle: sent -> handler started, p{part * 100:g}", Goal(most=1.0, is_ratio=True)
-        both = [[percentile(values, part) for values in side] for side in (ours, rounds)]
-        yield Figure(name, one.where, "ms", both[0], ahead, str(theirs.peer), both[1])
+        ours, rounds = ([percentile(values, part) for values in side] for side in both)
+        yield Figure(name, one.where, "ms", ours, ahead, str(theirs.peer), rounds)
 
 
 def sleeping(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
@@ -219,3 +218,18 @@ def sleeping(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
     )
     name = f"sleeping {SLEEP_SECONDS * 1000:g} ms, {AT_ONCE} at once; ideal {ideal:,.0f}"
     yield Figure(name, one.where, "tasks/s", ours, Goal(least=0.95 * ideal), str(theirs.peer), rounds)
+
+
+def calling(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
+    """Tasks that call an endpoint which answers at once: a URL task of ours, a task of the peer that uses httpx."""
+    theirs.start_worker(theirs.peer.worker)
+    with floor("endpoint") as (port, _):
+        url = f"http://{HOST}:{port}/"
+        our_rate(theirs, one, submission_to(port), FIRST)
+        many = a_round(scale, theirs, one, "call", url=url)
+        ours, rounds = in_turns(
+            scale,
+            lambda: our_rate(theirs, one, submission_to(port), scale.called),
+            lambda: their_rate(theirs, one, "call", many, url=url),
+        )
+    yield Figure("call a URL", one.where, "tasks/s", ours, times(CALL_GOAL), f"{theirs.peer} + httpx", rounds)

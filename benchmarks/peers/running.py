@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from benchmarks import machine
-from benchmarks.peers.definitions import PROGRAMS, Peer
+from benchmarks.peers.definitions import PROGRAMS, Peer, Web
 from benchmarks.peers.environment import environment
 from benchmarks.system import is_listening
 from service.children import bind_to_parent
@@ -29,7 +29,6 @@ from tests.servers import Server
 
 START_SECONDS = 60.0
 DRAIN_SECONDS = 120.0
-UVICORN = "uvicorn web:app --port {port} --loop uvloop --http httptools --no-access-log --log-level error"
 
 
 class PeerFailed(RuntimeError):
@@ -46,12 +45,13 @@ class Running:
         self.stamps, self.log = self.folder / "stamps", self.folder / "log"
         self.stamps.touch()
         self.env = {**os.environ, "PEER_URL": server.url, "PEER_STAMPS": str(self.stamps)}
+        self.env |= {"FLOWER_UNAUTHENTICATED_API": "1"}
         self.env |= {"PEER_MODULE": f"with_{peer.name}", "PYTHONPATH": str(PROGRAMS), "PYTHONWARNINGS": "ignore"}
         self.workers: list[subprocess.Popen[bytes]] = []
         self.submitter: subprocess.Popen[bytes] | None = None
 
-    def start(self, command: str, **pipes: Any) -> subprocess.Popen[bytes]:
-        program, *words = command.format(url=self.server.url).split()
+    def start(self, command: str, *, port: int = 0, **pipes: Any) -> subprocess.Popen[bytes]:
+        program, *words = command.format(url=self.server.url, port=port).split()
         path = self.place / "bin" / program
         with self.log.open("ab") as log:
             started = subprocess.Popen(
@@ -106,19 +106,19 @@ class Running:
             raise PeerFailed(f"{self.peer}: its submitter ended: {self.said()}")
         return line
 
-    def submit(self, name: str, many: int) -> None:
-        self.ask(submit=name, many=many)
+    def submit(self, name: str, many: int, **args: Any) -> None:
+        self.ask(submit=name, many=many, args=args or None)
 
-    def web(self) -> int:
-        """The port of FastAPI before it, listening."""
+    def web(self, web: Web) -> int:
+        """Start it: the port where it listens."""
         port = servers.free_port()
-        started = self.start(UVICORN.format(port=port))
+        started = self.start(web.command, port=port)
 
         def claim() -> bool:
             self.alive(started)
             return is_listening(port)
 
-        servers.until(claim, f"FastAPI before {self.peer} listens")
+        servers.until(claim, f"{web.title} before {self.peer} listens")
         return port
 
     def ran(self) -> int:

@@ -32,14 +32,15 @@ def test_a_peer_and_all_it_needs_have_exact_versions(peer: Peer) -> None:
     else:
         lines = peer.requirements.read_text().splitlines()
         assert [] == [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)]
-    assert f"{peer.title} {peer.version}" == str(peer)
+    for name in (peer.name, *(web.title for web in peer.webs)):
+        assert re.fullmatch(r"\d[\d.]+", peer.version(name))
 
 
 @every_peer
 def test_the_program_of_a_peer_has_the_tasks_that_are_measured(peer: Peer) -> None:
     """A typing error costs no round of hours."""
     text = peer.program.read_text()
-    wanted = {"nothing", "hold"} | ({"sleep"} if peer.waiting else set())
+    wanted = {"nothing", "hold"} | ({"sleep"} if peer.waiting else set()) | ({"call"} if peer.calls else set())
     if peer.is_node:
         assert wanted | {"submitter", "worker"} <= set(re.findall(r"\w+", text))
     else:

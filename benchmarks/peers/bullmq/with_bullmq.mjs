@@ -39,8 +39,8 @@ function work(concurrency) {
 async function submitter() {
   const queue = new Queue('peer', { connection });
   await queue.waitUntilReady();
-  const many = (name, count) =>
-    queue.addBulk(Array.from({ length: count }, () => ({ name, data: ARGS[name] ?? {} })));
+  const many = (name, count, args) =>
+    queue.addBulk(Array.from({ length: count }, () => ({ name, data: args ?? ARGS[name] ?? {} })));
   console.log('ready');
   for await (const line of createInterface({ input: process.stdin })) {
     console.log(JSON.stringify(await answer(queue, many, JSON.parse(line))));
@@ -50,7 +50,7 @@ async function submitter() {
 
 async function answer(queue, many, asked) {
   if (asked.submit) {
-    for (let left = asked.many; left > 0; left -= A_CALL) await many(asked.submit, Math.min(A_CALL, left));
+    for (let left = asked.many; left > 0; left -= A_CALL) await many(asked.submit, Math.min(A_CALL, left), asked.args);
     return {};
   }
   if (asked.bulk_seconds) return { a_second: await bulk(many, asked.bulk_seconds) };

@@ -2,9 +2,9 @@
 Submits tasks to a peer from its own environment: `python submitter.py with_celery`.
 
 Reads one JSON object a line and answers each with a line:
-  {"submit": name, "many": N}           N tasks, by the peer's way for many
-  {"bulk_seconds": S}                   hundreds at a time for S seconds -> tasks a second
-  {"exchanges": N, "seconds": S}        one task at a time, each once the one before ran -> when they were sent, ns
+  {"submit": name, "many": N, "args": {…}}  N tasks, by the peer's way for many; null for the usual arguments
+  {"bulk_seconds": S}                       hundreds at a time for S seconds -> tasks a second
+  {"exchanges": N, "seconds": S}            one task at a time, each once the one before ran -> when they were sent, ns
 A module `with_*` has `submit(name, **args)` and `submit_many(name, many, **args)`, plain or `async def`, and may have
 `async def begin()`.
 """
@@ -38,15 +38,15 @@ class Submitter:
         if "submit" in asked:
             name, left = asked["submit"], asked["many"]
             while left:
-                await self.many(name, min(A_CALL, left))
+                await self.many(name, min(A_CALL, left), asked["args"])
                 left -= min(A_CALL, left)
             return {}
         if "bulk_seconds" in asked:
             return {"a_second": await self.bulk(asked["bulk_seconds"])}
         return {"sent_ns": await self.exchanges(asked["exchanges"], asked["seconds"])}
 
-    async def many(self, name: str, many: int) -> None:
-        waiting = self.peer.submit_many(name, many, **ARGS.get(name, {}))
+    async def many(self, name: str, many: int, args: dict[str, str] | None = None) -> None:
+        waiting = self.peer.submit_many(name, many, **(args or ARGS.get(name, {})))
         if self.is_async:
             await waiting
 

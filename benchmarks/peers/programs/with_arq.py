@@ -8,6 +8,7 @@ import asyncio
 import os
 from typing import Any
 
+import httpx
 import stamps
 from arq import create_pool
 from arq.connections import ArqRedis, RedisSettings
@@ -32,8 +33,19 @@ async def hold(_: Any) -> None:
     await asyncio.sleep(stamps.HELD_SECONDS)
 
 
+async def call(ctx: Any, url: str) -> int:
+    answer = await ctx["client"].post(url, json={"order": 17, "total": "9.90"})
+    stamps.note()
+    return answer.status_code
+
+
+async def open_client(ctx: Any) -> None:
+    ctx["client"] = httpx.AsyncClient(trust_env=False, timeout=60)
+
+
 class WorkerSettings:
-    functions = (nothing, sleep, hold)
+    functions = (nothing, sleep, hold, call)
+    on_startup = open_client
     redis_settings = SETTINGS
     max_jobs = AT_ONCE
     queue_read_limit = AT_ONCE * 3
