@@ -50,6 +50,9 @@ def define(parser: ArgumentParser) -> None:
     define_shared(parser)
     labels = define_labels(parser)
     labels.add_argument("--key", help="idempotency key: the same key answers the same task")
+    labels.add_argument(
+        "--durability", choices=("memory", "fsync", "replica"), help="wait until Redis has it there (memory)"
+    )
     after = parser.add_argument_group("what to show")
     after.add_argument(
         "--wait",
@@ -169,7 +172,8 @@ def submission_of(options: Namespace) -> dict[str, Any]:
     times = {"delay_seconds": options.delay, "run_at": options.at, "expires_in_seconds": options.expires}
     target_of = {"name": name, "args": args or None, "url": url}
     shared = shared_of(options)
-    return {**target_of, **task_options(options), **times, **once_of(options), **shared, "idempotency_key": options.key}
+    asked = {"idempotency_key": options.key, "durability": options.durability}
+    return {**target_of, **task_options(options), **times, **once_of(options), **shared, **asked}
 
 
 def task_options(options: Namespace) -> dict[str, Any]:

@@ -53,9 +53,11 @@ Every error Taskpost raises on purpose.
         ├── TooManyRequests            429 too-many-requests
         ├── HeadersTooLarge            431 headers-too-large
         ├── InternalError              500 internal-error
+        ├── DurabilityMissing          501 durability-missing
         └── Unavailable                (retry later; Retry-After says when)
             ├── StoreUnavailable       503 store-unavailable
             ├── StoreFull              503 store-full
+            ├── NotDurable             503 not-durable
             ├── Overloaded             503 overloaded
             └── PayloadUnreadable      503 payload-unreadable
 """
@@ -122,19 +124,12 @@ class Problem(TaskpostError):
         **extensions: Any,
     ) -> None:
         super().__init__(detail)
-        self.detail = detail
-        self.errors = errors or []
-        self.headers = headers or {}
-        self.extensions = extensions
+        self.detail, self.errors, self.headers, self.extensions = detail, errors or [], headers or {}, extensions
 
     def document(self) -> dict[str, Any]:
         """The problem as its JSON object."""
-        shown: dict[str, Any] = {
-            "type": f"/problems/{self.type}",
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail,
-        }
+        type_ = f"/problems/{self.type}"
+        shown: dict[str, Any] = {"type": type_, "title": self.title, "status": self.status, "detail": self.detail}
         if self.errors:
             shown["errors"] = self.errors
         shown.update(self.extensions)
@@ -317,6 +312,10 @@ class InternalError(Problem):
     type, status, title = "internal-error", 500, "Something went wrong on our side"
 
 
+class DurabilityMissing(Problem):
+    type, status, title = "durability-missing", 501, "Redis cannot wait for that"
+
+
 class Unavailable(Problem):
     status = 503
 
@@ -327,6 +326,10 @@ class StoreUnavailable(Unavailable):
 
 class StoreFull(Unavailable):
     type, title = "store-full", "The store is full"
+
+
+class NotDurable(Unavailable):
+    type, title = "not-durable", "It is not known to be kept for good"
 
 
 class Overloaded(Unavailable):

@@ -14,7 +14,7 @@ from service.recurrence.timing import Timing
 from service.schedule import ACTIVE, OVER, PAUSED, TIMING, Schedule
 from service.submission import Fault
 
-NOT_FOR_SCHEDULES = ("run_at", "delay_seconds", "debounce", "expires_at", "idempotency_key", "parent")
+NOT_FOR_SCHEDULES = ("run_at", "delay_seconds", "debounce", "expires_at", "idempotency_key", "parent", "durability")
 KEPT = ("owner", "also_declared_by")  # not for a definition to say
 
 

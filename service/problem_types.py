@@ -51,6 +51,8 @@ REMEDIES: dict[int | str, str] = {  # by status, or by type where that has one o
     "unknown-queue": "Declare it by `PATCH /v1/queues/{queue}`, or name one that is.",
     "queue-full": "Send it again after `Retry-After` seconds. If it stays full: more workers, or more `max_length`.",
     "store-full": "Send it again after `Retry-After` seconds. If it stays full: `taskpost doctor` says what to raise.",
+    "not-durable": "The task is there. Send the submission again with the same `Idempotency-Key` to wait for it once "
+    "more. If it stays so, look at the disk or the replicas of Redis: `taskpost doctor`.",
     "payload-unreadable": "Give every process the keys in `TASKPOST_ENCRYPTION_KEYS` by which it was written.",
     "idempotency-mismatch": "Give each submission a key of its own, or send the very same submission again.",
     503: "Send it again after `Retry-After` seconds; with the same `Idempotency-Key` it takes effect once.",

@@ -4,6 +4,7 @@ What a setting is made of: a field with its description, a value read from text,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import field
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,6 +40,13 @@ def check_range(name: str, value: Any, least: float | None, most: float | None) 
         raise InvalidSetting(f"{PREFIX}{name.upper()}={value}: needs at least {least:g}")
     if most is not None and value > most:
         raise InvalidSetting(f"{PREFIX}{name.upper()}={value}: needs at most {most:g}")
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raises InvalidSetting when *value* is none of *choices*."""
+    if value not in choices:
+        needed = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        raise InvalidSetting(f"{PREFIX}{name.upper()}={value}: needs {needed}")
 
 
 def check_threshold(text: str) -> None:

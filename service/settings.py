@@ -18,9 +18,20 @@ from service.apikeys import NAMESPACE
 from service.egress_rules import read_rules
 from service.errors import InvalidSetting
 from service.served import served
-from service.setting_values import PREFIX, check_origins, check_range, check_threshold, read_value, setting
+from service.setting_values import (
+    PREFIX,
+    check_choice,
+    check_origins,
+    check_range,
+    check_threshold,
+    read_value,
+    setting,
+)
 
 PLATFORM_NAMES = {"redis_url": "REDIS_URL", "port": "PORT", "web_processes": "WEB_CONCURRENCY"}
+CHOICES = {
+    "durability": ("memory", "fsync", "replica"), "log_format": ("text", "json"), "keep_attempts": ("failed", "all"),
+}  # fmt: skip
 MIB = 1024 * 1024
 DAY = 86_400
 
@@ -68,6 +79,11 @@ class Settings:
     )
     accept_unknown_handlers: bool = setting(
         False, "accept submissions for handlers that no worker has published"
+    )
+    durability: str = setting(
+        "memory",
+        "what a submission waits for that does not say: memory (Redis has it), fsync (it is on its disk) or replica "
+        "(another server has it)",
     )
     strict_queues: bool = setting(
         False, "refuse submissions for queues that nobody declared by settings, a route or a handler"
@@ -264,14 +280,12 @@ class Settings:
             raise InvalidSetting(f"TASKPOST_PUBLIC_URL={self.public_url}: needs http://… or https://…")
         if self.alert_url and not self.alert_url.startswith(("http://", "https://")):
             raise InvalidSetting(f"TASKPOST_ALERT_URL={self.alert_url}: needs http://… or https://…")
-        if self.log_format not in ("text", "json"):
-            raise InvalidSetting(f"TASKPOST_LOG_FORMAT={self.log_format}: needs text or json")
+        for name, choices in CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
         if not set(self.signatures.split(",")) <= {"v1", "v1a"}:
             raise InvalidSetting(f"TASKPOST_SIGNATURES={self.signatures}: needs v1, v1a or v1,v1a")
         if self.telemetry not in ("", "otlp", "console"):
             raise InvalidSetting(f"TASKPOST_TELEMETRY={self.telemetry}: needs otlp or console, or to be left out")
-        if self.keep_attempts not in ("failed", "all"):
-            raise InvalidSetting(f"TASKPOST_KEEP_ATTEMPTS={self.keep_attempts}: needs failed or all")
         if self.encryption_keys:
             from service.sealing import keyring_of  # who has no key needs no ciphers, which take a while to load
 

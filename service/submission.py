@@ -40,7 +40,7 @@ NO_BODY = ("GET", "HEAD")
 PLAIN = frozenset((
     "name", "args", "queue", "priority", "delay_seconds", "timeout_seconds", "retries", "retry_for_seconds",
     "max_crashes", "idempotency_key", "flow", "group", "tags", "metadata", "result_ttl_seconds",
-    "parent", "traceparent",
+    "parent", "traceparent", "durability",
 ))  # fmt: skip
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 # What the connection says of itself, or what the caller's client computes.

@@ -20,6 +20,7 @@ from service.contract import validator_of
 from service.errors import (
     InvalidSubmission,
     InvalidTaskArguments,
+    NotDurable,
     Problem,
     StoreUnavailable,
     UnknownHandler,
@@ -29,6 +30,7 @@ from service.flow import limit_faults
 from service.ids import PAIRS, created_ms, encode_id
 from service.packing import Packed, canonical, pack, with_whole_numbers
 from service.showing import kept_of, show_callback, target_of
+from service.store.fences import MEMORY
 from service.store.tasks import New, Taken, idempotency_of
 from service.submission import PLAIN, counted, faults_of, tag_faults
 from service.task import Snapshot, options_of, rfc3339
@@ -48,6 +50,7 @@ class Ready:
     packed: Packed
     known: Known
     of_queue: dict[str, Any]  # the settings of its queue
+    durability: str  # what is waited for before it is answered
     span: Any = None  # while traces are asked for
 
 
@@ -88,6 +91,7 @@ class Intake:
         shared = known.shared(submission) if known.is_sharing else {}
         if not WHOLE.isdisjoint(submission):
             with_whole_numbers(submission)
+        durability = submission.pop("durability", self.settings.durability)  # of this request, not of the task
         key = submission.get("idempotency_key")
         keyring = runtime.store.tasks.keyring
         idempotency = idempotency_of(self.namespace, key, canonical(submission), keyring) if key else b""
@@ -97,7 +101,7 @@ class Intake:
             submission, self.namespace, queue=queue, lane=known.lane, max_crashes=known.max_crashes, now_ms=now_ms
         )
         new = New(packed.record, idempotency, packed.flow, packed.ties.unique)
-        return Ready(new, packed, known, of_queue)
+        return Ready(new, packed, known, of_queue, durability)
 
     def refusal(self, submission: Any, now_ms: int) -> InvalidSubmission:
         faults = faults_of(submission, now_ms, self.settings, self.rules)
@@ -199,16 +203,23 @@ class Intake:
 
         Raises:
             IdempotencyMismatch, QueueDraining, QueueFull, StoreUnavailable, StoreFull
+            DurabilityMissing: nothing was stored.
+            NotDurable: it was, and that is all that is known.
         """
         store = self.runtime.require_store()
         tasks, new = store.tasks, ready.new
         tasks.memory.check()
+        if ready.durability != MEMORY:
+            await store.fences.require(ready.durability)
         if store.admission.is_simple(new):
             (taken,) = await self.runtime.patience.wait(tasks.put(tasks.shard_for(new), [new]))
         else:
             (taken,) = await self.runtime.within(store.admission.submit([new]))
         if taken.refusal is not None:
             raise taken.refusal
+        if ready.durability != MEMORY:
+            for problem in (await self.not_durable([ready], [taken])).values():
+                raise problem
         if not taken.is_earlier:
             return Receipt(201, self.fresh(ready, taken), taken.id)
         found = await self.runtime.read(taken.id) if is_shown(taken) else None
@@ -216,6 +227,7 @@ class Intake:
 
     async def submit_all(self, made: Sequence[Ready | Problem]) -> list[Receipt | Problem]:
         """Store those that are ready; each has its own receipt or problem."""
+        made = await self.with_durability(made)
         ready = [one for one in made if isinstance(one, Ready)]
         if not ready:
             return [one for one in made if isinstance(one, Problem)]
@@ -224,9 +236,36 @@ class Intake:
             taken = await self.runtime.within(store.admission.submit([one.new for one in ready]))
         except Problem as problem:
             return [one if isinstance(one, Problem) else problem for one in made]
+        faults = await self.not_durable(ready, taken)
         snapshots = iter(await self.earlier(taken))
-        answers = iter(zip(ready, taken, strict=True))
-        return [one if isinstance(one, Problem) else self.receipt(*next(answers), snapshots) for one in made]
+        answers = iter([
+            faults.get(stored.id) or self.receipt(one, stored, snapshots)
+            for one, stored in zip(ready, taken, strict=True)
+        ])  # fmt: skip
+        return [one if isinstance(one, Problem) else next(answers) for one in made]
+
+    async def with_durability(self, made: Sequence[Ready | Problem]) -> list[Ready | Problem]:
+        """*made*, with a Problem in the place of each that asks for what Redis cannot wait for."""
+        refusals: dict[str, Problem] = {}
+        for durability in {one.durability for one in made if isinstance(one, Ready)} - {MEMORY}:
+            try:
+                await self.runtime.require_store().fences.require(durability)
+            except Problem as problem:
+                refusals[durability] = problem
+        return [refusals.get(one.durability, one) if isinstance(one, Ready) else one for one in made]
+
+    async def not_durable(self, ready: Sequence[Ready], taken: Sequence[Taken]) -> dict[bytes, NotDurable]:
+        """Wait for those that asked for it, and for earlier ones that stand for them: what is not known to be safe."""
+        found: dict[bytes, NotDurable] = {}
+        for durability in {one.durability for one in ready} - {MEMORY}:
+            ids = [
+                stored.id
+                for one, stored in zip(ready, taken, strict=True)
+                if one.durability == durability and stored.refusal is None
+                if not stored.is_earlier or is_shown(stored)
+            ]
+            found |= await self.runtime.require_store().fences.wait(durability, ids)
+        return found
 
     async def earlier(self, taken: Sequence[Taken]) -> list[Snapshot | Problem | None]:
         """The tasks that were there before under their keys; a Problem for each when they cannot be read now."""

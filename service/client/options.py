@@ -43,6 +43,7 @@ class Options(TypedDict, total=False):
     max_crashes: int | None
     backoff: Mapping[str, Any] | Iterable[Seconds] | None
     idempotency_key: str | None
+    durability: str | None
     unique: Mapping[str, Any] | None
     debounce: Mapping[str, Any] | None
     flow: str | Mapping[str, Any] | None

@@ -28,6 +28,7 @@ from service.store.connection import connect, servers_of
 from service.store.declarations import Declarations
 from service.store.endpoints import EndpointBook, EndpointSettings
 from service.store.events import BLOCK_MS, Events
+from service.store.fences import Fences
 from service.store.gone import GoneUrls
 from service.store.key_agreement import agree_on_keys
 from service.store.limits import Limits
@@ -71,6 +72,7 @@ class Store:
         self.handlers = HandlerBook(self.workers, self.queue_book)
         self.completions = Completions(self.tasks, self.handlers, settings)
         self.admission = Admission(self.tasks, self.handlers, settings)
+        self.fences = Fences(self.scripts)
         self.gone = GoneUrls(self.scripts, settings)
         self.queues = Queues(self.tasks)
         self.statistics = Statistics(self.tasks)

@@ -8,6 +8,7 @@ names that depend on a task or a queue from that prefix; their headers list whic
                                       key_agreement.py; when the last reap ran, and until when none may take a lease
                                       away; how far sweeps have come
     none                      -       never exists: a slot that is moving then refuses a whole call, not half of it
+    fence                     string  empty; written so that what was written before can be waited for, see fences.py
     t:<id>  o:<id>            string  record; outcome of a large one
     a:<id>  p:<id>            list, string   attempts other than a first that succeeded and logged nothing; progress
     c:<id>                    string  checkpoint of a task that has not ended: when, its number, JSON
@@ -95,6 +96,10 @@ def conf(shard: int) -> str:
 
 def none(shard: int) -> str:
     return prefix(shard) + "none"
+
+
+def fence(shard: int) -> str:
+    return prefix(shard) + "fence"
 
 
 def events(shard: int) -> str:

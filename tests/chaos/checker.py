@@ -126,8 +126,9 @@ class Checker:
         """What was answered is there, and has ended."""
         for event in self.by["taken"]:
             final = self.finals.get(event.task)
-            if final is None and not self.is_undone(event.at):
-                self.find(f"lost: {event.key} was taken in as {event.task}, and is nowhere")
+            if final is None and (event.more or not self.is_undone(event.at)):
+                safe = "was confirmed to be safe" if event.more else "was taken in"
+                self.find(f"lost: {event.key} {safe} as {event.task}, and is nowhere")
         for final in self.finals.values():
             if final.state not in ("succeeded", "failed", "cancelled", "expired"):
                 self.find(f"lost: {final.id} ({final.key or final.name}) is {final.state} and never ends")

@@ -28,8 +28,11 @@ LASTING = {"retries": 100, "max_crashes": 100, "retry_for_seconds": 3600, "backo
 class Clients:
     """All clients of a round. `run` lasts as long as it is told to, and then as long as anything is unanswered."""
 
-    def __init__(self, url: str, endpoint_url: str, history: History, chance: random.Random) -> None:
+    def __init__(
+        self, url: str, endpoint_url: str, history: History, chance: random.Random, durability: str = "memory"
+    ) -> None:
         self.url, self.endpoint_url, self.history, self.chance = url, endpoint_url, history, chance
+        self.durability = durability  # the best that the deployment has
         self.api = AsyncTaskpost(url, timeout_seconds=5, retries=1)
         self.count = 0
         self.taken: dict[str, tuple[str, dict[str, Any]]] = {}  # key -> id, submission
@@ -66,6 +69,8 @@ class Clients:
             ("add", "compute", "thread", "flaky", "defer", "url", "crash", "poison"), (40, 12, 6, 12, 8, 20, 1, 0.15)
         )[0]
         made: dict[str, Any] = {"idempotency_key": key, **LASTING, "priority": chance.randint(0, 9)}
+        if chance.random() < 0.2:
+            made["durability"] = self.durability
         if name == "url":
             made |= {"url": f"{self.endpoint_url}/task/{key}", "body": {"key": key}}
         else:
@@ -184,7 +189,8 @@ class Clients:
         self.history.note("asked", key=made["idempotency_key"], how=made.get("name", "url"), more="callback" in made)
 
     def take(self, made: dict[str, Any], task: Task) -> None:
-        self.history.note("taken", key=made["idempotency_key"], task=task.id)
+        is_safe = made.get("durability", "memory") != "memory"
+        self.history.note("taken", key=made["idempotency_key"], task=task.id, more=is_safe)
         self.taken[made["idempotency_key"]] = (task.id, made)
 
     async def insist(self, call: Callable[[], Awaitable[Any]], most: int = 1000) -> Any:

@@ -22,7 +22,8 @@ class Event:
     """
     One line. *what* says what happened; *task* is an id, *key* what the client calls the task.
 
-    asked | taken | refused        a client submits; the API answered with an id; it never answered
+    asked | taken | refused        a client submits; the API answered with an id, and (*more*) that it is safe; it never
+                                   answered
     cancelling | cancelled         a client asks to cancel; the API said yes
     replaying | replayed           a client asks for another run of a task that ended; *key* is that of the new one
     began | ended                  a run of a handler, or a call that an endpoint got; *how* it ended

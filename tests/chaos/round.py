@@ -137,7 +137,9 @@ class Round:
         endpoint = Endpoint(self.history, random.Random(self.plan.seed + 1))
         background.do(background.stack.enter_async_context(endpoint.listening()))
         stage.start_all(self.plan.parts)
-        clients = Clients(stage.url, endpoint.url, self.history, random.Random(self.plan.seed + 2))
+        clients = Clients(
+            stage.url, endpoint.url, self.history, random.Random(self.plan.seed + 2), stage.durability
+        )
         background.do(clients.schedule())
         working = background.begin(clients.run(self.plan.seconds, self.plan.per_second))
         self.do_faults(working, clients)

@@ -36,6 +36,8 @@ class Stage:
 
     def __init__(self, stack: ExitStack, history: History, where: str, kind: str, fsync: str, handlers: str) -> None:
         self.stack, self.history, self.where, self.fsync, self.handlers = stack, history, where, fsync, handlers
+        can_sync = kind == "valkey" and fsync in ("everysec", "always")
+        self.durability = "replica" if where == "sentinel" else "fsync" if can_sync else "memory"
         config: dict[str, Any] = {"appendonly": "yes", "appendfsync": fsync}
         if fsync in ("none", "snapshots"):
             config = {"save": "3 1" if fsync == "snapshots" else '""'}

@@ -323,6 +323,20 @@ async def test_431_whose_headers_are_too_long(world: World) -> None:
     await produced(431, ask)
 
 
+async def test_501_a_redis_that_cannot_wait_for_its_disk(world: World) -> None:
+    """This one keeps no append-only file, so nothing can be safe on its disk."""
+
+    async def ask(one: Operation) -> httpx.Response:
+        given = given_of(one)
+        if one[0].startswith(BY_HEADER):
+            given = with_headers(given, taskpost_durability="fsync")
+        else:
+            given = {"json": {**ADD, "durability": "fsync"}}
+        return await world.ask(one[1], world.place(one[0]), **given)
+
+    await produced(501, ask)
+
+
 async def test_503_redis_that_is_away(world: World) -> None:
     """With Retry-After; never a fault of ours, never a wait without end."""
     async with serving(f"redis://127.0.0.1:{free_port()}/0", is_ready=False) as away:

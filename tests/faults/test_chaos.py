@@ -20,6 +20,8 @@ SOUND = [
     Event(3.0, "ended", "k", "T", "1", "done"),
 ]
 AGAIN = [Event(4.0, "began", "k", "T", "2", pids=(B,)), Event(5.0, "ended", "k", "T", "2", "done")]
+SAFE = replace(SOUND[1], more=True)
+CUT = Event(1.5, "fault", name="power_cut", more={"since": 1.05})
 DONE = Final("T", "succeeded", "k", "chaos.add", "k")
 OUTAGE = [Event(2.5, "fault", name="outage", more={}), Event(3, "healed", name="outage")]
 SECONDS = [Final(n, "cancelled", f"every-second@2026-11-30T00:00:0{n}Z") for n in "13"]
@@ -33,6 +35,7 @@ def judged(events: list[Event], *finals: Final) -> Verdict:
     ("expected", "events", "finals"),
     [
         ("lost: k was taken in as T, and is nowhere", SOUND[:2], []),
+        ("lost: k was confirmed to be safe", [SOUND[0], SAFE, CUT], []),
         ("lost: T (k) is queued and never ends", SOUND[:2], [Final("T", "queued", "k", "chaos.add")]),
         ("no run of it did", SOUND[:2], [DONE]),
         ("nobody asked for k", SOUND[1:], [DONE]),
@@ -60,7 +63,7 @@ def test_what_is_wrong_is_found(expected: str, events: list[Event], finals: list
         ("", SOUND, [DONE]),
         ("worker killed", [*SOUND, *AGAIN, Event(2.5, "died", pids=(A,), name="worker killed")], [DONE]),
         ("outage", [*SOUND, *AGAIN, *OUTAGE], [DONE]),
-        ("", [*SOUND[:2], Event(1.5, "fault", name="power_cut", more={"since": 1.05})], []),
+        ("", [*SOUND[:2], CUT], []),
     ],
 )  # fmt: skip
 def test_what_has_a_reason_is_none(expected: str, events: list[Event], finals: list[Final]) -> None:

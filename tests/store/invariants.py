@@ -326,7 +326,7 @@ class Checker:
         whole = (b"conf", b"count", b"lease", b"ext", b"run", *lists, b"workers", b"handlers", b"gone",
                  b"bulks", b"alarms", b"meters",
                  b"secrets", b"endpoints", b"queues", b"sched", b"schedules", b"calls", b"called",
-                 b"circuits", b"limits", b"tied", b"flows", b"weights")  # fmt: skip
+                 b"circuits", b"limits", b"tied", b"flows", b"weights", b"fence")  # fmt: skip
         shard = self.shard
         for name in (*shard.strings, *shard.lists, *shard.zsets, *shard.hashes, *shard.sets):
             if name not in whole and not name.startswith(known):
