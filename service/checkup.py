@@ -62,6 +62,7 @@ class Facts:
     key_fault: str | None = None  # why they are not this deployment's
     workers: Sequence[Mapping[str, Any]] = ()
     queues: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # stored name -> counts
+    schedulers: int = 0
     reaped_seconds: float | None = None  # since somebody last looked for lost tasks
     api: str | None = None  # why the API does not answer; None: it does
     public: str | None = None  # the same of TASKPOST_PUBLIC_URL
@@ -71,7 +72,11 @@ class Facts:
 def findings_of(facts: Facts) -> Iterator[Finding]:
     """Everything that was found, in the order in which one would mend it."""
     if facts.fault is not None:
-        yield Finding(FAULT, "redis", facts.fault, "Start it, or name another in TASKPOST_REDIS_URL.", True)
+        absent = "Start it, or name another in TASKPOST_REDIS_URL."
+        remedy = "What its servers say stands below." if facts.servers else absent
+        yield Finding(FAULT, "redis", facts.fault, remedy, True)
+        for server in facts.servers:
+            yield from server_findings(server, facts.settings)
     else:
         yield from connection_findings(facts)
         for server in facts.servers:
@@ -139,6 +144,11 @@ def server_findings(server: ServerFacts, settings: Settings) -> Iterator[Finding
 def persistence_findings(server: ServerFacts) -> Iterator[Finding]:
     """Whether tasks outlive the server's process."""
     info, config, name = server.info, server.config or {}, server.name
+    if str(info.get("rdb_last_bgsave_status", "ok")) != "ok":
+        refuses = config.get("save", "on") and config.get("stop-writes-on-bgsave-error", "yes") == "yes"
+        detail = f"the last snapshot could not be written{', and until one is, writes are refused' * bool(refuses)}"
+        remedy = "Look at its disk (df -h), then: redis-cli BGSAVE"
+        yield Finding(FAULT if refuses else WARNING, name, detail, remedy)
     if not int(info.get("aof_enabled", 0)):
         detail = "no append-only file: a restart of the server loses tasks that were accepted"
         yield Finding(FAULT, name, detail, "redis-cli CONFIG SET appendonly yes && redis-cli CONFIG REWRITE")
@@ -214,8 +224,12 @@ def work_findings(facts: Facts) -> Iterator[Finding]:
         since = "ever" if facts.reaped_seconds is None else f"for {facts.reaped_seconds:,.0f} s"
         detail = f"nobody has looked for lost tasks {since}: neither a worker nor a scheduler runs"
         yield Finding(FAULT, "scheduler", detail, "taskpost scheduler")
+    elif not facts.schedulers:
+        detail = "none lives: schedules do not fire, nothing expires, and what has ended is not forgotten"
+        yield Finding(FAULT, "scheduler", detail, "taskpost scheduler")
     else:
-        yield Finding(OK, "scheduler", f"lost tasks were looked for {facts.reaped_seconds:.1f} s ago")
+        told = f"{facts.schedulers} live; lost tasks were looked for {facts.reaped_seconds:.1f} s ago"
+        yield Finding(OK, "scheduler", told)
     if not facts.workers:
         yield Finding(WARNING, "workers", "none lives", "taskpost worker --handlers MODULE")
     else:

@@ -87,6 +87,8 @@ def warnings_of(told: Mapping[str, Any]) -> list[str]:
         found.append("Redis keeps no append-only file: a restart of Redis loses tasks. Set: appendonly yes")
     elif told.get("aof_last_write_status", "ok") != "ok":
         found.append("Redis cannot write its append-only file: a restart loses tasks. Look at its log, and its disk.")
+    if told.get("rdb_last_bgsave_status", "ok") != "ok":
+        found.append("Redis cannot write its snapshot, and may refuse writes for it. Look at its log, and its disk.")
     if (policy := told.get("maxmemory_policy", "noeviction")) != "noeviction":
         found.append(
             f"Redis evicts keys when it is full ({policy}): it may drop tasks. Set: maxmemory-policy noeviction"

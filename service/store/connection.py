@@ -37,6 +37,18 @@ PASSING = (
     "MISCONF", "non local key", "Connection",
 )  # fmt: skip
 
+# What a server that answers, and takes no writes, says; and what is wrong with it.
+REFUSING = {
+    "READONLY": "Redis is a replica, which takes no writes",
+    "MISCONF": "Redis takes no writes, since it cannot write to its disk",
+    "NOREPLICAS": "Redis takes no writes, since fewer replicas follow it than it was told to wait for",
+    "LOADING": "Redis is still reading what it has on disk",
+    "CLUSTERDOWN": "The cluster of Redis is not whole",
+}
+UNKNOWN = (
+    "Whether the request took effect is unknown: send it again with the same Idempotency-Key, and it takes effect once."
+)
+
 
 def connect(settings: Settings, *, wait_seconds: float = 0) -> Client:
     """
@@ -110,20 +122,27 @@ def servers_of(client: Client) -> set[tuple[str, int]]:
 
 def translated(exc: Exception) -> TaskpostError:
     """What *exc*, raised by the Redis library, means to the rest of the house. Raise it `from exc`."""
-    # The library takes the code off the front of the errors it knows, and keeps it beside them.
-    text = f"{getattr(exc, 'status_code', None) or ''} {exc}".strip()
+    text = said(exc)
     if "OOM" in text[:64]:
         return StoreFull(
             "Redis has reached its memory limit; submissions are refused until running work has freed some.",
             headers=RETRY_AFTER,
         )
     if not isinstance(exc, ResponseError) or any(sign in text for sign in PASSING):
-        return StoreUnavailable(
-            "Redis did not answer. Whether the request took effect is unknown: send it again with the same "
-            "Idempotency-Key, and it takes effect once.",
-            headers=RETRY_AFTER,
-        )
+        return StoreUnavailable(f"{refusal_of(exc) or 'Redis did not answer'}. {UNKNOWN}", headers=RETRY_AFTER)
     return TaskpostError(f"Redis refused a command: {text}")
+
+
+def said(exc: BaseException) -> str:
+    """What a server said, with its code, which the library takes off the front of errors that it knows."""
+    return f"{getattr(exc, 'status_code', None) or ''} {exc}".strip()
+
+
+def refusal_of(exc: BaseException | None) -> str | None:
+    """What is wrong with a server that answered *exc*; None when it did not answer."""
+    if not isinstance(exc, ResponseError):
+        return None
+    return next((meaning for sign, meaning in REFUSING.items() if sign in said(exc)), None)
 
 
 def is_noscript(exc: RedisError) -> bool:

@@ -95,6 +95,14 @@ class Meters:
         living = {name: told for name, told in found.items() if name not in silent}
         return living | self.mine()
 
+    async def living(self, part: str, now_ms: float) -> int:
+        """How many processes of *part* told something lately. Raises StoreUnavailable."""
+        found = pairs_of(await self.tasks.scripts.command("HGETALL", keys.METERS))
+        return sum(
+            name.startswith(f"{part}:".encode()) and now_ms - orjson.loads(text)["told_ms"] <= SILENT_MS
+            for name, text in found
+        )
+
     def mine(self) -> dict[str, dict[str, Any]]:
         """What this process would tell, by its name."""
         return {self.process: {"version": __version__, **self.own()}} if self.process else {}

@@ -14,11 +14,11 @@ from service.checkup import Facts, ServerFacts
 from service.errors import InvalidSetting, StoreUnavailable, TaskpostError
 from service.settings import Settings
 from service.store import Store, keys
-from service.store.connection import FAILURES, translated
+from service.store.connection import FAILURES, refusal_of, translated
 from service.store.key_agreement import noted_keys
 
 PINGS = 9
-CONFIG_NAMES = ("appendfsync", "maxmemory")
+CONFIG_NAMES = ("appendfsync", "maxmemory", "save", "stop-writes-on-bgsave-error")
 
 
 async def examined(settings: Settings) -> Facts:
@@ -32,7 +32,7 @@ async def examined(settings: Settings) -> Facts:
     try:
         await look(store, facts)
     except StoreUnavailable as exc:
-        facts.fault = f"Redis does not answer: {exc.__cause__ or exc}"
+        facts.fault = refusal_of(exc.__cause__) or f"Redis does not answer: {exc.__cause__ or exc}"
     except TaskpostError as exc:
         facts.fault = str(exc)
     finally:
@@ -65,6 +65,7 @@ async def look(store: Store, facts: Facts) -> None:
     except InvalidSetting as exc:
         facts.key_fault = str(exc)
     facts.workers = await store.workers.live(int(now_ms))
+    facts.schedulers = await store.meters.living("scheduler", now_ms)
     facts.queues = await store.queues.counts()
 
 

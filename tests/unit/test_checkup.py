@@ -25,7 +25,8 @@ def facts(server: dict[str, Any] | None = None, config: dict[str, str] | None = 
     named = {name: given.pop(name) for name in list(given) if name in SETTINGS}
     settings = Settings(**{"public_url": PUBLIC, **named})
     one = ServerFacts("server", {**INFO, **(server or {})}, {"appendfsync": "everysec"} if config is None else config)
-    known: dict[str, Any] = {"shards": 1, "format": 1, "reaped_seconds": 0.4, "workers": [WORKER], "servers": [one]}
+    known: dict[str, Any] = {"shards": 1, "format": 1, "reaped_seconds": 0.4, "schedulers": 1, "servers": [one]}
+    known["workers"] = [WORKER]
     return replace(Facts(settings), **{**known, **given})
 
 
@@ -44,6 +45,7 @@ SERVERS = [
     ({"redis_version": "6.2.1"}, "fault", "too old"),
     ({"aof_enabled": 0}, "fault", "no append-only file"),
     ({"aof_last_write_status": "err"}, "fault", "last write to the append-only file failed"),
+    ({"rdb_last_bgsave_status": "err"}, "fault", "until one is, writes are refused"),
     ({"aof_last_bgrewrite_status": "err"}, "warning", "could not be rewritten"),
     ({"maxmemory_policy": "allkeys-lru"}, "fault", "drops tasks when it is full"),
     ({"evicted_keys": 3}, "warning", "dropped 3 keys"),
@@ -74,6 +76,7 @@ OTHERS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"cluster": {"cluster_state": "fail", "cluster_slots_ok": "10922"}}, "fault", "cluster", "10922 of 16384"),
     ({"reaped_seconds": None}, "fault", "scheduler", "nobody has looked for lost tasks ever"),
     ({"reaped_seconds": 90.0}, "fault", "scheduler", "for 90 s"),
+    ({"schedulers": 0}, "fault", "scheduler", "schedules do not fire"),
     ({"workers": []}, "warning", "workers", "none lives"),
     ({"queues": {"a/b": {"queued": 4}}, "workers": [{"queues": ["x"]}]}, "fault", "queues", "4 tasks wait in a/b"),
     ({"api": "no answer.", "port": None}, "warning", "api", "no answer."),
