@@ -181,7 +181,7 @@ class Pipeline:
         """Call the URL, unless it is gone or its endpoint may not be called now."""
         task, gone = attempt.task, self.gone
         url = task.submission["url"]
-        if gone is not None and (reason := gone.reason(task.namespace, url, now_ms())):
+        if gone is not None and (reason := await gone.confirmed(task.namespace, url, now_ms())):
             return failed("UrlDisabled", reason, retry=False)
         attempt.context(DEAF)  # from here on it can be told to stop
         visit = None if self.gate is None else await self.gate.enter(task, attempt.options, now_ms())

@@ -63,6 +63,19 @@ class GoneUrls:
             f"{rfc3339(at_ms + self.keep_ms)}"
         )
 
+    async def confirmed(self, namespace: str, url: str, now_ms: int) -> str | None:
+        """
+        As `reason`, and asked of Redis before it fails a task: what this process knows may be old, also by much when it
+        was idle, and the URL enabled since.
+        """
+        reason = self.reason(namespace, url, now_ms)
+        if reason is not None:
+            with contextlib.suppress(TaskpostError):
+                if await self.scripts.command("ZSCORE", keys.GONE, member(namespace, url)) is None:
+                    self.known.pop(member(namespace, url), None)
+                    return None
+        return reason
+
     async def disable(self, namespace: str, url: str, now_ms: int) -> None:
         """*url* has answered 410. Raises StoreUnavailable: this process knows, others do not."""
         if self.keep_ms == 0:

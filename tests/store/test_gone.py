@@ -54,6 +54,18 @@ async def test_a_url_that_is_gone_is_known_to_all(store: Store) -> None:
     assert {} == await other.listed("acme", NOW_MS)
 
 
+async def test_a_url_that_was_enabled_elsewhere_is_called_at_once(store: Store) -> None:
+    """A process that was idle since does not fail the next task by what it knew then."""
+    await store.gone.disable("default", URL, NOW_MS)
+    other = GoneUrls(store.scripts, store.settings)
+    await other.refresh()
+    assert await other.confirmed("default", URL, NOW_MS) is not None
+    await store.gone.enable("default", URL)
+    assert other.reason("default", URL, NOW_MS) is not None, "it has not heard of it"
+    assert await other.confirmed("default", URL, NOW_MS) is None
+    assert other.reason("default", URL, NOW_MS) is None
+
+
 async def test_a_url_is_called_again_after_a_while_or_when_somebody_says_so(store: Store) -> None:
     """What was a mistake mends itself."""
     await store.gone.disable("default", URL, NOW_MS)
