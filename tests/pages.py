@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from service.ports import free_port
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("docs", "docs/tutorials", "docs/how-to", "docs/reference")
 PAGES = [ROOT / "README.md", *(page for folder in FOLDERS for page in sorted((ROOT / folder).glob("*.md")))]
@@ -71,14 +73,20 @@ TASKPOST = """#!/bin/bash
 # Parts that a page starts run beside it to its end; of what does not end by itself the beginning is seen.
 taskpost=({python} -m service.cli)
 case "${{1:-}}" in
-up | worker)
-    case "$*" in *--handlers*) ;; *) exit 0 ;; esac
-    "${{taskpost[@]}}" worker "${{@:2}}" >worker.log 2>&1 &
+up | worker | scheduler)
+    case "$*" in scheduler | *--handlers*) ;; *) exit 0 ;; esac
+    part=${{1/up/worker}}
+    "${{taskpost[@]}}" "$part" "${{@:2}}" >"$part.log" 2>&1 &
     echo $! >>"$DESK/pids"
-    until grep -q "is ready" worker.log; do
-        kill -0 $! || {{ cat worker.log >&2; exit 1; }}
+    until grep -qE "(is|scheduler:) ready" "$part.log"; do
+        kill -0 $! || {{ cat "$part.log" >&2; exit 1; }}
         sleep 0.05
     done
+    ;;
+listen)
+    "${{taskpost[@]}}" listen --port "$LISTEN_PORT" "${{@:2}}" >listen.log 2>&1 &
+    echo $! >>"$DESK/pids"
+    until grep -q Listening listen.log; do kill -0 $! && sleep 0.05; done
     ;;
 tail) timeout --signal INT 3 "${{taskpost[@]}}" "$@" || [ $? = 124 ] || [ $? = 130 ] ;;
 *) exec "${{taskpost[@]}}" "$@" </dev/null ;;
@@ -118,6 +126,7 @@ class Desk:
         path = f"{programs / 'bin'}:{Path(sys.executable).parent}:{kept.get('PATH', '')}"
         self.env = {**kept, **env, "PATH": path, "DESK": str(programs), "TASKPOST_URL": url, "NO_COLOR": "1"}
         self.env["PYTHONPATH"] = f"{ROOT}:{folder}"
+        self.env["LISTEN_PORT"] = str(free_port("127.0.0.1"))
         self.console: subprocess.Popen[str] | None = None
 
     def follow(self, block: Block) -> str:
@@ -126,6 +135,8 @@ class Desk:
         if named := FILE.match(text):
             (self.folder / named[1]).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / named[1]).write_text(text)
+            if named[1].startswith("test_"):  # the page lets pytest run it
+                return ""
         if block.language == "python":
             return self.typed(text)
         before = self.real(block.said) if block.word == "before" else ""
@@ -136,6 +147,7 @@ class Desk:
     def real(self, text: str) -> str:
         host = self.url.removeprefix("http://")
         text = re.sub(r"\b(127\.0\.0\.1|localhost):8080\b", host, text)
+        text = text.replace("127.0.0.1:9000", f"127.0.0.1:{self.env['LISTEN_PORT']}")
         return text.replace(SHOWN_WORKER, self.worker)
 
     def entered(self, text: str) -> str:

@@ -18,7 +18,8 @@ from tests.parts import System, system
 
 pytestmark = pytest.mark.full
 KEY = "the-key-of-these-pages"
-FOLLOWED = [page for page in PAGES if any(block.is_run for block in blocks(page))]
+# What the page by symptom says is of use only to those who have the symptom: test_runbook.py follows it.
+FOLLOWED = [page for page in PAGES if page.stem != "runbook" and any(block.is_run for block in blocks(page))]
 
 
 @pytest.fixture
