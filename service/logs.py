@@ -13,6 +13,7 @@ stands there, and in the text in front of the message, so that any configuration
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -40,9 +41,24 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
+        elif record.exc_text:
+            line["error"] = record.exc_text
         if record.stack_info:
             line["stack"] = record.stack_info
         return orjson.dumps({**line, **(extra | line)}, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def log_task(
+    logger: logging.Logger, level: int, text: str, about: Mapping[str, Any], traceback: str | None = None
+) -> None:
+    """
+    A line on one task. *about* has `task_id`, `task_name` and `attempt`, which stand in front of *text* where it is not
+    JSON, and whatever else is a field; *traceback* is one that was written somewhere else.
+    """
+    text = f"[{about['task_id']} {about['task_name']} #{about['attempt']}] {text}"
+    record = logger.makeRecord(logger.name, level, __file__, 0, text, (), None, extra=about)
+    record.exc_text = traceback or None
+    logger.handle(record)
 
 
 def configure(level: str, form: str) -> None:

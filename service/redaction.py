@@ -77,10 +77,21 @@ def shown_url(url: str) -> str:
     """*url* as it is shown: without the values of query parameters that are secrets by their names."""
     if "=" not in url or ("://" not in url[:12] and not url.startswith("/")):
         return url
+    return without_secrets(url)
+
+
+def without_secrets(url: str) -> str:
     shown, rest = "", 0
     for start, end, _ in secrets_in(url):
         shown, rest = f"{shown}{url[rest:start]}{HIDDEN}", end
     return shown + url[rest:]
+
+
+def without_password(url: str) -> str:
+    """*url*, such as Redis', as it may be shown: also without the password before its host."""
+    before, at, after = without_secrets(url).rpartition("@")
+    scheme, _, user = before.partition("://")
+    return f"{scheme}://{user.partition(':')[0]}:***@{after}" if at else after
 
 
 def secrets_in(url: str) -> Iterator[tuple[int, int, str]]:

@@ -30,6 +30,7 @@ from service.egress import described
 from service.embedded import EmbeddedServer
 from service.errors import TaskpostError
 from service.ports import check_port, free_port
+from service.redaction import without_password
 from service.setting_values import read_value
 from service.settings import Settings
 from service.terminal import Terminal, signature
@@ -273,10 +274,3 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def without_password(url: str) -> str:
-    """*url* as it may be shown."""
-    before, at, after = url.rpartition("@")
-    scheme, _, user = before.partition("://")
-    return f"{scheme}://{user.partition(':')[0]}:***@{after}" if at else url

@@ -59,7 +59,7 @@ class BlockWatch:
             process.ask_stack()
             await asyncio.sleep(ANSWER_SECONDS)
             stack = process.table.stack() or "(it does not answer: it is stopped, or busy outside of Python)"
-            log.error(
+            log.warning(
                 "worker process %d: something has blocked its event loop for %.1f s, and with it all its tasks: use "
                 "await, or a `def` handler\n%s", process.number, (now_ms - turned_ms) / 1000, stack.rstrip(),
             )  # fmt: skip

@@ -86,7 +86,7 @@ class Child:
     async def run(self) -> None:
         """Until told to stop, and drained."""
         settings = self.settings
-        self.store = await Store.open(settings, counts_as="worker")
+        self.store = await Store.open(settings, counts_as="worker", warns=False)
         lanes = Lanes(settings, self.sizes, self.nursery_door)
         push = PushClient(
             max_result_bytes=settings.max_result_bytes,

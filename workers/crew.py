@@ -30,6 +30,7 @@ log = logging.getLogger("taskpost.worker")
 # Beyond `drain_seconds`: until a child is killed that does not end, and until its supervisor has handed back what it
 # held. With the last words to Redis they end a worker in under 25 s.
 CHILD_SECONDS, HAND_BACK_SECONDS = 3.5, 0.8
+MOST_NAMED = 20  # tasks in a line of text
 
 
 class Crew:
@@ -150,7 +151,8 @@ class Crew:
 
     async def stop(self) -> None:
         """Drain and end all of them."""
-        log.info("worker %s: stopping; running tasks have %g s", self.worker, self.wanted.drain_seconds)
+        about = {"worker": self.worker}
+        log.info("worker %s: stopping; running tasks have %g s", self.worker, self.wanted.drain_seconds, extra=about)
         await self.drain(list(self.processes))
 
     def note_end(self, process: Process) -> None:
@@ -178,13 +180,21 @@ class Crew:
                 return
             lost = process.take_held()
             self.forget(process)
-            log.error("worker process %d %s; tasks that it held: %d", process.number, said, len(lost))
+            self.tell_death(process, said, [encode_id(held.id) for held in lost])
             await self.recover(process, lost, said)
             # A task that kills its process is counted, and so stopped; what dies without one would turn in circles.
             pause = 0.1 if lost or time.monotonic() - began > 10 else min(pause * 2, 10)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause * (0.5 + random.random() / 2)):
                     await process.leaving.wait()
+
+    def tell_death(self, process: Process, said: str, ids: list[str]) -> None:
+        """One line, with the tasks that it held; what becomes of each stands with its attempts."""
+        named = f" ({', '.join(ids[:MOST_NAMED])}{' …' if len(ids) > MOST_NAMED else ''})" if ids else ""
+        log.error(
+            "worker process %d %s; tasks that it held: %d%s", process.number, said, len(ids), named,
+            extra={"worker": self.worker, "number": process.number, "task_ids": ids},
+        )  # fmt: skip
 
     async def live(self, process: Process) -> str | None:
         """One life of a process; how it ended, None when it was to."""

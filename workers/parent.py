@@ -19,9 +19,11 @@ import socket
 
 import uvloop
 
+from service import __version__
 from service.egress import described
 from service.errors import InvalidSetting, StoreFull, StoreUnavailable, TaskpostError
 from service.logs import configure
+from service.redaction import without_password
 from service.settings import Settings
 from service.store import Store
 from service.store.outside import reap
@@ -29,7 +31,7 @@ from service.task import SHARED
 from workers import frames
 from workers.beats import Beats
 from workers.blocked import BlockWatch
-from workers.control import Control
+from workers.control import LANE_OF_SIZE, Control
 from workers.crew import Crew
 from workers.portrait import Portrait
 from workers.process import Process
@@ -43,6 +45,7 @@ ANNOUNCE_SECONDS, SOON_SECONDS = 3.0, 0.05
 STOPPED = 0
 FAILED = 1
 LAST_WORDS_SECONDS = 0.4
+MOST_NAMED = 20  # handlers in a line of text
 
 
 def worker_id() -> str:
@@ -65,6 +68,7 @@ class Parent:
 
     async def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit status."""
+        self.say_hello()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
@@ -106,6 +110,19 @@ class Parent:
                     log.critical("a fault of ours ends this worker", exc_info=fault)
                 self.is_failed = True
 
+    def say_hello(self) -> None:
+        """What matters of how this worker was started."""
+        settings, redis = self.settings, without_password(self.settings.redis_url)
+        slots = {lane: getattr(settings, name) for name, lane in LANE_OF_SIZE.items()}
+        queues, shown = settings.queues or "all", ", ".join(f"{many} {lane}" for lane, many in slots.items())
+        about: dict[str, object] = {"worker": self.id, "version": __version__, "redis": redis, "queues": queues}
+        about |= {"processes": settings.processes, "slots": slots}
+        log.info(
+            "worker %s: starting; Taskpost %s, Redis %s, queues: %s, processes: %d, slots of each: %s",
+            self.id, __version__, redis, queues, settings.processes, shown, extra=about,
+        )  # fmt: skip
+        log.info("URL tasks may call %s", described(settings))
+
     async def say_goodbye(self) -> None:
         """Leave the list of workers, if Redis answers soon."""
         with contextlib.suppress(StoreUnavailable, TimeoutError):
@@ -114,6 +131,7 @@ class Parent:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await self.store.close()
+        log.info("worker %s: stopped", self.id, extra={"worker": self.id})
 
     # ------------------------------------------------------------ processes
 
@@ -122,7 +140,9 @@ class Parent:
         if kind == frames.IDLE:
             self.wakes.note_idle(process, shard, lanes)
         elif kind == frames.READY:
-            log.info("worker %s: process %d is ready", self.id, process.number)
+            about = {"worker": self.id, "number": process.number, "handlers": (names := process.table.handlers)}
+            named = ", ".join(names[:MOST_NAMED]) + (" …" if len(names) > MOST_NAMED else "") or "none"
+            log.info("worker %s: process %d is ready; handlers: %s", self.id, process.number, named, extra=about)
             self.news.set()
 
     def forget(self, process: Process) -> None:
@@ -189,7 +209,6 @@ class Parent:
 def run(settings: Settings) -> int:
     """Run a worker until it is told to stop; the exit status."""
     configure(settings.log_level, settings.log_format)
-    log.info("URL tasks may call %s", described(settings))
     try:
         return uvloop.run(until_over(settings))
     except InvalidSetting as exc:

@@ -54,8 +54,8 @@ class Attempt:
     """An attempt in progress: the task, its limits, and the way to stop it."""
 
     __slots__ = (
-        "ctx", "deadline_ms", "handler", "is_handed_back", "log", "options", "progress", "slot", "slow",
-        "stop_reason", "task",
+        "ctx", "deadline_ms", "decision", "ended_ms", "handler", "is_handed_back", "log", "options", "progress", "slot",
+        "slow", "stop_reason", "task",
     )  # fmt: skip
 
     def __init__(self, task: Leased, handler: Handler[..., Any] | None, options: Mapping[str, Any], slot: int) -> None:
@@ -67,6 +67,8 @@ class Attempt:
         self.slow: SlowAttempt | None = None  # once it has ended, if it was slow
         self.stop_reason = ""
         self.is_handed_back = False
+        self.decision: Decision | None = None
+        self.ended_ms = 0
 
     def context(self, ears: Ears) -> Context:
         """What its handler may know; made once."""
@@ -239,7 +241,8 @@ class Pipeline:
         return Ending("cancelled", row=row)
 
     def report(self, attempt: Attempt, decision: Decision, now_ms: int) -> list[bytes]:
-        """*decision* as step.lua takes it."""
+        """*decision* as step.lua takes it; *attempt* keeps it until that is recorded."""
+        attempt.decision, attempt.ended_ms = decision, now_ms
         if attempt.log is not None and not isinstance(decision, HandOver):
             decision.log = attempt.log.batch()
         if isinstance(decision, Ending):
@@ -271,7 +274,6 @@ def unreadable(attempt: Attempt, fault: PayloadUnreadable, now_ms: int, worker: 
     What the task carries does not open here. Without its key it goes back for a while, since a worker that has it may
     come or be started again; what was changed in Redis fails at once.
     """
-    log.error("task %s cannot be read: %s", encode_id(attempt.task.id), fault.detail)
     outcome: Outcome = failed("PayloadUnreadable", fault.detail, retry=False)
     if fault.is_missing:
         seconds = UNREADABLE_SECONDS * (0.5 + random.random())

@@ -20,12 +20,12 @@ from service.served import served
 from service.settings import Settings
 from service.store import Store
 from service.store.decisions import Again, Decision
-from service.store.endings import HANDED_OVER
 from service.store.tasks import MOST_A_CALL, MOST_BYTES_A_CALL, Stepped
 from service.task import ALONE, LETTERS, Leased, stored_queue
 from workers.alone import Isolation
 from workers.capture import error_of
 from workers.checkpoints import CheckpointKeeper
+from workers.ended import about, tell
 from workers.frames import LANE_BITS
 from workers.held import HeldTable, label, monotonic_ms, name_of
 from workers.log_sender import LogSender
@@ -239,7 +239,7 @@ class LeaseLoop:
         try:
             attempt = self.pipeline.prepare(task, 0)
         except Exception:
-            log.exception("%s: cannot be prepared; its lease will end", encode_id(task.id))
+            log.exception("%s: cannot be prepared; its lease will end", encode_id(task.id), extra=about(task))
             self.isolation.settle(task.id)
             return
         # Beyond its limit it has a while (10 s with a lease of 15) to end by itself; then the parent ends the process.
@@ -269,7 +269,8 @@ class LeaseLoop:
         except asyncio.CancelledError:
             decision = self.stopped(attempt)
         except Exception as exc:
-            log.exception("%s: a fault of ours fails this attempt", encode_id(attempt.task.id))
+            named = encode_id(attempt.task.id)
+            log.exception("%s: a fault of ours fails this attempt", named, extra=about(attempt.task))
             decision = self.pipeline.decide(attempt, Failed(error_of(exc)), clock())
         self.finish(attempt, decision)
 
@@ -299,7 +300,7 @@ class LeaseLoop:
     def settle(self, finished: list[tuple[Attempt, list[bytes]]], statuses: bytes) -> None:
         """What Redis said to the reports."""
         now_ms = self.store.tasks.clock.now_ms()
-        for (attempt, sent), status in zip(finished, statuses, strict=True):
+        for (attempt, _), status in zip(finished, statuses, strict=True):
             task = attempt.task
             if status == ord("2"):  # it was to run again, but cancellation was asked for in the meantime
                 ending = self.pipeline.cancelled(attempt, now_ms)
@@ -307,8 +308,7 @@ class LeaseLoop:
                 continue
             if attempt.slow is not None:
                 self.pipeline.slowness.keep(task, attempt.slow, now_ms - attempt.slow.ended_ms)
-            if status == ord("0") and sent[0][:1] != HANDED_OVER:  # that may be finished by its endpoint already
-                log.warning("%s: its lease was lost, so this result is dropped", encode_id(task.id))
+            tell(attempt, was_taken=status != ord("0"))
             self.table.drop(attempt.slot)
             del self.running[task.id + task.token]
             self.isolation.settle(task.id)

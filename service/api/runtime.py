@@ -72,6 +72,7 @@ class Runtime:
         self.egress = Egress.of_settings(settings)
         self.rules = self.egress.rules(self.namespace)  # for every URL that a user gives
         self.redaction = redaction_of(settings.redact_headers)
+        self.warns = True  # of what is wrong with Redis
         self.when_broken: Callable[[], None] | None = None  # the store turned out to be of another deployment
         self.stopping = asyncio.Event()
         self.broken: TaskpostError | None = None
@@ -89,7 +90,7 @@ class Runtime:
 
     async def connect(self) -> None:
         try:
-            await self.store.start()
+            await self.store.start(warns=self.warns)
             self.store.meters.begin("web")
         except TaskpostError as exc:
             log.error("%s", exc)

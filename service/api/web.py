@@ -24,12 +24,14 @@ from contextlib import contextmanager
 import uvicorn
 import uvloop
 
+from service import __version__
 from service.api.app import Api
 from service.api.protocol import Connection
 from service.api.slowness import Watch
 from service.children import bind_to_parent
 from service.egress import described
 from service.errors import InvalidSetting, TaskpostError
+from service.redaction import without_password
 from service.settings import Settings
 
 log = logging.getLogger("taskpost.web")
@@ -55,9 +57,13 @@ def serve(settings: Settings) -> int:
     check_address(settings)
     raise_file_limit()
     listening = listen(settings)
+    host, port = listening.getsockname()[:2]
     try:
-        host, port = listening.getsockname()[:2]
-        log.info("Listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        url, redis = f"http://{f'[{host}]' if ':' in host else host}:{port}", without_password(settings.redis_url)
+        log.info(
+            "Listening on %s; Taskpost %s, Redis %s, processes: %d", url, __version__, redis, settings.web_processes,
+            extra={"version": __version__, "url": url, "redis": redis, "processes": settings.web_processes},
+        )  # fmt: skip
         log.info("URL tasks may call %s", described(settings))
         if settings.web_processes == 1:
             run_process(settings, listening)
@@ -65,6 +71,7 @@ def serve(settings: Settings) -> int:
         return Family(settings, listening).run()
     finally:
         listening.close()
+        log.info("Stopped listening on port %d", port)
 
 
 def raise_file_limit() -> None:
@@ -196,15 +203,20 @@ def most_connections(settings: Settings) -> int:
     return min(settings.max_connections, room) or room
 
 
-def run_process(settings: Settings, listening: socket.socket) -> None:
-    """Answer on *listening* until told to stop. Raises TaskpostError when the store is not one to work with."""
+def run_process(settings: Settings, listening: socket.socket, *, warns: bool = True) -> None:
+    """
+    Answer on *listening* until told to stop. *warns*: of what is wrong with Redis.
+
+    Raises:
+        TaskpostError: the store is not one to work with.
+    """
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # Requests leave no cycles behind; to look for them after each 700 objects costs a tenth of the speed.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     api = Api(settings)
     server = Server(api, config_of(api))
-    api.runtime.when_broken = server.stop
+    api.runtime.when_broken, api.runtime.warns = server.stop, warns
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(server.serve([listening]))
     if api.runtime.broken is not None:
@@ -220,7 +232,7 @@ class Family:
     def __init__(self, settings: Settings, listening: socket.socket) -> None:
         self.settings, self.listening = settings, listening
         self.children: dict[int, float] = {}  # process id -> when it was started
-        self.is_stopping = False
+        self.is_stopping = self.has_started = False
         self.status = 0
 
     def run(self) -> int:
@@ -243,7 +255,7 @@ class Family:
         bind = bind_to_parent()
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         if (pid := os.fork()) != 0:
-            self.children[pid] = time.monotonic()
+            self.children[pid], self.has_started = time.monotonic(), True
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             return
         status = 1
@@ -252,7 +264,7 @@ class Family:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             bind()
-            run_process(self.settings, self.listening)
+            run_process(self.settings, self.listening, warns=not self.has_started)
             status = 0
         except TaskpostError as exc:
             log.error("%s", exc)

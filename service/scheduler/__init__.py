@@ -16,8 +16,10 @@ import uvloop
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from service import __version__
 from service.errors import InvalidSetting
 from service.logs import configure
+from service.redaction import without_password
 from service.scheduler.carrier import Carrier
 from service.scheduler.dealer import Dealer
 from service.scheduler.duty import Duty
@@ -65,7 +67,9 @@ async def keep(settings: Settings) -> None:
     clock.start()
     firer.listen()
     watching = asyncio.create_task(watch(clock))
-    log.info("scheduler: ready")
+    redis = without_password(settings.redis_url)
+    extra = {"version": __version__, "redis": redis}
+    log.info("scheduler: ready; Taskpost %s, Redis %s", __version__, redis, extra=extra)
     await stopped
     watching.cancel()
     await firer.close()
@@ -77,6 +81,7 @@ async def keep(settings: Settings) -> None:
             await store.close()
     # The loop's handlers go with the loop; one more SIGTERM must not turn an orderly end into another.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    log.info("scheduler: stopped")
 
 
 def run(settings: Settings) -> int:

@@ -106,10 +106,12 @@ class Store:
         return servers_of(self.client)
 
     @classmethod
-    async def open(cls, settings: Settings, patience_seconds: float = float("inf"), counts_as: str = "") -> Store:
+    async def open(
+        cls, settings: Settings, patience_seconds: float = float("inf"), counts_as: str = "", *, warns: bool = True
+    ) -> Store:
         """
         Connect, and agree with Redis on the number of shards. What the process counts of itself is told as *counts_as*;
-        not at all when that is empty.
+        not at all when that is empty. *warns*: of what is wrong with Redis, which one process of several does for all.
 
         Raises:
             StoreUnavailable: Redis did not answer in *patience_seconds*.
@@ -117,7 +119,7 @@ class Store:
         """
         store = cls(settings)
         try:
-            await store.start(patience_seconds)
+            await store.start(patience_seconds, warns=warns)
             if counts_as:
                 store.meters.begin(counts_as)
         except BaseException:
@@ -125,7 +127,7 @@ class Store:
             raise
         return store
 
-    async def start(self, patience_seconds: float = float("inf")) -> None:
+    async def start(self, patience_seconds: float = float("inf"), *, warns: bool = True) -> None:
         """See `open`."""
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + patience_seconds, 0.05
@@ -145,7 +147,8 @@ class Store:
             await self.gone.refresh()
             await self.endpoint_book.renew()
             await self.queue_book.renew()
-            await self.warn_about_persistence()
+            if warns:
+                await self.warn_about_persistence()
 
     async def agree(self) -> None:
         """Record the deployment's shards at the first start; adopt or refuse what is recorded at later ones."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from service.ids import shard_of
+from service.ids import encode_id, shard_of
 from service.settings import Settings
 from service.store.completions import Completions
 from service.store.endings import NO_TOKEN, Ending, Origin, crashed_too_often, report, with_notice, worker_lost
@@ -41,7 +41,7 @@ async def reap(
         StoreUnavailable: Redis did not answer; nothing is lost, the next reap does it.
     """
     given_back, ending = await tasks.reap(shard, lost, together, reason)
-    silent = 0
+    silent, ended = 0, []
     if ending:
         reports = []
         for id_, token in ending:
@@ -51,12 +51,15 @@ async def reap(
                 silent += 1
             elif made := await lost_report(tasks, book, settings, id_, token, reason):
                 reports.append(made)
+                ended.append(encode_id(id_))
         if reports:
             await tasks.end(shard, reports)
     if silent:
         log.warning("%d attempts ended: the endpoints that took them over were not heard from", silent)
-    if given_back or len(ending) > silent:
-        log.warning("tasks of lost workers: %d given back, %d ended", given_back, len(ending) - silent)
+    if given_back and not lost:  # of those that are, who saw their process die has told
+        log.warning("tasks of lost workers: %d given back", given_back)
+    if ended:
+        log.warning("tasks of lost workers: %d ended: %s", len(ended), ", ".join(ended), extra={"task_ids": ended})
     return given_back + len(ending)
 
 

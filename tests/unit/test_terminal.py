@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from service.ports import PortTaken, check_port, free_port
+from service.redaction import without_password
 from service.terminal import Terminal, signature
-from service.up import Options, Up, example, up, without_password
+from service.up import Options, Up, example, up
 
 
 class Screen(io.StringIO):
@@ -100,6 +101,7 @@ def test_the_example_can_be_pasted() -> None:
         ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
         ("rediss://user:***@host:6380/1", "rediss://user:secret@host:6380/1"),
         ("redis://:***@host", "redis://:p@ss@host"),
+        ("redis+sentinel://:***@a:1,b:2/x/0?password=[hidden]", "redis+sentinel://:p@a:1,b:2/x/0?password=q"),
     ],
 )
 def test_a_password_is_not_shown(shown: str, url: str) -> None:

@@ -309,8 +309,6 @@ class ProcessPool:
             line.calls.popleft()
             call.line, call.ctx.began = None, call.began
             is_wanted = call.doom is not None
-            if call.doom is None:
-                log.error("%s: %s: %s", call.ctx.id, call.handler.name, reason)
             if call.passed_limit is not None:
                 call.doom = out_of_time(call.handler, call.passed_limit, stack_in(line.last_stack), ENDED)
             call.end(call.doom or call.ctx.stop_requested or Crashed(reason))
