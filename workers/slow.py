@@ -12,7 +12,6 @@ import logging
 import os
 import random
 from collections import Counter
-from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -97,11 +96,15 @@ class Slowness:
     async def keep_telling(self) -> None:
         """Until this process ends: tell, and learn how long attempts usually run."""
         while True:
-            with suppress(TaskpostError):  # the lease loops say that Redis is away; nothing is forgotten
+            try:
+                self.lines.say()
                 if self.is_learning and self.store is not None:
                     await self.usual.learn(self.store, self.is_multiple)
                 await self.tell()
-            self.lines.say()
+            except TaskpostError as exc:  # nothing is forgotten
+                log.debug("slow attempts were not told: %s", exc)
+            except Exception:
+                log.exception("a fault of ours: slow attempts were not told")
             await asyncio.sleep(TELL_SECONDS * (0.8 + 0.4 * random.random()))
 
     def is_multiple(self, key: Key) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 from service.figures import LEASED
 from service.slow import KEPT_MINUTES, SlowAttempt
@@ -62,11 +63,15 @@ class SlowAttempts:
         """
         found: dict[Key, Counter[int]] = defaultdict(Counter)
         for shard in range(self.tasks.shards):
-            for at in range(begin, end):
-                _, _, *buckets = await self.tasks.scripts.call(shard, "history", f"1:{at}")
-                for packed, many in pairs_of(buckets[1]) if buckets else ():
+            at = begin
+            while at < end:
+                minutes = [f"1:{minute}" for minute in range(at, end)]
+                _, looked, *buckets = await self.tasks.scripts.call(shard, "history", *minutes)
+                at += looked
+                for packed, many in chain.from_iterable(map(pairs_of, buckets[1::2])):
                     tally = read_tally(packed)
                     key = tally.namespace, tally.name or ""
                     if tally.step is not None and tally.letter != LEASED and tally.name and is_wanted(key):
                         found[key][tally.step] += int(many)
+                await asyncio.sleep(0)
         return found
