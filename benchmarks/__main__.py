@@ -88,29 +88,42 @@ def chosen(options: Namespace) -> dict[str, Benchmark]:
     return named or BENCHMARKS
 
 
-def main(arguments: Sequence[str]) -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing started is left
-    options = options_of(arguments)
-    about, began, status = machine.described(), time.monotonic(), 0
-    figures: list[Figure] = []
-    print(machine.headline(about), flush=True)
+def measure(options: Namespace, kinds: Sequence[str], figures: list[Figure]) -> int:
+    """Add to *figures* as they come: 0, or 1 when one of the benchmarks failed."""
+    status = 0
     for name, measured in chosen(options).items():
-        for kind in kinds_of(options.server):
+        for kind in kinds:
             print(f"{name} on {kind} …", file=sys.stderr, flush=True)
             try:
                 figures += measured(options.scale, kind)
             except Exception:  # hours of other figures must not be lost with this one
                 traceback.print_exc()
                 status = 1
+    return status
+
+
+def main(arguments: Sequence[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing started is left
+    options = options_of(arguments)
+    kinds, figures = kinds_of(options.server), list[Figure]()
+    about, began = machine.described(), time.monotonic()
+    print(machine.headline(about), flush=True)
+    try:
+        status = measure(options, kinds, figures)
+    except (KeyboardInterrupt, SystemExit):
+        print("stopped; what was measured until then:", file=sys.stderr)
+        status = 1
     print(f"\n{table(figures)}\n")
     missed = sum(figure.is_met is False for figure in figures)
     goals = sum(figure.is_met is not None for figure in figures)
+    load_average = machine.described()["load_average"]
     print(
         f"{goals - missed} of {goals} goals met in {time.monotonic() - began:.0f} s; "
-        f"load average at the end {machine.described()['load_average'][0]:.2f}"
+        f"load average at the end {load_average[0]:.2f}"
     )
     if options.json:
-        document = {"machine": about, "figures": [figure.document() for figure in figures]}
+        shown = [figure.document() for figure in figures]
+        document = {"machine": about, "load_average_at_end": load_average, "figures": shown}
         options.json.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
     return status
 
