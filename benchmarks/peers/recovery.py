@@ -14,14 +14,14 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import load, machine
 from benchmarks.figures import Figure, Goal
 from benchmarks.load import Load
 from benchmarks.peers.definitions import Peer
-from benchmarks.peers.running import Running, running
+from benchmarks.peers.running import Running, running, send
 from benchmarks.scale import Scale
 from benchmarks.system import MEMORY, System, started, system, until
 from tests import servers
@@ -94,9 +94,7 @@ def killed(one: System, notes: Path, name: str) -> float:
         load.run(Load(one.port, "/v1/tasks", f'{{"name":"{name}"}}', connections=1, most=1))
         until(lambda: notes_of(notes), f"{name} runs")
         runner, killed_ns = notes_of(notes)[0][1], time.time_ns()
-        for pid in [runner] if name.endswith("process") else machine.family(first.pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        send([runner] if name.endswith("process") else machine.family(first.pid), signal.SIGKILL)
         if not name.endswith("process"):
             first.wait()
             stack.enter_context(started(one, "worker"))

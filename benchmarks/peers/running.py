@@ -75,8 +75,7 @@ class Running:
 
     def signal(self, number: signal.Signals) -> None:
         for worker in self.workers:
-            for pid in machine.family(self.alive(worker).pid):
-                os.kill(pid, number)
+            send(machine.family(self.alive(worker).pid), number)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -159,15 +158,20 @@ def rate(stamps_ns: list[int]) -> float:
     return (len(stamps_ns) - 1) / max(stamps_ns[-1] - stamps_ns[0], 1) * 1e9
 
 
+def send(pids: list[int], number: signal.Signals) -> None:
+    """To those that are still there: a peer may replace its processes at any time."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
 def kill(process: subprocess.Popen[bytes]) -> None:
     """
     SIGKILL to it first, so that it starts nobody anew, and to all that descend from it. At return their connections
     are closed: Redis gives a task to whoever still listens, dying or not.
     """
     pids = machine.family(process.pid) if process.poll() is None else []
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    send(pids, signal.SIGKILL)
     process.wait()
     servers.until(lambda: not any(map(is_alive, pids)), "killed processes are gone")
 
