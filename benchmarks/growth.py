@@ -4,12 +4,13 @@ What becomes of all this when there is more of it: a million delayed tasks, and 
 Delayed tasks are submitted by hundreds over HTTP; then ten thousand become due within one second while all others
 wait, and each handler notes how late it started. Submitting and draining are measured in turns beside a hundredth, a
 tenth and all of those that wait. Two processes are measured in turns with one, at handlers that do nothing and at
-handlers that compute, with how busy Redis was, which is one thread.
+handlers that compute, with how busy Redis was, which is one thread; and a cluster of three nodes with one of one.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import time
 from collections import defaultdict
@@ -31,6 +32,7 @@ from service.task import rfc3339
 
 AT_A_TIME = 50_000  # delayed tasks whose rate is one round
 SUBMITTED_A_SECOND = 1_000  # at the least, of what is to become due
+NOTING = '{"name":"bench.due","args":{"due_ms":0}}'  # how late after the epoch: when it started
 WORKING = '{"name":"bench.work"}'
 WITHIN = Goal(least=0.9, is_ratio=True)  # of the rate beside a hundredth
 
@@ -40,6 +42,7 @@ def growth(scale: Scale, kind: str) -> Iterator[Figure]:
         os.environ["BENCH_NOTES"] = str(Path(folder) / "notes")
         try:
             yield from delayed(scale, kind, Path(folder) / "notes")
+            yield from of_nodes(scale, kind, Path(folder) / "notes")
         finally:
             del os.environ["BENCH_NOTES"]
     yield from beside_more(scale, kind)
@@ -91,7 +94,12 @@ def lateness_ms(one: System, many: int, notes: Path) -> list[float]:
         caller.close()
     if time.time() * 1000 > base_ms:
         raise RuntimeError(f"the first of {many} tasks were due before the last was submitted")
-    until(lambda: notes.read_bytes().count(b"\n") >= many, f"{many} tasks that became due have started")
+    return noted(notes, many)
+
+
+def noted(notes: Path, many: int) -> list[float]:
+    """What *many* handlers noted, once they have."""
+    until(lambda: notes.read_bytes().count(b"\n") >= many, f"{many} tasks have started")
     return [float(line) for line in notes.read_text().split()]
 
 
@@ -142,3 +150,33 @@ def of_two(scale: Scale, kind: str) -> Iterator[Figure]:
                 for side, some in rounds.items()
             }
             yield Figure(f"{name}: Redis busy", two.where, "%", busy[two], None, "1 process", busy[one])
+
+
+def of_nodes(scale: Scale, kind: str, notes: Path) -> Iterator[Figure]:
+    """A cluster of three nodes in turns with one of a single node: 16 shards each, one worker process."""
+    with ExitStack() as stack:
+        one, three = (stack.enter_context(system(kind, MEMORY, "web", "worker", nodes=number)) for number in (1, 3))
+        rounds: dict[System, list[tuple[float, float]]] = {one: [], three: []}
+        for turn in range(-1, scale.rounds):
+            for side, found in rounds.items():
+                measured = drained_by_notes(side, scale.drained if turn >= 0 else A_REQUEST, notes)
+                found += [measured] if turn >= 0 else []
+        (rates, busy), (rates_of_one, busy_of_one) = (zip(*rounds[side], strict=True) for side in (three, one))
+        name, against = "3 nodes, drain", "1 node"
+        yield Figure(name, one.where, "tasks/s", list(rates), None, against, list(rates_of_one))
+        yield Figure(f"{name}: all nodes busy", one.where, "%", list(busy), None, against, list(busy_of_one))
+
+
+def drained_by_notes(one: System, many: int, notes: Path) -> tuple[float, float]:
+    """(tasks a second by what handlers note, processor time of all nodes meanwhile in % of one processor)."""
+    notes.write_bytes(b"")
+    one.signal("worker", signal.SIGSTOP)
+    try:
+        body = f"[{','.join([NOTING] * A_REQUEST)}]"
+        load.run(Load(one.port, "/v1/tasks/batch", body, connections=4, most=max(many // A_REQUEST, 1)))
+        began, began_us = time.perf_counter(), one.server_cpu_us()
+    finally:
+        one.signal("worker", signal.SIGCONT)
+    times_ms = sorted(noted(notes, many))
+    busy = (one.server_cpu_us() - began_us) / (time.perf_counter() - began) / 1e4
+    return (len(times_ms) - 1) / max(times_ms[-1] - times_ms[0], 1) * 1000, busy

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,13 @@ DEADLINE_SECONDS = 300.0
 
 
 class System:
-    """A running Taskpost. *parts* are its processes by name; the server is `server`."""
+    """
+    A running Taskpost. *parts* are its processes by name; the server is `server`, in a cluster the node of shard 0, and
+    `nodes` are all.
+    """
 
-    def __init__(self, server: Server, kind: str, persistence: str, port: int) -> None:
-        self.server, self.port = server, port
+    def __init__(self, server: Server, kind: str, persistence: str, port: int, nodes: Sequence[Server] = ()) -> None:
+        self.server, self.port, self.nodes = server, port, nodes or [server]
         info = server.admin.info("server")
         self.version = f"{kind} {info.get('valkey_version', info['redis_version'])}"
         self.where = f"{self.version}, {persistence}"
@@ -50,8 +53,9 @@ class System:
         return machine.cpu_us(self.parts[name].pid)
 
     def server_cpu_us(self) -> float:
-        cpu = self.server.admin.info("cpu")
-        return float(cpu["used_cpu_user"] + cpu["used_cpu_sys"]) * 1e6
+        """Of all nodes together."""
+        used = [node.admin.info("cpu") for node in self.nodes]
+        return sum(float(cpu["used_cpu_user"] + cpu["used_cpu_sys"]) for cpu in used) * 1e6
 
     def round_trips(self) -> int:
         """Commands that clients sent, but for those of this process: what scripts call by themselves is left out."""
@@ -82,13 +86,18 @@ class System:
 
 
 @contextmanager
-def system(kind: str, persistence: str, *parts: str, **settings: Any) -> Iterator[System]:
-    """Start a server of *kind*, and Taskpost's *parts* on it with the handlers of the benchmarks."""
+def system(kind: str, persistence: str, *parts: str, nodes: int = 0, **settings: Any) -> Iterator[System]:
+    """Start a server of *kind*, or a cluster of *nodes*, and Taskpost's *parts* on it with the handlers measured."""
     with ExitStack() as stack:
-        server = stack.enter_context(servers.single(kind, **PERSISTENCE[persistence]))
-        one = System(server, kind, persistence, servers.free_port())
+        if nodes:
+            cluster = stack.enter_context(servers.cluster(kind, nodes, **PERSISTENCE[persistence]))
+            url, server, all_of_them = cluster.url, cluster.owner(cluster.slot("tp:{0}:done")), cluster.nodes
+        else:
+            server = stack.enter_context(servers.single(kind, **PERSISTENCE[persistence]))
+            url, all_of_them = server.url, [server]
+        one = System(server, kind, persistence, servers.free_port(), all_of_them)
         env = {name: value for name, value in os.environ.items() if not name.startswith(("TASKPOST_", "REDIS_"))}
-        env |= {"TASKPOST_REDIS_URL": server.url, "TASKPOST_PORT": str(one.port), "TASKPOST_HANDLERS": HANDLERS}
+        env |= {"TASKPOST_REDIS_URL": url, "TASKPOST_PORT": str(one.port), "TASKPOST_HANDLERS": HANDLERS}
         env |= {"TASKPOST_DEV": "1"}  # the endpoint listens on loopback
         env |= {"TASKPOST_LOG_LEVEL": "error"} | {f"TASKPOST_{name.upper()}": str(v) for name, v in settings.items()}
         # The handlers stay published when the worker that did it has gone.
