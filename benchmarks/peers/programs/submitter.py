@@ -22,6 +22,7 @@ from pathlib import Path
 A_CALL = 100
 AT_ONCE = 8  # calls under way, where the peer is asynchronous
 LOOK_SECONDS = 0.0005
+RUN_SECONDS = 60
 ARGS = {"nothing": {"a": 2, "b": 3}}
 
 
@@ -72,7 +73,10 @@ class Submitter:
             waiting = self.peer.submit("nothing", a=2, b=3)
             if inspect.isawaitable(waiting):
                 await waiting
+            late = time.monotonic() + RUN_SECONDS
             while stamps.stat().st_size // 8 < before + len(sent):
+                if time.monotonic() > late:
+                    sys.exit(f"a task did not run within {RUN_SECONDS} s on an idle system")
                 await asyncio.sleep(LOOK_SECONDS)
             await asyncio.sleep(0.004 + 0.008 * random.random())
         return sent

@@ -15,6 +15,7 @@ from arq.connections import ArqRedis, RedisSettings
 
 SETTINGS = RedisSettings.from_dsn(os.environ["PEER_URL"])
 AT_ONCE = 200
+LOGGING = {"version": 1, "loggers": {"arq": {"level": "ERROR"}}}  # by default it writes two lines a task
 pool: ArqRedis
 
 
