@@ -28,10 +28,8 @@ WAIT_MS = 3000  # a disk that is written once a second, and is late
 MOST_A_CALL = 1000
 FRESH_SECONDS = 5.0
 WAITS: dict[str, tuple[Any, ...]] = {FSYNC: ("WAITAOF", 1, 0), REPLICA: ("WAIT", 1)}
-NEEDS = {
-    FSYNC: "Redis from 7.2 on, or Valkey, with appendonly yes",
-    REPLICA: "a replica that is connected to Redis",
-}
+# What tells whether there is anything to wait for. How far that has come is no matter: a millisecond, and any answer.
+LOOKS: dict[str, tuple[Any, ...]] = {FSYNC: ("WAITAOF", 1, 0, 1), REPLICA: ("INFO", "replication")}
 WHERE = {FSYNC: "on disk", REPLICA: "at a replica"}
 
 
@@ -49,19 +47,26 @@ class Fences:
 
         Raises:
             DurabilityMissing: Redis cannot do that.
+            NotDurable: no replica is there now.
             StoreUnavailable: it did not answer.
         """
         if time.monotonic() - self.seen.get(durability, float("-inf")) < FRESH_SECONDS:
             return
         try:
-            (reply,) = await self.in_turn(0, [(*WAITS[durability], 1)])
+            (reply,) = await self.in_turn(0, [LOOKS[durability]])
+            if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
+                raise reply
         except FAILURES as exc:
             raise translated(exc) from exc
-        if not is_reached(reply):
-            detail = f'durability "{durability}" needs {NEEDS[durability]}'
-            detail += f"; it says: {reply}" if isinstance(reply, ResponseError) else ""
-            fault = {"pointer": "/durability", "detail": detail}
+        if isinstance(reply, ResponseError):
+            detail = 'durability "fsync" needs Redis from 7.2 on, or Valkey, with appendonly yes'
+            fault = {"pointer": "/durability", "detail": f"{detail}; it says: {reply}"}
             raise DurabilityMissing(f"{detail}. Nothing was stored.", errors=[fault])
+        if isinstance(reply, dict) and not reply.get("connected_slaves"):
+            raise NotDurable(
+                'Durability "replica" needs a replica, and none is connected to Redis now. Nothing was stored.',
+                headers=RETRY_AFTER,
+            )
         self.seen[durability] = time.monotonic()
 
     async def wait(self, durability: str, ids: Sequence[bytes]) -> dict[bytes, NotDurable]:
