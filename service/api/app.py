@@ -293,7 +293,8 @@ class Resource:
     async def answer(self, request: Request, method: str, headers: Mapping[bytes, bytes], caller: Caller) -> Response:
         query = check_query(request.scope, self.path, method)
         runtime = self.runtime.of(caller.namespace)
-        asked = Asked(runtime, request.path_params, query, request.receive, headers, caller, self.gate, request.method)
+        asked = Asked(runtime, request.path_params, query, request.receive, headers, caller, self.gate, request.scope)
+        asked.method = request.method
         return await self.endpoints[method](asked)
 
 

@@ -16,9 +16,10 @@ from functools import cache, partial
 from hmac import compare_digest
 from typing import Any, NamedTuple, Protocol
 
-from service.api.callers import ANYBODY, CHALLENGE, OPERATOR, Caller
+from service.api.callers import ANYBODY, CHALLENGE, NOBODY, OPERATOR, Caller
 from service.api.cookies import check_page, session_in
 from service.api.rates import Rates
+from service.api.refusals import Refusals
 from service.apikeys import ADMIN, ApiKey, digest_of, id_in, included
 from service.contract import contract
 from service.errors import HeadersTooLarge, Problem, StoreFull, StoreUnavailable, Unauthorized
@@ -75,6 +76,7 @@ class Gate:
         self.used: dict[str, float] = {}  # by id of a key: when its use was last told
         self.background: set[asyncio.Task[None]] = set()
         self.rates = Rates(process)
+        self.refusals = Refusals()
 
     async def admit(self, raw: Raw, headers: Mapping[bytes, bytes], scope: str | None) -> Caller:
         """
@@ -145,6 +147,15 @@ class Gate:
         if self.key and compare_digest(token, self.key):
             return OPERATOR
         return await self.found(mark(b"", token), partial(self.read_key, token))
+
+    async def named_by(self, token: bytes) -> Caller:
+        """Whom *token* names though it opens nothing, so far as there is such a key; who may do nothing."""
+        id_ = id_in(token)
+        with suppress(StoreUnavailable):
+            key = await self.process.within(self.process.require_store().api_keys.read(id_)) if id_ else None
+            if key is not None:
+                return Caller(key.namespace, key.name, frozenset(), key)
+        return NOBODY
 
     async def found(self, digest: bytes, read: Callable[[], Awaitable[Looked]]) -> Caller:
         """Who is known by *digest*; *read* looks who that is. Raises Unauthorized."""

@@ -51,4 +51,5 @@ class Caller:
 
 OPERATOR = Caller(DEFAULT_NAMESPACE, "operator", ALL)  # brings TASKPOST_API_KEY
 CHALLENGE = {"WWW-Authenticate": "Bearer"}  # RFC 6750, with every 401
+NOBODY = Caller(DEFAULT_NAMESPACE, "unknown", frozenset())  # tried to sign in with what is no key
 ANYBODY = Caller(DEFAULT_NAMESPACE, "anybody", ALL)  # where no key is asked for

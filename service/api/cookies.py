@@ -7,21 +7,33 @@ Referer, where a browser sends none) keeps out whatever shares our site: another
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from service.api.cors import is_own
 from service.errors import Forbidden
 
 NAME = b"taskpost_session"
+PORT = re.compile(rb":([0-9]{1,5})\Z")
 FLAGS = "Path=/; HttpOnly; SameSite=Strict"
 Headers = Mapping[bytes, bytes]
 
 
+def name_of(headers: Headers) -> bytes:
+    """
+    What the cookie is called at the address that was asked for. Browsers send a cookie to all ports of a host: two
+    deployments on one machine would sign each other's users out.
+    """
+    port = PORT.search(headers.get(b"host", b""))
+    return NAME + b"_" + port[1] if port else NAME
+
+
 def session_in(headers: Headers) -> bytes | None:
     """The token of the session that a request brings."""
+    ours = name_of(headers)
     for one in headers.get(b"cookie", b"").split(b";"):
         name, _, value = one.strip().partition(b"=")
-        if name == NAME and value:
+        if name == ours and value:
             return value
     return None
 
@@ -29,7 +41,8 @@ def session_in(headers: Headers) -> bytes | None:
 def set_cookie(token: bytes, seconds: int, headers: Headers) -> str:
     """The value of Set-Cookie; an empty *token* takes the cookie away. Only https sees it where a page came by that."""
     by_https = headers.get(b"origin", b"").startswith(b"https:") or headers.get(b"x-forwarded-proto") == b"https"
-    return f"{NAME.decode()}={token.decode()}; Max-Age={seconds}; {FLAGS}" + ("; Secure" if by_https else "")
+    name = name_of(headers).decode()
+    return f"{name}={token.decode()}; Max-Age={seconds}; {FLAGS}" + ("; Secure" if by_https else "")
 
 
 def check_page(headers: Headers, *, changes: bool) -> None:

@@ -14,7 +14,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from service.api.callers import Caller
 from service.api.hub import Hub
@@ -49,7 +49,7 @@ NOT_IN_TIME = (
 class Asked:
     """
     A request that may be answered: what it named in the path, its query, checked, its headers by name, who asks, and
-    the gate that let them in.
+    the gate that let them in, and the ASGI scope of it all.
     *runtime* is the process as the caller's namespace sees it.
     """
 
@@ -60,6 +60,7 @@ class Asked:
     headers: Mapping[bytes, bytes]
     caller: Caller
     gate: Gate
+    scope: Scope
     method: str = "GET"
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from service.api import sessions
+from service.api.refusals import MOST_A_MINUTE
 from service.store import Store, keys
 from tests.api.serving import ADD, Serving
 from tests.api.test_keys import api, holder, made  # noqa: F401
+from tests.api.test_sessions import browser
 
 
 async def test_changes_are_noted_with_who_made_them(api: Serving) -> None:  # noqa: F811
@@ -36,6 +41,32 @@ async def test_it_is_read_page_by_page(api: Serving) -> None:  # noqa: F811
     assert 5 == len(seen)
     assert sorted(seen, key=lambda one: str(one["at"]), reverse=True) == seen
     assert 422 == (await api.http.get("/v1/audit", params={"cursor": "elsewhere"})).status_code
+
+
+async def test_who_signed_in_is_noted(
+    api: Serving, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    """And who tried to, by the name of the key where there is one; so often that guessing drowns nothing else."""
+    async with browser(api) as client:
+        key, old = [await made(api, "reader", name=name, namespace="acme") for name in ("ada", "eve")]
+        assert 201 == (await client.post("/v1/session", json={"key": key["key"]})).status_code
+        assert 204 == (await client.delete("/v1/session")).status_code
+        assert 200 == (await api.http.delete(f"/v1/keys/{old['id']}")).status_code
+        monkeypatch.setattr(sessions, "monotonic", lambda: 0.0)
+        for _ in range(MOST_A_MINUTE + 2):
+            assert 401 == (await client.post("/v1/session", json={"key": old["key"]})).status_code
+        monkeypatch.setattr(sessions, "monotonic", lambda: 60.0)
+        assert 401 == (await client.post("/v1/session", json={"key": "no key"})).status_code
+    async with holder(api, "admin", namespace="acme") as other:
+        items = (await other.get("/v1/audit", params={"limit": 100})).json()["items"]
+    assert [*[(401, "eve", old["id"])] * MOST_A_MINUTE, (201, "ada", key["id"])] == [
+        (one["status"], one["key_name"], one["key_id"]) for one in items if one["operation"] == "createSession"
+    ]
+    items = (await api.http.get("/v1/audit")).json()["items"]
+    assert [(401, "unknown", "127.0.0.1")] == [
+        (one["status"], one["key_name"], one["address"]) for one in items if one["operation"] == "createSession"
+    ]
+    assert 1 == sum("more sign-ins are refused" in one.getMessage() for one in caplog.records)
 
 
 async def test_a_namespace_has_its_own(api: Serving) -> None:  # noqa: F811

@@ -35,7 +35,13 @@ async def signed_in(api: Serving, key: str) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def cookie_of(client: httpx.AsyncClient) -> dict[str, str]:
-    return {"Cookie": f"taskpost_session={client.cookies['taskpost_session']}"}
+    name = name_of(client)
+    return {"Cookie": f"{name}={client.cookies[name]}"}
+
+
+def name_of(client: httpx.AsyncClient) -> str:
+    """Of its cookie, which others at the same host are not to take for theirs."""
+    return f"taskpost_session_{client.base_url.port}"
 
 
 async def test_a_browser_signs_in_acts_and_signs_out(api: Serving) -> None:  # noqa: F811
@@ -53,7 +59,7 @@ async def test_a_browser_signs_in_acts_and_signs_out(api: Serving) -> None:  # n
         assert "ada" == (await client.get("/v1/audit")).json()["items"][0]["key_name"]
         copied = cookie_of(client)
         assert 204 == (await client.delete("/v1/session")).status_code
-        assert "taskpost_session" not in client.cookies
+        assert name_of(client) not in client.cookies
         assert 401 == (await client.get("/v1/tasks", headers=copied)).status_code
         assert 204 == (await client.delete("/v1/session")).status_code
 
@@ -65,7 +71,7 @@ async def test_scripts_and_other_sites_cannot_use_the_cookie(api: Serving) -> No
         secure = await client.post("/v1/session", json={"key": ROOT_KEY}, headers={"Origin": "https://tasks.example"})
     for answer, is_secure in ((plain, False), (secure, True)):
         name, *flags = answer.headers["Set-Cookie"].split("; ")
-        assert name.startswith("taskpost_session=tps_")
+        assert name.startswith(f"{name_of(client)}=tps_")
         always = {"Path=/", "HttpOnly", "SameSite=Strict", "Max-Age=43200"}
         assert always | ({"Secure"} if is_secure else set()) == {*flags}
         assert "no-store" == answer.headers["Cache-Control"]
@@ -74,7 +80,7 @@ async def test_scripts_and_other_sites_cannot_use_the_cookie(api: Serving) -> No
 async def test_redis_does_not_tell_how_to_be_somebody(api: Serving, store: Store) -> None:  # noqa: F811
     """Neither the cookie nor the key can be read there."""
     async with signed_in(api, ROOT_KEY) as client:
-        token = client.cookies["taskpost_session"]
+        token = client.cookies[name_of(client)]
     found = [name async for name in store.client.scan_iter("*session:*")]
     assert 1 == len(found)
     kept = found[0] + await store.client.get(found[0])
@@ -163,7 +169,7 @@ async def test_the_cookie_is_no_key(api: Serving) -> None:  # noqa: F811
     """What was read out of a browser cannot be brought where keys are, past the look at who asks."""
     async with signed_in(api, ROOT_KEY) as client:
         await client.get("/v1/tasks")
-        bearing = {"Authorization": f"Bearer {client.cookies['taskpost_session']}"}
+        bearing = {"Authorization": f"Bearer {client.cookies[name_of(client)]}"}
         assert 401 == (await client.get("/v1/tasks", headers=bearing)).status_code
 
 
@@ -174,7 +180,8 @@ async def test_it_ends_with_its_key(api: Serving, redis_url: str) -> None:  # no
     """A key that is revoked ends its sessions within seconds, on all processes and on streams under way."""
     key = await made(api, role="reader")
     async with serving(redis_url, api_key="another") as other, signed_in(api, key["key"]) as client:
-        there = httpx.AsyncClient(base_url=other.http.base_url, headers=cookie_of(client), trust_env=False)
+        elsewhere = {"Cookie": f"taskpost_session_{other.port}={client.cookies[name_of(client)]}"}
+        there = httpx.AsyncClient(base_url=other.http.base_url, headers=elsewhere, trust_env=False)
         assert 200 == (await there.get("/v1/tasks")).status_code
         async with following(client) as events:
             assert 200 == (await api.http.delete(f"/v1/keys/{key['id']}")).status_code

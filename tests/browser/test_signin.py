@@ -82,6 +82,11 @@ def test_a_reader_sees_why_actions_are_off(running: System, page: Page) -> None:
     page.get_by_role("button", name="Actions", exact=True).first.click()
     assert page.get_by_role("menuitem", name="Run now").is_disabled()
     assert page.get_by_role("menuitem", name="Duplicate").is_enabled()
+    open_page(page, "/schedules")
+    page.get_by_role("heading", name="Schedules").wait_for()
+    page.keyboard.press("n")  # had it opened the dialog, the next key would go there
+    page.keyboard.press("?")
+    page.get_by_role("heading", name="Keyboard").wait_for()
 
 
 def test_who_is_shut_out_is_told_why(running: System, page: Page) -> None:

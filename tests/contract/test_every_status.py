@@ -346,7 +346,8 @@ async def test_503_redis_that_is_away(world: World) -> None:
             given = given_of(one)
             if one[0] == "/v1/session":
                 world.headers = {}
-                given = with_headers(given, cookie="taskpost_session=tps_none", sec_fetch_site="same-origin")
+                cookie = f"taskpost_session_{away.port}=tps_none"
+                given = with_headers(given, cookie=cookie, sec_fetch_site="same-origin")
             else:
                 world.headers = {"authorization": f"Bearer {KEY}"}
             answer = await world.ask(one[1], world.place(one[0]), **given)

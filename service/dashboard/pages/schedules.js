@@ -1,6 +1,6 @@
 // Schedules: what recurs, when in plain English, how it went last.
 import { html, useEffect, useState } from "../html.js";
-import { needing } from "../api.js";
+import { needing, whyNot } from "../api.js";
 import { query, setQuery, to } from "../route.js";
 import { useKeys } from "../keys.js";
 import { usePolled, useTitle } from "../use.js";
@@ -20,7 +20,7 @@ export function Schedules() {
   const [after, setAfter] = useState([]);
   const polled = usePolled(`/v1/schedules?limit=100${after.length ? `&cursor=${encodeURIComponent(after.at(-1))}` : ""}`, 3);
   useEffect(() => { if (query.value.new) { setQuery({ new: "" }); create(); } }, [query.value.new]);
-  useKeys({ n: () => create() });
+  useKeys(whyNot("schedules:write") ? {} : { n: () => create() });
   return html`<${Head} title="Schedules" lead="Each occurrence makes one task, whatever number of schedulers runs.">
     <button type="button" class="primary" onClick=${() => create()} ...${needing("schedules:write")}><${Icon} name="plus" size=${14} />New schedule</button></${Head}>
     <${Answer} polled=${polled}>

@@ -1,6 +1,6 @@
 // One task: where it stands and why, its attempts, what went in and came out, what it is tied to.
 import { html } from "../html.js";
-import { needing, queryOf } from "../api.js";
+import { needing, queryOf, whyNot } from "../api.js";
 import { bytes, nameOf, number, span } from "../format.js";
 import { to } from "../route.js";
 import { useTaskStream } from "../taskstream.js";
@@ -28,7 +28,7 @@ export function TaskPage({ id }) {
   const stream = useTaskStream(id, task.data !== null && !isOver, useThrottled(refresh, 250));
   useTitle(task.data ? nameOf(task.data) : id);
   const act = (does) => () => task.data && Promise.resolve(does(task.data)).then(refresh);
-  useKeys({ r: act((one) => isEnded(one) && replay(one)), e: act((one) => isEnded(one) && replayWithEdits(one)) });
+  useKeys(whyNot("tasks:write") ? {} : { r: act((one) => isEnded(one) && replay(one)), e: act((one) => isEnded(one) && replayWithEdits(one)) });
   if (task.problem?.status === 404) {
     return html`<${Empty} icon="search" title="There is no such task">Ended tasks are kept for as long as their <code>result_ttl_seconds</code> says; this one may be gone. <a class="link" href=${to("/tasks")}>All tasks</a></${Empty}>`;
   }

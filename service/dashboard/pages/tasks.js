@@ -1,6 +1,6 @@
 // Tasks: found by the query bar, all of it in the address; live until somebody reads, selects or looks away.
 import { html, useEffect, useMemo, useState } from "../html.js";
-import { needing } from "../api.js";
+import { needing, whyNot } from "../api.js";
 import { nameOf, plural, span } from "../format.js";
 import { go, query, setQuery, to } from "../route.js";
 import { useKeys } from "../keys.js";
@@ -63,7 +63,8 @@ export function Tasks({ fixed = "", title = "Tasks", lead, empty, isPart = false
     j: () => setAt(Math.min(at + 1, rows.length - 1)), k: () => setAt(Math.max(at - 1, 0)),
     ArrowDown: () => setAt(Math.min(at + 1, rows.length - 1)), ArrowUp: () => setAt(Math.max(at - 1, 0)),
     x: () => rows[at] && toggle(rows[at].id), Enter: () => open(rows[at]), a: () => setSelected(new Set(rows.map((row) => row.id))),
-    Escape: () => setSelected(new Set()), r: () => each(replay, isEnded),
+    Escape: () => setSelected(new Set()),
+    ...(whyNot("tasks:write") ? {} : { r: () => each(replay, isEnded) }),
   });
   const columns = useMemo(() => columnsOf(selected, toggle), [selected]);
   const isEmpty = !list.isLoading && !rows.length && !list.problem && list.isWhole;
