@@ -99,7 +99,7 @@ class System:
 
         def finished() -> dict[str, Any] | None:
             task: dict[str, Any] = self.api.get(f"/v1/tasks/{id_}", params={"wait": 20}).json()
-            return task if task["finished_at"] else None
+            return task if task.get("finished_at") else None  # a busy API may answer 503
 
         task: dict[str, Any] = until(finished, f"the end of task {id_}")
         return task

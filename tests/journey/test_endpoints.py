@@ -125,7 +125,7 @@ def test_a_broken_endpoint_is_left_alone_until_it_answers(redis_url: str) -> Non
         broken.status = 200
         for id_ in ids:
             task = running.api.get(f"/v1/tasks/{id_}", params={"wait": 25}).json()
-            while task["finished_at"] is None:
+            while not task.get("finished_at"):  # a busy API may answer 503
                 task = running.api.get(f"/v1/tasks/{id_}", params={"wait": 25}).json()
             assert "succeeded" == task["state"], task
         until(lambda: shown(running, broken.url)["calls"]["succeeded"] == 200, "all that was counted")
