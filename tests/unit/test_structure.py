@@ -44,6 +44,7 @@ LAYERS = [
 ]
 DOORS = {
     "redis": ("service/store/",),
+    "hiredis": ("service/store/",),
     "starlette": ("service/api/",),
     "uvicorn": ("service/api/",),
     "apscheduler": ("service/scheduler/",),
