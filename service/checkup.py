@@ -225,7 +225,7 @@ def work_findings(facts: Facts) -> Iterator[Finding]:
         detail = f"nobody has looked for lost tasks {since}: neither a worker nor a scheduler runs"
         yield Finding(FAULT, "scheduler", detail, "taskpost scheduler")
     elif not facts.schedulers:
-        detail = "none lives: schedules do not fire, nothing expires, and what has ended is not forgotten"
+        detail = "none was heard of lately: schedules do not fire, nothing expires, what has ended is not forgotten"
         yield Finding(FAULT, "scheduler", detail, "taskpost scheduler")
     else:
         told = f"{facts.schedulers} live; lost tasks were looked for {facts.reaped_seconds:.1f} s ago"

@@ -86,7 +86,10 @@ up | worker | scheduler)
 listen)
     "${{taskpost[@]}}" listen --port "$LISTEN_PORT" "${{@:2}}" >listen.log 2>&1 &
     echo $! >>"$DESK/pids"
-    until grep -q Listening listen.log; do kill -0 $! && sleep 0.05; done
+    until grep -q Listening listen.log; do
+        kill -0 $! || {{ cat listen.log >&2; exit 1; }}
+        sleep 0.05
+    done
     ;;
 tail) timeout --signal INT 3 "${{taskpost[@]}}" "$@" || [ $? = 124 ] || [ $? = 130 ] ;;
 *) exec "${{taskpost[@]}}" "$@" </dev/null ;;
