@@ -14,9 +14,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from benchmarks import load
+from benchmarks import load, machine
 from benchmarks.drain import IN_PROCESS, NOTHING, drained
 from benchmarks.figures import Figure, Goal, percentile
 from benchmarks.handlers import SLEEP_SECONDS
@@ -43,8 +43,8 @@ Section = Callable[..., Iterator[Figure]]  # of scale, the running peer and Task
 
 def peers(scale: Scale, kind: str, names: list[str]) -> Iterator[Figure]:
     """All figures beside each of *names*, and at last what becomes of the tasks of killed workers."""
-    with system(kind, MEMORY, "web") as one, floor("starlette") as (port, _):
-        yield beside_starlette(scale, one, port)
+    with system(kind, MEMORY, "web") as one, floor("starlette") as bare:
+        yield from beside_starlette(scale, one, bare)
     for name in names:
         print(f"  beside {PEERS[name]}", file=sys.stderr, flush=True)
         yield from beside(scale, kind, PEERS[name])
@@ -93,37 +93,70 @@ def times(least: float | None) -> Goal | None:
 # ---------------------------------------------------------------- submitting
 
 
-def served(scale: Scale, port: int, path: str = "/v1/tasks", body: str = ONE) -> float:
-    return load.run(Load(port, path, body, seconds=scale.seconds)).a_second
+class Speed(NamedTuple):
+    """Of one round: requests or tasks a second, and processor time for one."""
+
+    a_second: float
+    cpu_us: float
 
 
-def beside_starlette(scale: Scale, one: System, port: int) -> Figure:
-    ours, bare = in_turns(scale, lambda: served(scale, one.port), lambda: served(scale, port))
-    return Figure("submit, one a request", one.where, "req/s", ours, times(1.0), "bare Starlette", bare)
+def figures(
+    name: str, one: System, ours: list[Speed], theirs: list[Speed], goal: Goal | None, against: str, whose: str
+) -> Iterator[Figure]:
+    """The rates, which a busy machine spoils; and the processor time of *whose* process, which it hardly does."""
+    rates, floor_rates = ([speed.a_second for speed in side] for side in (ours, theirs))
+    yield Figure(name, one.where, "a second", rates, goal, against, floor_rates)
+    used, floor_used = ([speed.cpu_us for speed in side] for side in (ours, theirs))
+    yield Figure(f"{name}: CPU of the {whose}", one.where, "us each", used, None, against, floor_used)
+
+
+def served(scale: Scale, side: tuple[int, int], path: str = "/v1/tasks", body: str = ONE) -> Speed:
+    """Requests that the process listens for: *side* is its port and its id."""
+    port, pid = side
+    before = machine.cpu_us(pid)
+    sent = load.run(Load(port, path, body, seconds=scale.seconds))
+    return Speed(sent.a_second, (machine.cpu_us(pid) - before) / max(sent.answers, 1))
+
+
+def api_of(one: System) -> tuple[int, int]:
+    return one.port, one.parts["web"].pid
+
+
+def beside_starlette(scale: Scale, one: System, bare: tuple[int, int]) -> Iterator[Figure]:
+    ours, theirs = in_turns(scale, lambda: served(scale, api_of(one)), lambda: served(scale, bare))
+    yield from figures("submit, one a request", one, ours, theirs, times(1.0), "bare Starlette", "API")
 
 
 def submitting(scale: Scale, theirs: Running, one: System, web: Web) -> Iterator[Figure]:
     """One task a request, 50 connections, one process each."""
-    port, peer = theirs.web(web), theirs.peer
-    served(scale, port, web.path, web.body)  # connections to Redis are opened, scripts are loaded
+    side, peer = theirs.web(web), theirs.peer
+    served(scale, side, web.path, web.body)  # connections to Redis are opened, scripts are loaded
     ours, rounds = in_turns(
-        scale, lambda: served(scale, one.port), lambda: served(scale, port, web.path, web.body)
+        scale, lambda: served(scale, api_of(one)), lambda: served(scale, side, web.path, web.body)
     )
     before = f"{web.title} {peer.version(web.title)} + {peer}"
-    yield Figure("submit, one a request", one.where, "req/s", ours, times(peer.submit_goal), before, rounds)
+    yield from figures("submit, one a request", one, ours, rounds, times(peer.submit_goal), before, "API")
 
 
 def submitting_many(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
     """A hundred at a time: ours over HTTP, the peer by its library."""
 
-    def ours() -> float:
-        sent = Load(one.port, "/v1/tasks/batch", HUNDRED, connections=CONNECTIONS, seconds=scale.seconds)
-        return load.run(sent).a_second * 100
+    def our_turn() -> Speed:
+        _, pid = api_of(one)
+        before = machine.cpu_us(pid)
+        sent = load.run(Load(one.port, "/v1/tasks/batch", HUNDRED, connections=CONNECTIONS, seconds=scale.seconds))
+        return Speed(sent.a_second * 100, (machine.cpu_us(pid) - before) / max(sent.answers * 100, 1))
+
+    def their_turn() -> Speed:
+        assert theirs.submitter
+        before = machine.cpu_us(theirs.submitter.pid)
+        sent = theirs.ask(bulk_seconds=scale.seconds)
+        return Speed(sent["a_second"], (machine.cpu_us(theirs.submitter.pid) - before) / max(sent["tasks"], 1))
 
     theirs.submit("nothing", 100)
-    ours_rounds, rounds = in_turns(scale, ours, lambda: float(theirs.ask(bulk_seconds=scale.seconds)["a_second"]))
+    ours, rounds = in_turns(scale, our_turn, their_turn)
     name = "submit, 100 at a time, ours over HTTP"
-    yield Figure(name, one.where, "tasks/s", ours_rounds, times(BULK_GOAL), str(theirs.peer), rounds)
+    yield from figures(name, one, ours, rounds, times(BULK_GOAL), str(theirs.peer), "process that submits")
 
 
 # ---------------------------------------------------------------- working
@@ -138,25 +171,27 @@ def frozen(one: System) -> Iterator[None]:
         one.signal("worker", signal.SIGCONT)
 
 
-def their_rate(theirs: Running, one: System, name: str, many: int, **args: Any) -> float:
-    """Tasks a second of *many* that wait already."""
+def their_speed(theirs: Running, one: System, name: str, many: int, **args: Any) -> Speed:
+    """Of *many* tasks that wait already."""
     ran = theirs.ran()
     with frozen(one):
         with theirs.frozen():
             theirs.submit(name, many, **args)
+            before = theirs.worker_cpu_us()
         theirs.until(ran + many)
-    return rate(theirs.stamps_ns(ran))
+        return Speed(rate(theirs.stamps_ns(ran)), (theirs.worker_cpu_us() - before) / many)
 
 
 def a_round(scale: Scale, theirs: Running, one: System, name: str, **args: Any) -> int:
     """How many tasks of the peer take long enough."""
-    first = their_rate(theirs, one, name, FIRST, **args)
-    return max(int(first * scale.seconds * LONGER), FIRST)
+    first = their_speed(theirs, one, name, FIRST, **args)
+    return max(int(first.a_second * scale.seconds * LONGER), FIRST)
 
 
-def our_rate(theirs: Running, one: System, submission: str, many: int) -> float:
+def our_speed(theirs: Running, one: System, submission: str, many: int) -> Speed:
     with theirs.frozen():
-        return drained(one, submission, many).a_second
+        found = drained(one, submission, many)
+    return Speed(found.a_second, found.worker_us)
 
 
 def working(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
@@ -169,13 +204,13 @@ def working(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
         shapes.append((name, IN_PROCESS, scale.drained_otherwise, times(CHILDREN_GOAL)))
     many = a_round(scale, theirs, one, "nothing")
     for name, submission, ours_many, goal in shapes:
-        our_rate(theirs, one, submission, FIRST)
+        our_speed(theirs, one, submission, FIRST)
         ours, rounds = in_turns(
             scale,
-            lambda sent=submission, most=ours_many: our_rate(theirs, one, sent, most),  # type: ignore[misc]
-            lambda: their_rate(theirs, one, "nothing", many),
+            lambda sent=submission, most=ours_many: our_speed(theirs, one, sent, most),  # type: ignore[misc]
+            lambda: their_speed(theirs, one, "nothing", many),
         )
-        yield Figure(name, one.where, "tasks/s", ours, goal, str(peer), rounds)
+        yield from figures(name, one, ours, rounds, goal, str(peer), "worker")
     yield from idle(scale, theirs, one)
 
 
@@ -209,15 +244,15 @@ def sleeping(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
     assert theirs.peer.waiting
     theirs.start_worker(theirs.peer.waiting)
     submission, ideal = KINDS["async def"], AT_ONCE / SLEEP_SECONDS
-    our_rate(theirs, one, submission, AT_ONCE)
+    our_speed(theirs, one, submission, AT_ONCE)
     many = a_round(scale, theirs, one, "sleep")
     ours, rounds = in_turns(
         scale,
-        lambda: our_rate(theirs, one, submission, scale.slept * AT_ONCE),
-        lambda: their_rate(theirs, one, "sleep", many),
+        lambda: our_speed(theirs, one, submission, scale.slept * AT_ONCE),
+        lambda: their_speed(theirs, one, "sleep", many),
     )
     name = f"sleeping {SLEEP_SECONDS * 1000:g} ms, {AT_ONCE} at once; ideal {ideal:,.0f}"
-    yield Figure(name, one.where, "tasks/s", ours, Goal(least=0.95 * ideal), str(theirs.peer), rounds)
+    yield from figures(name, one, ours, rounds, Goal(least=0.95 * ideal), str(theirs.peer), "worker")
 
 
 def calling(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
@@ -225,11 +260,11 @@ def calling(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
     theirs.start_worker(theirs.peer.worker)
     with floor("endpoint") as (port, _):
         url = f"http://{HOST}:{port}/"
-        our_rate(theirs, one, submission_to(port), FIRST)
+        our_speed(theirs, one, submission_to(port), FIRST)
         many = a_round(scale, theirs, one, "call", url=url)
         ours, rounds = in_turns(
             scale,
-            lambda: our_rate(theirs, one, submission_to(port), scale.called),
-            lambda: their_rate(theirs, one, "call", many, url=url),
+            lambda: our_speed(theirs, one, submission_to(port), scale.called),
+            lambda: their_speed(theirs, one, "call", many, url=url),
         )
-    yield Figure("call a URL", one.where, "tasks/s", ours, times(CALL_GOAL), f"{theirs.peer} + httpx", rounds)
+    yield from figures("call a URL", one, ours, rounds, times(CALL_GOAL), f"{theirs.peer} + httpx", "worker")

@@ -73,6 +73,10 @@ class Running:
         while self.workers:
             kill(self.workers.pop())
 
+    def worker_cpu_us(self) -> float:
+        """Processor time of all its processes."""
+        return sum(machine.cpu_us(worker.pid) for worker in self.workers)
+
     def signal(self, number: signal.Signals) -> None:
         for worker in self.workers:
             send(machine.family(self.alive(worker).pid), number)
@@ -108,8 +112,8 @@ class Running:
     def submit(self, name: str, many: int, **args: Any) -> None:
         self.ask(submit=name, many=many, args=args or None)
 
-    def web(self, web: Web) -> int:
-        """Start it: the port where it listens."""
+    def web(self, web: Web) -> tuple[int, int]:
+        """Start it: (the port where it listens, its process id)."""
         port = servers.free_port()
         started = self.start(web.command, port=port)
 
@@ -118,7 +122,7 @@ class Running:
             return is_listening(port)
 
         servers.until(claim, f"{web.title} before {self.peer} listens")
-        return port
+        return port, started.pid
 
     def ran(self) -> int:
         """How many stamps there are."""

@@ -3,7 +3,7 @@ Submits tasks to a peer from its own environment: `python submitter.py with_cele
 
 Reads one JSON object a line and answers each with a line:
   {"submit": name, "many": N, "args": {…}}  N tasks, by the peer's way for many; null for the usual arguments
-  {"bulk_seconds": S}                       hundreds at a time for S seconds -> tasks a second
+  {"bulk_seconds": S}                       hundreds at a time for S seconds -> how many, how many a second
   {"exchanges": N, "seconds": S}            one task at a time, each once the one before ran -> when they were sent, ns
 A module `with_*` has `submit(name, **args)` and `submit_many(name, many, **args)`, plain or `async def`, and may have
 `async def begin()`.
@@ -43,7 +43,7 @@ class Submitter:
                 left -= min(A_CALL, left)
             return {}
         if "bulk_seconds" in asked:
-            return {"a_second": await self.bulk(asked["bulk_seconds"])}
+            return await self.bulk(asked["bulk_seconds"])
         return {"sent_ns": await self.exchanges(asked["exchanges"], asked["seconds"])}
 
     async def many(self, name: str, many: int, args: dict[str, str] | None = None) -> None:
@@ -51,7 +51,7 @@ class Submitter:
         if self.is_async:
             await waiting
 
-    async def bulk(self, seconds: float) -> float:
+    async def bulk(self, seconds: float) -> dict[str, float]:
         began, calls = time.perf_counter(), 0
 
         async def keep_calling() -> None:
@@ -61,7 +61,7 @@ class Submitter:
                 calls += 1
 
         await asyncio.gather(*(keep_calling() for _ in range(AT_ONCE if self.is_async else 1)))
-        return calls * A_CALL / (time.perf_counter() - began)
+        return {"tasks": calls * A_CALL, "a_second": calls * A_CALL / (time.perf_counter() - began)}
 
     async def exchanges(self, most: int, seconds: float) -> list[int]:
         """Until *most* were sent or the time is over, with pauses that are never in step with anything."""
