@@ -8,6 +8,7 @@ attempt being kept, are told on the level *debug* alone: who runs thousands of t
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -26,6 +27,7 @@ from workers.run import Attempt, told_of
 log = logging.getLogger("taskpost.task")
 
 MOST_MESSAGE_CHARS = 500
+LOST, CANCELLED = b"02"  # statuses of step.lua; the latter is reported once more, as cancelled
 LOUD = (WORKER_LOST, PayloadUnreadable.__name__)  # no fault of a handler's own: somebody has to look
 RELEASED = "handed back, since this worker stops; no attempt is spent"
 
@@ -39,16 +41,22 @@ def about(task: Leased) -> dict[str, Any]:
     return fields
 
 
-def tell(attempt: Attempt, *, was_taken: bool) -> None:
-    """Log how *attempt* ended, if its report *was_taken*; else that it was not."""
+def tell_all(finished: Iterable[tuple[Attempt, Any]], statuses: bytes) -> None:
+    """Log how attempts ended, by what Redis said to their reports. A success costs no more than to be passed over."""
+    tells_successes = log.isEnabledFor(logging.DEBUG)
+    for (attempt, _), status in zip(finished, statuses, strict=True):
+        decision = attempt.decision
+        if status == LOST:
+            if not isinstance(decision, HandOver):  # that may be finished by its endpoint already
+                log_task(log, logging.WARNING, "its lease was lost, so this result is dropped", about(attempt.task))
+        elif status != CANCELLED and (type(decision) is not Ending or decision.state != "succeeded" or tells_successes):
+            tell(attempt)
+
+
+def tell(attempt: Attempt) -> None:
+    """Log how *attempt* ended."""
     decision = attempt.decision
     if decision is None:
-        return
-    if not was_taken:
-        if not isinstance(decision, HandOver):  # that may be finished by its endpoint already
-            log_task(log, logging.WARNING, "its lease was lost, so this result is dropped", about(attempt.task))
-        return
-    if is_quiet(decision) and not log.isEnabledFor(logging.DEBUG):
         return
     row = orjson.loads(getattr(decision, "row", None) or b"{}")
     error = getattr(decision, "error", None) or row.get("error") or {}

@@ -25,7 +25,7 @@ from service.task import ALONE, LETTERS, Leased, stored_queue
 from workers.alone import Isolation
 from workers.capture import error_of
 from workers.checkpoints import CheckpointKeeper
-from workers.ended import about, tell
+from workers.ended import about, tell_all
 from workers.frames import LANE_BITS
 from workers.held import HeldTable, label, monotonic_ms, name_of
 from workers.log_sender import LogSender
@@ -299,6 +299,7 @@ class LeaseLoop:
 
     def settle(self, finished: list[tuple[Attempt, list[bytes]]], statuses: bytes) -> None:
         """What Redis said to the reports."""
+        tell_all(finished, statuses)
         now_ms = self.store.tasks.clock.now_ms()
         for (attempt, _), status in zip(finished, statuses, strict=True):
             task = attempt.task
@@ -308,7 +309,6 @@ class LeaseLoop:
                 continue
             if attempt.slow is not None:
                 self.pipeline.slowness.keep(task, attempt.slow, now_ms - attempt.slow.ended_ms)
-            tell(attempt, was_taken=status != ord("0"))
             self.table.drop(attempt.slot)
             del self.running[task.id + task.token]
             self.isolation.settle(task.id)
