@@ -16,6 +16,7 @@ import re
 import secrets
 import signal
 import socket
+import threading
 
 import uvloop
 
@@ -45,6 +46,7 @@ ANNOUNCE_SECONDS, SOON_SECONDS = 3.0, 0.05
 STOPPED = 0
 FAILED = 1
 LAST_WORDS_SECONDS = 0.4
+END_SECONDS = 2.0
 MOST_NAMED = 20  # handlers in a line of text
 
 
@@ -218,7 +220,26 @@ def run(settings: Settings) -> int:
 
 async def until_over(settings: Settings) -> int:
     try:
-        return await Parent(settings).run()
+        status = await Parent(settings).run()
     finally:
         # The loop's handlers go with the loop; one more SIGTERM must not turn an orderly end into another.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    end_soon(asyncio.get_running_loop(), status)
+    return status
+
+
+def end_soon(loop: asyncio.AbstractEventLoop, status: int) -> None:
+    """
+    Everything is said and done: end with *status* also when the event loop does not. It waits for whatever is left on
+    it without a limit, a connection to a cluster that does not close for example.
+    """
+
+    def end() -> None:
+        left = ", ".join(sorted(str(task.get_coro()) for task in asyncio.all_tasks(loop)))
+        log.error("the event loop did not end %g s after the worker; left on it: %s", END_SECONDS, left)
+        logging.shutdown()
+        os._exit(status)
+
+    timer = threading.Timer(END_SECONDS, end)
+    timer.daemon = True
+    timer.start()
