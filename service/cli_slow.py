@@ -7,8 +7,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 
-from service import cli_values as values
 from service.cli_screen import Column, Screen, clock, one_line, span
+from service.cli_stats import define_window, given
 from service.cli_tasks import add_api, client
 from service.client.statistics import SlowAttempt, SlowAttempts, Window
 
@@ -27,19 +27,13 @@ examples:
 def define(parser: ArgumentParser) -> None:
     parser.description = "List the slowest attempts of a time, and where their time went."
     parser.epilog = SLOW_EPILOG
-    parser.add_argument("--last", metavar="TIME", type=values.duration, help="so long back; 1h if left out")
-    parser.add_argument("--since", metavar="WHEN", type=values.moment, help="from then on, in place of --last")
-    parser.add_argument("--until", metavar="WHEN", type=values.moment, help="until then; now if left out")
-    parser.add_argument("-q", "--queue", metavar="QUEUE", help="only tasks of this queue")
-    parser.add_argument("--name", metavar="NAME", help="only tasks of this handler, or of this endpoint")
-    parser.add_argument("--top", metavar="N", type=int, default=20, help="how many to list (20)")
+    define_window(parser, "how many to list", 20)
     add_api(parser)
 
 
 def run(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
-    window: Window = {name: getattr(options, name) for name in Window.__annotations__}  # type: ignore[assignment]  # the same names
     with client(options, env) as api:
-        found = api.slow(**window)
+        found = api.slow(**given(options, Window))
     screen.json(found.raw) if options.json else show(screen, found)
     return 0
 

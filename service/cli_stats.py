@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from service import cli_values as values
 from service.cli_screen import Column, Screen, clock, one_line, span
 from service.cli_tasks import add_api, client
-from service.client.statistics import ErrorCount, Figures, NameFigures, Overview, Period, Statistics, Times
+from service.client.statistics import ErrorCount, Figures, NameFigures, Overview, Period, Statistics, Times, Window
 
 BARS = "▁▂▃▄▅▆▇█"
 MOST_BARS = 72
@@ -31,20 +32,29 @@ examples:
 def define_stats(parser: ArgumentParser) -> None:
     parser.description = "Tell what tasks did in a time: how many, how fast, how long they waited and ran, what failed."
     parser.epilog = STATS_EPILOG
-    parser.add_argument("--last", metavar="TIME", type=values.duration, help="so long back; 1h if left out")
-    parser.add_argument("--since", metavar="WHEN", type=values.moment, help="from then on, in place of --last")
-    parser.add_argument("--until", metavar="WHEN", type=values.moment, help="until then; now if left out")
+    define_window(parser, "how many of each to list", 10)
     parser.add_argument("--step", metavar="TIME", type=values.duration, help="how long one bar is; chosen if left out")
-    parser.add_argument("-q", "--queue", metavar="QUEUE", help="only tasks of this queue")
-    parser.add_argument("--name", metavar="NAME", help="only tasks of this handler, or of this endpoint")
-    parser.add_argument("--top", metavar="N", type=int, default=10, help="how many of each to list (10)")
     add_api(parser)
 
 
+def define_window(parser: ArgumentParser, about_top: str, top: int) -> None:
+    """Of what time, and of what; read by `given`."""
+    parser.add_argument("--last", metavar="TIME", type=values.duration, help="so long back; 1h if left out")
+    parser.add_argument("--since", metavar="WHEN", type=values.moment, help="from then on, in place of --last")
+    parser.add_argument("--until", metavar="WHEN", type=values.moment, help="until then; now if left out")
+    parser.add_argument("-q", "--queue", metavar="QUEUE", help="only tasks of this queue")
+    parser.add_argument("--name", metavar="NAME", help="only tasks of this handler, or of this endpoint")
+    parser.add_argument("--top", metavar="N", type=int, default=top, help=f"{about_top} ({top})")
+
+
+def given(options: Namespace, window: type[Window]) -> dict[str, Any]:
+    """What the options say, by the names of *window*, which are the same."""
+    return {name: getattr(options, name) for name in window.__annotations__}
+
+
 def run_stats(options: Namespace, screen: Screen, env: Mapping[str, str]) -> int:
-    period: Period = {name: getattr(options, name) for name in Period.__annotations__}  # type: ignore[assignment]  # the same names
     with client(options, env) as api:
-        found = api.stats(**period)
+        found = api.stats(**given(options, Period))
     screen.json(found.raw) if options.json else show_stats(screen, found)
     return 0
 

@@ -25,7 +25,7 @@ from service.task import ALONE, LETTERS, Leased, stored_queue
 from workers.alone import Isolation
 from workers.capture import error_of
 from workers.checkpoints import CheckpointKeeper
-from workers.ended import about, tell_all
+from workers.ended import CANCELLED, about, tell_all
 from workers.frames import LANE_BITS
 from workers.held import HeldTable, label, monotonic_ms, name_of
 from workers.log_sender import LogSender
@@ -303,7 +303,7 @@ class LeaseLoop:
         now_ms = self.store.tasks.clock.now_ms()
         for (attempt, _), status in zip(finished, statuses, strict=True):
             task = attempt.task
-            if status == ord("2"):  # it was to run again, but cancellation was asked for in the meantime
+            if status == CANCELLED:  # it was to run again, but cancellation was asked for in the meantime
                 ending = self.pipeline.cancelled(attempt, now_ms)
                 self.finished.append((attempt, self.pipeline.report(attempt, ending, now_ms)))
                 continue

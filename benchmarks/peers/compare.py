@@ -207,7 +207,7 @@ def working(scale: Scale, theirs: Running, one: System) -> Iterator[Figure]:
         our_speed(theirs, one, submission, FIRST)
         ours, rounds = in_turns(
             scale,
-            lambda sent=submission, most=ours_many: our_speed(theirs, one, sent, most),  # type: ignore[misc]
+            partial(our_speed, theirs, one, submission, ours_many),
             lambda: their_speed(theirs, one, "nothing", many),
         )
         yield from figures(name, one, ours, rounds, goal, str(peer), "worker")

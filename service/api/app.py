@@ -294,7 +294,6 @@ class Resource:
         query = check_query(request.scope, self.path, method)
         runtime = self.runtime.of(caller.namespace)
         asked = Asked(runtime, request.path_params, query, request.receive, headers, caller, self.gate, request.scope)
-        asked.method = request.method
         return await self.endpoints[method](asked)
 
 

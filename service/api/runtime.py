@@ -48,8 +48,8 @@ NOT_IN_TIME = (
 @dataclass(slots=True)
 class Asked:
     """
-    A request that may be answered: what it named in the path, its query, checked, its headers by name, who asks, and
-    the gate that let them in, and the ASGI scope of it all.
+    A request that may be answered: what it named in the path, its query, checked, its headers by name, who asks, the
+    gate that let them in, and its ASGI scope.
     *runtime* is the process as the caller's namespace sees it.
     """
 
@@ -61,7 +61,10 @@ class Asked:
     caller: Caller
     gate: Gate
     scope: Scope
-    method: str = "GET"
+
+    @property
+    def method(self) -> str:
+        return str(self.scope["method"])
 
 
 class Runtime:

@@ -30,6 +30,10 @@ FRESH_SECONDS = 5.0
 WAITS: dict[str, tuple[Any, ...]] = {FSYNC: ("WAITAOF", 1, 0), REPLICA: ("WAIT", 1)}
 # What tells whether there is anything to wait for. How far that has come is no matter: a millisecond, and any answer.
 LOOKS: dict[str, tuple[Any, ...]] = {FSYNC: ("WAITAOF", 1, 0, 1), REPLICA: ("INFO", "replication")}
+NEEDS = {
+    FSYNC: "Redis from 7.2 on, or Valkey, with appendonly yes",
+    REPLICA: "a replica, and that INFO tells of it",
+}
 WHERE = {FSYNC: "on disk", REPLICA: "at a replica"}
 
 
@@ -59,7 +63,7 @@ class Fences:
         except FAILURES as exc:
             raise translated(exc) from exc
         if isinstance(reply, ResponseError):
-            detail = 'durability "fsync" needs Redis from 7.2 on, or Valkey, with appendonly yes'
+            detail = f'durability "{durability}" needs {NEEDS[durability]}'
             fault = {"pointer": "/durability", "detail": f"{detail}; it says: {reply}"}
             raise DurabilityMissing(f"{detail}. Nothing was stored.", errors=[fault])
         if isinstance(reply, dict) and not reply.get("connected_slaves"):

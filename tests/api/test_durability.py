@@ -13,10 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
+from service.ids import new_ids
 from service.settings import Settings
 from service.store import Store
 from tests import servers
-from tests.api.serving import ADD, Serving, publish, serving
+from tests.api.serving import ADD, Serving, publish, serving, until_async
 from tests.servers import Sentinels, Server
 
 SAFE = {**ADD, "durability": "fsync"}
@@ -144,6 +145,38 @@ async def test_a_disk_that_is_never_waited_for_is_told_with_the_task(disk: Serve
             disk.admin.config_set("appendfsync", "everysec")
         again = await api.post({**SAFE, "idempotency_key": "late"})
         assert (200, problem["task_id"]) == (again.status_code, again.json()["id"])
+
+
+async def test_a_redis_that_dies_meanwhile_confirms_nothing(disk: Server) -> None:
+    """The wait is cut off: the task is there when Redis is, and the same submission is confirmed then."""
+    await prepared(disk.url)
+    async with serving(disk.url) as api:
+        await api.submitted(SAFE)
+        disk.admin.config_set("appendfsync", "no")  # so that the wait lasts
+        asked = asyncio.create_task(api.post({**SAFE, "idempotency_key": "cut-off"}))
+
+        async def is_waiting() -> bool:
+            return any(one["cmd"] == "waitaof" and "b" in one["flags"] for one in disk.admin.client_list())
+
+        await until_async(is_waiting, "Redis waits")
+        disk.kill()
+        answer = await asked
+        assert (503, "/problems/not-durable") == (answer.status_code, answer.json()["type"])
+        disk.restart()
+
+        async def is_confirmed() -> bool:
+            again = await api.post({**SAFE, "idempotency_key": "cut-off"})
+            return bool(again.status_code == 200 and again.json()["id"] == answer.json()["task_id"])
+
+        await until_async(is_confirmed, "the same submission is confirmed")
+
+
+async def test_a_task_that_is_gone_is_not_confirmed(disk: Server) -> None:
+    """As after a failover to a server that never had it: that the disk is written says nothing of it."""
+    store = await Store.open(Settings(redis_url=disk.url), 30)
+    [unknown] = new_ids(0, 1, store.tasks.clock.now_ms())
+    assert [unknown] == list(await store.fences.wait("fsync", [unknown]))
+    await store.close()
 
 
 @pytest.mark.full
